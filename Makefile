@@ -1,0 +1,45 @@
+# make demo | test | test-slow | lint | bench | clean. Another Python: make test PYTHON=python3.13
+PYTHON ?= python3
+VENV := .venv/$(notdir $(PYTHON))
+BIN := $(VENV)/bin
+RUN := runs/digits
+CONFIG := configs/digits.py
+
+.PHONY: demo test test-slow lint format bench clean
+
+# The environment is complete when its stamp is newer than the requirements.
+$(VENV)/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; $$($(PYTHON) -V) found. Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@echo "installing requirements.txt into $(VENV)"
+	@$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt && touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt
+	@echo "installing requirements/dev.txt into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt && touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/python main.py --config=$(CONFIG) --workdir=$(RUN) --mode=train
+	$(BIN)/python main.py --config=$(CONFIG) --workdir=$(RUN) --mode=sample
+	$(BIN)/python main.py --config=$(CONFIG) --workdir=$(RUN) --mode=eval
+	@echo "see samples.png, trajectory.png, loss.png, evaluation.png and metrics.json in $(RUN)"
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/installed
+	$(BIN)/python -m bench.pipeline
+	$(BIN)/python -m bench.sampler
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache runs

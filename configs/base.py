@@ -1,0 +1,111 @@
+"""The whole schema: every field, its default and what it means.
+
+An experiment file starts from `get_config()` here and changes fields; the command
+line changes them again (`--config.sde.beta_max=10`). A field left None takes the
+default of the class that `name` chooses, so the subtrees `sde` and `model` list
+the fields of every class. Nothing outside this file can add a field.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config():
+    """The defaults. Locked: assigning a field that is not here raises."""
+    config = ConfigDict()
+    config.seed = 0  # root of every random draw
+
+    sde = config.sde = ConfigDict()  # the forward process; classes in sde_lib/
+    sde.name = "vp"  # vp, ve, subvp
+    sde.t_min = placeholder(float)  # smallest time in training and likelihood
+    sde.sampling_t_min = placeholder(float)  # where samplers stop before the final denoising
+    sde.beta_min = placeholder(float)  # vp, subvp: beta(0)
+    sde.beta_max = placeholder(float)  # vp, subvp: beta(1)
+    sde.sigma_min = placeholder(float)  # ve: noise at t = 0
+    sde.sigma_max = placeholder(float)  # ve: noise at t = 1; see --mode=inspect
+
+    data = config.data = ConfigDict()
+    data.source = "digits"  # digits, tfds:<name>, folder:<path>, npz:<path>
+    data.directory = "data_sets"  # where --mode=prepare keeps TFDS data sets
+    data.image_size = placeholder(int)  # side; folders are resized to it, other sources must have it
+    data.channels = placeholder(int)  # 1 to 4; None: as the source has it
+    data.levels = placeholder(int)  # number of pixel values; None: as the source has it
+    data.centered = True  # pixels in [-1, 1]; False: [0, 1]
+    data.random_flip = False  # horizontal flips in training
+    data.dequantize = False  # add uniform noise of one level in training
+    data.holdout = 0.1  # part held out where the source has no test split
+    data.memory_gib = 8.0  # larger sources are decoded on demand
+    data.threads = 8  # decoders on demand
+
+    model = config.model = ConfigDict()  # the network; classes in models/
+    model.name = "unet"  # unet
+    model.width = placeholder(int)  # channels at full resolution
+    model.multipliers = placeholder(tuple)  # channels of each resolution, in units of width
+    model.blocks = placeholder(int)  # residual blocks a resolution
+    model.attention = placeholder(tuple)  # image sides at which self-attention acts
+    model.dropout = placeholder(float)  # in residual blocks, while training
+    model.time_embedding = placeholder(str)  # sinusoidal, fourier
+    model.fourier_scale = placeholder(float)  # fourier: standard deviation of the frequencies
+    model.dtype = placeholder(str)  # float32, bfloat16: of computation; parameters stay float32
+
+    denoiser = config.denoiser = ConfigDict()  # how the network's output is read
+    denoiser.parametrization = "eps"  # eps, edm
+    denoiser.conditioning = "time"  # time (999 t), log_sigma (log(sigma/alpha)/4)
+    denoiser.sigma_data = 0.5  # edm: standard deviation of the scaled data
+
+    loss = config.loss = ConfigDict()
+    loss.weighting = "simple"  # simple (mean-squared eps), likelihood (g^2)
+    loss.time_sampling = "uniform"  # uniform, low_discrepancy
+    loss.time_grid = "continuous"  # continuous, discrete (noise_levels equally spaced times)
+    loss.noise_levels = 1000  # discrete only
+    loss.reduction = "mean"  # mean over pixels, half_sum (half the sum, as Song et al. 2021)
+
+    optim = config.optim = ConfigDict()
+    optim.name = "adam"  # adam, adamw
+    optim.learning_rate = 2e-4
+    optim.warmup = 1000  # steps of linear warm-up
+    optim.schedule = "constant"  # after warm-up: constant, cosine (to 0 at training.steps)
+    optim.beta1 = 0.9
+    optim.beta2 = 0.999
+    optim.weight_decay = 0.0  # adamw only
+    optim.grad_clip = 1.0  # largest global norm of the gradient; 0: no clipping
+
+    config.ema = ConfigDict()  # averages of the parameters, in float32
+    config.ema.decays = (0.9999,)  # one average for each; the first is the one evaluated
+    config.ema.ramp = True  # use min(decay, (1 + step)/(10 + step)), so that short runs forget the start
+
+    training = config.training = ConfigDict()
+    training.steps = 100_000
+    training.batch_size = 128  # over all devices together
+    training.jitted_steps = 1  # optimizer steps in one call of the compiled function
+    training.log_every = 100  # every frequency must be a multiple of jitted_steps
+    training.eval_every = 5_000  # held-out loss; 0: never
+    training.sample_every = 0  # a grid of samples while training; 0: never
+    training.parallel = "pmap"  # pmap
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.every = 5_000  # steps; the last step is always saved
+    config.checkpoint.keep = 2  # the latest ones
+    config.checkpoint.keep_every = 0  # keep these multiples for ever; 0: none
+
+    sampling = config.sampling = ConfigDict()
+    sampling.predictor = "reverse_diffusion"  # reverse_diffusion, ancestral, euler_maruyama
+    sampling.corrector = "langevin"  # langevin, none
+    sampling.corrector_steps = 1
+    sampling.snr = 0.16  # langevin: signal-to-noise ratio r
+    sampling.steps = 1000  # predictor steps
+    sampling.grid = "uniform"  # spacing of the times: uniform
+    sampling.final_denoise = True  # one last call that returns E[x_0 | x]
+    sampling.batch_size = 256  # over all devices together
+    sampling.num_samples = 64
+
+    evaluation = config.eval = ConfigDict()
+    evaluation.batch_size = 256
+    evaluation.max_images = 10_000  # of the held-out split
+    evaluation.num_samples = 1_000  # drawn for the two-sample metrics
+    evaluation.neighbours = 3  # k of precision and recall
+    evaluation.loss_levels = 20  # noise levels at which the loss is reported
+    evaluation.bits_per_dim = True
+    evaluation.tolerance = 1e-5  # relative and absolute, of the likelihood's ODE solver
+    evaluation.probe = "rademacher"  # of the divergence: rademacher, gaussian
+    return config.lock()

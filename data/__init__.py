@@ -1,0 +1,66 @@
+"""What is fed: random-access image sources, and the order in which training reads them."""
+
+from creation import ConfigError, choose
+from data import digits, folder, npz, tensorflow_datasets
+from data.source import DataError
+from data.transforms import Transform
+
+SOURCES = {
+    "digits": digits.load,
+    "tfds": tensorflow_datasets.load,
+    "folder": folder.load,
+    "npz": npz.load,
+}
+WITH_ARGUMENT = {"tfds": "name", "folder": "path", "npz": "path"}
+
+
+def parse(source):
+    """Splits `data.source` into its kind and its argument.
+
+    Raises:
+      ConfigError: unknown kind, or an argument that is missing or too many.
+    """
+    kind, _, argument = source.partition(":")
+    choose(SOURCES, kind, "data.source")
+    if kind in WITH_ARGUMENT and not argument:
+        raise ConfigError(f'data.source="{source}" must be written {kind}:<{WITH_ARGUMENT[kind]}>.')
+    if kind not in WITH_ARGUMENT and argument:
+        raise ConfigError(f'data.source="{source}" takes no argument. Write data.source="{kind}".')
+    return kind, argument
+
+
+def create(config, split):
+    """The source that the subtree `data` describes, checked against its fields.
+
+    Args:
+      split: "train" or "test".
+    Raises:
+      ConfigError, DataError: what is wrong, and with which field or file.
+    """
+    kind, argument = parse(config.source)
+    source = SOURCES[kind](argument, split, config)
+    if len(source) == 0:
+        raise DataError(f'data.source="{config.source}": the {split} split is empty.')
+    height, width, channels = source.shape
+    if height != width:
+        raise DataError(f'data.source="{config.source}" holds images {height}x{width}; they must be square.')
+    if not 1 <= channels <= 4:
+        raise DataError(f'data.source="{config.source}" has {channels} channels; 1 to 4 are supported.')
+    for field, found in (("image_size", height), ("channels", channels)):
+        if config[field] is not None and config[field] != found:
+            raise ConfigError(
+                f'data.{field}={config[field]}, but data.source="{config.source}" has {found}. '
+                f"Set data.{field}={found} or leave it out."
+            )
+    return source
+
+
+def resolve(config, source):
+    """Fills the fields of the subtree `data` that were left to the source: side, channels, levels."""
+    config.image_size, _, config.channels = source.shape
+    config.levels = config.levels or source.levels
+
+
+def transform(config):
+    """The scaling of a resolved subtree `data`."""
+    return Transform(config.levels, config.centered, config.random_flip, config.dequantize)

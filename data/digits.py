@@ -1,0 +1,21 @@
+"""scikit-learn's 1,797 scans of handwritten digits: 8x8, one channel, 17 grey levels.
+
+From the UCI repository (Alpaydin & Kaynak 1998); bundled with scikit-learn, so that
+nothing is downloaded.
+"""
+
+import numpy as np
+
+from data.source import Source, split_indices
+
+HOLDOUT = 0.2
+
+
+def load(argument, split, config):
+    """1,438 training or 359 held-out digits."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    chosen = split_indices(len(images), split, HOLDOUT)
+    pixels = images[chosen].reshape(-1, 8, 8, 1).astype(np.uint8)
+    return Source(pixels, labels[chosen], levels=17, recipe="scikit-learn load_digits, values 0..16")

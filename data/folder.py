@@ -1,0 +1,55 @@
+"""`folder:<path>`: image files of any size in class folders, resized to `data.image_size`.
+
+<path>/<class>/*.png, or images directly in <path>; with <path>/train and <path>/test
+each holding such a tree these are the splits, else `data.holdout` is held out.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from creation import ConfigError
+from data.source import FIT_RECIPE, DataError, Decoded, Source, fit, in_memory_if_it_fits, split_indices
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+
+
+def load(path, split, config):
+    """The images of one split, in the order of their file names.
+
+    Raises:
+      ConfigError: data.image_size is not set.
+      DataError: no such folder, no images in it, or broken images.
+    """
+    if config.image_size is None:
+        raise ConfigError(
+            f'data.source="folder:{path}" needs data.image_size, the side that images are resized to.'
+        )
+    root = Path(path)
+    if not root.is_dir():
+        raise DataError(f'data.source="folder:{path}": there is no such folder.')
+    splits = (root / "train").is_dir() and (root / "test").is_dir()
+    tree = root / split if splits else root
+    files = sorted(f for f in tree.rglob("*") if f.suffix.lower() in SUFFIXES)
+    if not files:
+        raise DataError(
+            f'data.source="folder:{path}": no images in {tree}. Looked for {", ".join(sorted(SUFFIXES))}.'
+        )
+    if not splits:
+        files = [files[i] for i in split_indices(len(files), split, config.holdout)]
+    channels = config.channels or 3
+
+    def decode(i):
+        try:
+            with Image.open(files[i]) as image:
+                return fit(image, config.image_size, channels)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise DataError(f"{files[i]} ({error})") from None
+
+    shape = (config.image_size, config.image_size, channels)
+    decoded = Decoded(decode, len(files), shape, config.threads)
+    images = in_memory_if_it_fits(decoded, config.memory_gib, f"reading {tree}")
+    classes = sorted({str(f.parent.relative_to(tree)) for f in files})
+    labels = np.array([classes.index(str(f.parent.relative_to(tree))) for f in files])
+    return Source(images, labels, levels=256, recipe=f"{FIT_RECIPE}, side {config.image_size}")

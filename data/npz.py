@@ -1,0 +1,46 @@
+"""`npz:<path>`: uint8 arrays in a NumPy archive.
+
+Keys `train_images` and `test_images`, [N, H, W, C] or [N, H, W], with optional
+`train_labels` and `test_labels`; or `images` and `labels` alone, of which
+`data.holdout` is held out.
+"""
+
+import zipfile
+
+import numpy as np
+
+from data.source import DataError, Source, split_indices
+
+
+def load(path, split, config):
+    """The images of one split.
+
+    Raises:
+      DataError: the file is missing or damaged, or its arrays are not uint8 images.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            keys = set(archive.files)
+            prefix = "" if "images" in keys else f"{split}_"
+            if f"{prefix}images" not in keys:
+                raise DataError(
+                    f'data.source="npz:{path}" has the arrays {sorted(keys)}; it needs '
+                    '"train_images" and "test_images", or "images".'
+                )
+            images = archive[f"{prefix}images"]
+            labels = archive[f"{prefix}labels"] if f"{prefix}labels" in keys else None
+    except FileNotFoundError:
+        raise DataError(f'data.source="npz:{path}": there is no such file.') from None
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
+        raise DataError(f'data.source="npz:{path}" cannot be read: {error}. Replace the file.') from None
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.dtype != np.uint8:
+        raise DataError(
+            f'data.source="npz:{path}": images are {images.dtype} of shape {images.shape}; '
+            "they must be uint8 [N, H, W, C]."
+        )
+    if not prefix:
+        chosen = split_indices(len(images), split, config.holdout)
+        images, labels = images[chosen], None if labels is None else labels[chosen]
+    return Source(images, labels, levels=256, recipe=f"arrays of {path}")

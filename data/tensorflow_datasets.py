@@ -1,0 +1,113 @@
+"""`tfds:<name>`: any TFDS image data set, prepared once, read without tensorflow.
+
+Data sets are kept as array_record in `data.directory`, the one file format of TFDS
+that allows random access; `--mode=prepare` puts them there. tensorflow is needed only
+while preparing.
+"""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from data.source import FIT_RECIPE, DataError, Decoded, Source, fit, in_memory_if_it_fits, split_indices
+
+TEST_SPLITS = ("test", "validation")
+
+
+def _builder(name, config):
+    """The TFDS builder of that name, set to the project's folder and format.
+
+    Raises:
+      DataError: TFDS knows no such data set.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(name, data_dir=config.directory, file_format="array_record")
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(f'data.source="tfds:{name}": {reason}') from None
+
+
+def _is_prepared(builder):
+    return Path(builder.data_dir).is_dir() and bool(builder.info.splits)
+
+
+def _check_counts(name, builder):
+    for split, info in builder.info.splits.items():
+        found = len(builder.as_data_source(split=split))
+        if found != info.num_examples:
+            raise DataError(
+                f'data.source="tfds:{name}": split "{split}" holds {found} of {info.num_examples} examples '
+                f"in {builder.data_dir}. Delete that folder and run --mode=prepare again."
+            )
+
+
+def load(name, split, config):
+    """The images of one split.
+
+    Raises:
+      DataError: the data set is unknown, not prepared, incomplete, or holds no images.
+    """
+    builder = _builder(name, config)
+    if not _is_prepared(builder):
+        raise DataError(
+            f'data.source="tfds:{name}" is not prepared in data.directory="{config.directory}". Run: '
+            f"python main.py --mode=prepare --config.data.source=tfds:{name}"
+            f" --config.data.directory={config.directory}"
+        )
+    _check_counts(name, builder)
+    if "image" not in builder.info.features:
+        raise DataError(
+            f'data.source="tfds:{name}" has the features {", ".join(builder.info.features)}; '
+            'an image data set has one called "image".'
+        )
+    splits = builder.info.splits
+    test = next((s for s in TEST_SPLITS if s in splits), None)
+    train = "train" if "train" in splits else next(iter(splits))
+    records = builder.as_data_source(split=test if split == "test" and test else train)
+    rows = np.arange(len(records))
+    if test is None:
+        rows = split_indices(len(records), split, config.holdout)
+    shape = builder.info.features["image"].shape
+    side = config.image_size or shape[0]
+    channels = config.channels or (shape[2] if len(shape) == 3 else 1)
+    if side is None or shape[0] != shape[1] and config.image_size is None:
+        raise DataError(
+            f'data.source="tfds:{name}" holds images of shape {shape}: set data.image_size, the side '
+            "that they are resized to."
+        )
+
+    def decode(i):
+        pixels = np.asarray(records[int(rows[i])]["image"], np.uint8)
+        return fit(Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels), side, channels)
+
+    decoded = Decoded(decode, len(rows), (side, side, channels), config.threads)
+    images = in_memory_if_it_fits(decoded, config.memory_gib, f"reading {name}")
+    recipe = f"TFDS {builder.info.full_name}, {FIT_RECIPE}, side {side}"
+    return Source(images, None, levels=256, recipe=recipe)
+
+
+def prepare(name, config):
+    """Downloads a data set and writes it as array_record; returns the number of examples.
+
+    Raises:
+      DataError: tensorflow is missing, the download fails, or examples got lost.
+    """
+    if importlib.util.find_spec("tensorflow") is None:
+        raise DataError(
+            "--mode=prepare needs tensorflow, which only this mode imports. "
+            "Run: pip install -r requirements/tfds.txt"
+        )
+    builder = _builder(name, config)
+    try:
+        builder.download_and_prepare(file_format="array_record")
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        raise DataError(
+            f'data.source="tfds:{name}" could not be prepared: {type(error).__name__}: {lines[0]}'
+        ) from error
+    _check_counts(name, builder)
+    return {split: info.num_examples for split, info in builder.info.splits.items()}

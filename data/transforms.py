@@ -1,0 +1,55 @@
+"""From pixels to the model's range and back.
+
+A pixel with `levels` values sits at the centre of its bin: v -> (v + 1/2) / levels in
+(0, 1), and on to (-1, 1) if the data is centered. Uniform dequantization replaces the
+1/2 by u ~ U[0, 1), so both live in the same range and `to_pixels` inverts both.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Transform:
+    """The scaling of one experiment's images.
+
+    Attributes:
+      levels: number of pixel values, at most 256.
+      centered: data in [-1, 1] rather than [0, 1].
+      random_flip: mirror half of the training images.
+      dequantize: add uniform noise of one level in training.
+    """
+
+    levels: int
+    centered: bool = True
+    random_flip: bool = False
+    dequantize: bool = False
+
+    def _scale(self, bins):
+        unit = bins / self.levels
+        return 2 * unit - 1 if self.centered else unit
+
+    def to_model(self, images):
+        """uint8 [B, H, W, C] -> float32 in the model's range, at the centres of the bins."""
+        return self._scale(jnp.asarray(images, jnp.float32) + 0.5)
+
+    def dequantized(self, keys, images):
+        """uint8 [B, H, W, C] -> float32, uniform over each pixel's bin; keys [B]."""
+        noise = jax.vmap(lambda key: jax.random.uniform(key, images.shape[1:]))(keys)
+        return self._scale(jnp.asarray(images, jnp.float32) + noise)
+
+    def training(self, keys, images):
+        """What the network is trained on, with the config's augmentation; keys [B]."""
+        pairs = jax.vmap(jax.random.split)(keys)
+        if self.random_flip:
+            flip = jax.vmap(jax.random.bernoulli)(pairs[:, 0])
+            images = jnp.where(flip[:, None, None, None], images[:, :, ::-1], images)
+        return self.dequantized(pairs[:, 1], images) if self.dequantize else self.to_model(images)
+
+    def to_pixels(self, x):
+        """float [B, H, W, C] in the model's range -> uint8, out-of-range values to the nearest level."""
+        unit = (np.asarray(x) + 1) / 2 if self.centered else np.asarray(x)
+        return np.clip(np.floor(unit * self.levels), 0, self.levels - 1).astype(np.uint8)

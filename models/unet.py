@@ -1,0 +1,114 @@
+"""The U-Net of DDPM (Ho et al. 2020, appendix B), for any image side and 1 to 4 channels.
+
+Each resolution has `blocks` residual blocks on the way down and one more on the way
+up, which read the way down by concatenation; self-attention follows the blocks at the
+sides listed in `attention`. The last convolution starts at zero.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from models.embeddings import Fourier, Sinusoidal
+from models.layers import (
+    GroupNorm,
+    ResidualBlock,
+    SelfAttention,
+    conv3x3,
+    dense,
+    downsample,
+    upsample_to,
+)
+
+TIME_EMBEDDINGS = ("sinusoidal", "fourier")
+DTYPES = ("float32", "bfloat16")
+
+
+class UNet(nn.Module):
+    """Score network [B, H, W, C] x [B] -> [B, H, W, C].
+
+    Attributes:
+      channels: of the image, in and out.
+      width: channels at full resolution, even.
+      multipliers: channels of each resolution in units of width, finest first.
+      blocks: residual blocks a resolution.
+      attention: image sides (rounded up when halved) at which attention acts.
+      dropout: rate in residual blocks, applied when dropout keys are given.
+      time_embedding: "sinusoidal" or "fourier".
+      fourier_scale: standard deviation of the Fourier frequencies.
+      dtype: of the computation; parameters and output are float32.
+    """
+
+    channels: int
+    width: int = 128
+    multipliers: tuple = (1, 2, 2, 2)
+    blocks: int = 2
+    attention: tuple = (16,)
+    dropout: float = 0.1
+    time_embedding: str = "sinusoidal"
+    fourier_scale: float = 16.0
+    dtype: str = "float32"
+
+    def __post_init__(self):
+        if self.width < 2 or self.width % 2:
+            raise ValueError(f"width={self.width} must be even and at least 2")
+        if self.time_embedding not in TIME_EMBEDDINGS:
+            raise ValueError(
+                f'time_embedding="{self.time_embedding}" must be one of {", ".join(TIME_EMBEDDINGS)}'
+            )
+        if self.dtype not in DTYPES:
+            raise ValueError(f'dtype="{self.dtype}" must be one of {", ".join(DTYPES)}')
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout={self.dropout} must lie in [0, 1)")
+        if not self.multipliers or min(*self.multipliers, self.blocks) < 1:
+            raise ValueError(
+                f"multipliers={self.multipliers} and blocks={self.blocks} must be positive, with "
+                "at least one multiplier"
+            )
+        super().__post_init__()
+
+    def sides(self, image_size):
+        """Image sides at the network's resolutions, finest first."""
+        sides = [image_size]
+        for _ in self.multipliers[1:]:
+            sides.append(-(-sides[-1] // 2))
+        return sides
+
+    @nn.compact
+    def __call__(self, x, conditioning, dropout_keys=None):
+        """x: [B, H, W, C]; conditioning: [B] noise level; dropout_keys: [B] keys, or None to evaluate."""
+        dtype = jnp.dtype(self.dtype)
+        if self.time_embedding == "sinusoidal":
+            embed = Sinusoidal(self.width)
+        else:
+            embed = Fourier(self.width, self.fourier_scale)
+        time = dense(4 * self.width, dtype)(embed(conditioning).astype(dtype))
+        time = dense(4 * self.width, dtype)(nn.silu(time))
+
+        def block(h, features):
+            h = ResidualBlock(features, self.dropout, dtype)(h, time, dropout_keys)
+            return SelfAttention(dtype)(h) if h.shape[1] in self.attention else h
+
+        h = conv3x3(self.width, dtype, name="input")(x.astype(dtype))
+        skips = [h]
+        for level, multiplier in enumerate(self.multipliers):
+            if level > 0:
+                h = downsample(self.width * self.multipliers[level - 1], dtype)(h)
+                skips.append(h)
+            for _ in range(self.blocks):
+                h = block(h, self.width * multiplier)
+                skips.append(h)
+
+        middle = self.width * self.multipliers[-1]
+        h = ResidualBlock(middle, self.dropout, dtype)(h, time, dropout_keys)
+        if self.attention:
+            h = SelfAttention(dtype)(h)
+        h = ResidualBlock(middle, self.dropout, dtype)(h, time, dropout_keys)
+
+        for level, multiplier in reversed(list(enumerate(self.multipliers))):
+            for _ in range(self.blocks + 1):
+                h = block(jnp.concatenate([h, skips.pop()], axis=-1), self.width * multiplier)
+            if level > 0:
+                h = conv3x3(h.shape[-1], dtype)(upsample_to(h, *skips[-1].shape[1:3]))
+
+        h = conv3x3(self.channels, dtype, scale=0.0, name="output")(nn.silu(GroupNorm()(h)))
+        return h.astype(jnp.float32)

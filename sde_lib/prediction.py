@@ -1,0 +1,41 @@
+"""What a denoiser knows at (x_t, t), in every parametrization at once.
+
+With x_t = alpha x_0 + sigma eps and D = E[x_0 | x_t]:
+
+    eps = (x - alpha D) / sigma,     score = -eps / sigma,     velocity = alpha eps - sigma D.
+
+Both D and eps are stored: near t = 0, where sigma is small, eps cannot be had from
+x - alpha D in float32 (on the sub-VP SDE at t = 0.001 all digits of a smooth score are lost).
+"""
+
+from typing import Any
+
+import flax.struct
+
+
+@flax.struct.dataclass
+class Prediction:
+    """The posterior means of the data and of the noise, and what follows from them.
+
+    Attributes:
+      x0: [B, ...] E[x_0 | x_t], in the data range.
+      eps: [B, ...] E[eps | x_t], the noise in units of sigma; alpha x0 + sigma eps = x_t.
+      alpha, sigma: [B, 1, ...] of the marginal at the time of the call.
+      x0_variance: [B, ...] diagonal of Cov[x_0 | x_t] where known, else None.
+    """
+
+    x0: Any
+    eps: Any
+    alpha: Any
+    sigma: Any
+    x0_variance: Any = None
+
+    @property
+    def score(self):
+        """[B, ...] the gradient of the log-density of x_t (Tweedie's formula)."""
+        return -self.eps / self.sigma
+
+    @property
+    def velocity(self):
+        """[B, ...] Salimans & Ho (2022)'s v; meaningful where alpha^2 + sigma^2 = 1."""
+        return self.alpha * self.eps - self.sigma * self.x0

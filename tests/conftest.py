@@ -1,0 +1,88 @@
+"""Eight virtual CPU devices, a shared compilation cache, and what tests have in common."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ["JAX_PLATFORMS"] = "cpu"
+ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+
+import pytest  # noqa: E402
+
+from configs import digits  # noqa: E402
+
+# A network that compiles in seconds, for what does not depend on its quality.
+TINY = {
+    "model.width": 8,
+    "model.multipliers": (1,),
+    "model.blocks": 1,
+    "model.attention": (),
+    "training.batch_size": 16,
+    "training.log_every": 1,
+    "training.eval_every": 0,
+    "training.sample_every": 0,
+    "sampling.steps": 5,
+    "sampling.batch_size": 16,
+    "sampling.num_samples": 16,
+    "eval.batch_size": 16,
+    "eval.loss_levels": 3,
+    "eval.max_images": 32,
+    "eval.num_samples": 32,
+}
+
+
+def as_flags(fields):
+    """Fields as command-line overrides."""
+    return [f"--config.{name}={value}" for name, value in fields.items()]
+
+
+@pytest.fixture
+def tiny_config():
+    """The digits config with a tiny network."""
+    config = digits.get_config()
+    config.update_from_flattened_dict(TINY)
+    return config
+
+
+@pytest.fixture
+def command():
+    """Runs main.py in a process of its own: command("train", workdir, {...}, devices=1)."""
+
+    def run(mode, workdir, fields=None, devices=1, check=True, **kwargs):
+        done = subprocess.run(
+            command_line(mode, workdir, fields),
+            env=environment(devices),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+            **kwargs,
+        )
+        if check:
+            assert done.returncode == 0, done.stderr
+        return done
+
+    return run
+
+
+def command_line(mode, workdir, fields=None):
+    """The command that runs a mode on the tiny config with some fields changed."""
+    fields = as_flags({**TINY, **(fields or {})})
+    return [
+        sys.executable,
+        "main.py",
+        "--config=configs/digits.py",
+        f"--workdir={workdir}",
+        f"--mode={mode}",
+        *fields,
+    ]
+
+
+def environment(devices):
+    """The environment of a process with that many virtual devices."""
+    return {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}

@@ -1,0 +1,193 @@
+"""The training loop, read top to bottom: restore, step, log, evaluate, save."""
+
+import math
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import data
+import experiment
+import figures
+import sample
+import validation
+from creation import UserError
+from data.pipeline import Pipeline
+from evaluate import HeldOutLoss
+from training import parallel
+from training.checkpoints import Checkpoints
+from training.logging import Progress, Records, read_metrics, say
+from training.provenance import collect
+from training.step import TrainStep
+from training.workdir import prepare_workdir, write_json
+
+# Compiled calls that may wait in the devices' queues; bounds the time to answer a signal.
+CALLS_IN_FLIGHT = 4
+
+
+class TrainingError(UserError):
+    """Training went wrong and goes no further."""
+
+
+class StopRequest:
+    """Remembers SIGTERM and Ctrl-C until the loop has a state to save; a second Ctrl-C stops at once."""
+
+    def __init__(self):
+        self.signal = None
+        self._previous = {}
+
+    def __enter__(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._previous[number] = signal.signal(number, self._remember)
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number, frame):
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = signal.Signals(number).name
+
+
+class MetricsWatch:
+    """Fetches the metrics of past steps from the devices and refuses those that are not finite."""
+
+    def __init__(self):
+        self._pending, self._rows, self._recent = [], [], []
+
+    def add(self, first_step, metrics):
+        """Remembers the metrics [n] of the steps from `first_step` on, without waiting for the newest."""
+        self._pending.append((first_step, metrics))
+        if len(self._pending) > CALLS_IN_FLIGHT:
+            jax.block_until_ready(self._pending[-CALLS_IN_FLIGHT - 1])
+
+    def check(self):
+        """Waits for all steps so far.
+
+        Raises:
+          TrainingError: a loss or gradient is NaN or infinite; names the first such step.
+        """
+        for first_step, metrics in jax.device_get(self._pending):
+            for i in range(len(metrics["loss"])):
+                row = {name: float(values[i]) for name, values in metrics.items()}
+                if not all(map(math.isfinite, row.values())):
+                    raise TrainingError(self._advice(first_step + i, row))
+                self._rows.append(row)
+                self._recent = [*self._recent[-4:], row["loss"]]
+        self._pending = []
+
+    def means(self):
+        """The mean of each metric since the last call."""
+        self.check()
+        rows, self._rows = self._rows, []
+        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+    def _advice(self, step, row):
+        before = ", ".join(f"{loss:.4g}" for loss in self._recent) or "none"
+        return (
+            f"Step {step}: loss={row['loss']}, gradient_norm={row['gradient_norm']}; losses before it: "
+            f"{before}. Training stopped, and nothing was saved since. Try a lower optim.learning_rate, a "
+            'longer optim.warmup, optim.grad_clip=1, or model.dtype="float32"; --mode=inspect shows the '
+            "range of the data."
+        )
+
+
+def run(config, workdir):
+    """--mode=train: trains to `training.steps`, from the newest checkpoint in the workdir if there is one.
+
+    Raises:
+      UserError: see the message; what was saved before stays as it was.
+    """
+    source, held_out = data.create(config.data, "train"), data.create(config.data, "test")
+    data.resolve(config.data, source)
+    validation.require(config)
+    prepare_workdir(workdir)
+    setup = experiment.create(config)
+    checkpoints = Checkpoints(workdir, config)
+    try:
+        with StopRequest() as stop:
+            _train(config, Path(workdir), setup, source, held_out, checkpoints, stop)
+    finally:
+        checkpoints.finish()
+        checkpoints.close()
+
+
+def _train(config, workdir, setup, source, held_out, checkpoints, stop):
+    steps, jitted = config.training.steps, config.training.jitted_steps
+    found = checkpoints.restore(setup.state_template())
+    state = parallel.replicate(found[0] if found else setup.create_state())
+    start = int(state.step)
+    if start >= steps:
+        say(f"{workdir} is already trained to step {start}; training.steps={steps}.")
+        return
+    write_json(
+        workdir / "config.json",
+        {"config": config.to_dict(), "provenance": collect(), "data_recipe": source.recipe},
+    )
+    size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    say(
+        f"{f'resuming at step {start}' if found else 'training'}: {size / 1e6:.2f}M parameters, "
+        f"{len(source)} images {'x'.join(map(str, setup.shape))}, {jax.device_count()} device(s); "
+        "compiling the first step"
+    )
+
+    batch_size = config.training.batch_size
+    pipeline = Pipeline(source, config.seed, batch_size, jax.process_index(), jax.process_count())
+    one_call = parallel.train_step(TrainStep.of(setup, batch_size, config.ema.ramp))
+    held_out_loss = HeldOutLoss(setup, held_out, config.eval)
+    preview = sample.Drawer(setup, config.sampling)
+    records = Records(workdir, start)
+    progress = Progress(steps, "step", "train", initial=start)
+    watch, key = MetricsWatch(), setup.key("train")
+    since_log = (time.monotonic(), start)
+
+    calls = range(start, steps, jitted)
+    for first, images in zip(calls, pipeline.batches(start, steps, jitted), strict=True):
+        state, metrics = one_call(state, parallel.shard(images, axis=1), key)
+        watch.add(first + 1, metrics)
+        step = first + jitted
+        last = step == steps or stop.signal is not None
+
+        def due(every, step=step):
+            return every > 0 and step % every == 0
+
+        shown = {}
+        if due(config.training.log_every) or last:
+            shown = watch.means()
+            now = time.monotonic()
+            rate = batch_size * (step - since_log[1]) / (now - since_log[0])
+            since_log = (now, step)
+            records.scalars(step, {**shown, "images_per_second": rate})
+            shown = {"loss": shown["loss"], "images/s": round(rate)}
+        progress.update(jitted, **shown)
+
+        average = state.ema[setup.ema_names[0]]
+        if due(config.training.eval_every) or step == steps:
+            by_level = held_out_loss(average)
+            records.scalars(step, {"held_out_loss": float(by_level.mean())})
+        if due(config.training.sample_every):
+            pixels = setup.transform.to_pixels(preview.draw(average, config.sampling.num_samples))
+            picture = figures.grid(pixels, config.data.levels)
+            figures.save_picture(workdir / f"samples_{step:07d}.png", picture)
+            records.image(step, "samples", picture)
+        if due(config.checkpoint.every) or last:
+            watch.check()
+            checkpoints.save(state)
+        if last:
+            break
+
+    progress.close()
+    records.close()
+    checkpoints.finish()
+    if step < steps:
+        command = shlex.join(["python", *sys.argv])
+        say(f"stopped by {stop.signal} at step {step} of {steps}; saved. The same command resumes: {command}")
+        return
+    figures.loss_figure(workdir / "loss.png", read_metrics(workdir), held_out_loss.log_snr, by_level)
+    say(f"trained to step {step}; loss curve in {workdir / 'loss.png'}, checkpoint in {checkpoints.folder}")

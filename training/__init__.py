@@ -1,0 +1,1 @@
+"""What the loops are made of: state, step, devices, checkpoints and records."""

@@ -1,0 +1,94 @@
+"""One training step as a pure function of (state, images, key), for one of several devices."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from data.transforms import Transform
+from losses import Objective
+from models.denoiser import Denoiser
+from training.state import update_ema
+
+
+def example_keys(key, step, index):
+    """[b] keys of the examples at `index` [b] of the global batch of that step.
+
+    They depend on nothing else, so a run draws the same noise on any number of devices.
+    """
+    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, step), index)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainStep:
+    """The step, with all that does not change during a run.
+
+    Attributes:
+      denoiser, objective, optimizer, transform: what is trained, on what, how.
+      batch_size: examples in a batch over all devices.
+      ema_ramp: see `update_ema`.
+      unroll: whether inner steps are unrolled: a loop around gradients of convolutions
+        is many times slower on XLA's CPU backend, and smaller to compile elsewhere.
+    """
+
+    denoiser: Denoiser
+    objective: Objective
+    optimizer: optax.GradientTransformation
+    transform: Transform
+    batch_size: int
+    ema_ramp: bool
+    unroll: bool
+
+    @classmethod
+    def of(cls, setup, batch_size, ema_ramp):
+        """The step of an Experiment, for the devices at hand."""
+        return cls(
+            setup.denoiser,
+            setup.objective,
+            setup.optimizer,
+            setup.transform,
+            batch_size,
+            ema_ramp,
+            unroll=jax.default_backend() == "cpu",
+        )
+
+    def __call__(self, state, images, key):
+        """Runs one step for each leading entry of `images` [n, b, H, W, C], this device's share.
+
+        Must run under the axis "batch" of devices. Returns the new state, equal on all
+        devices, and metrics averaged over devices, each [n].
+        """
+        if not self.unroll:
+            return jax.lax.scan(lambda state, batch: self._one(state, batch, key), state, images)
+        rows = []
+        for batch in images:
+            state, metrics = self._one(state, batch, key)
+            rows.append(metrics)
+        return state, jax.tree.map(lambda *values: jnp.stack(values), *rows)
+
+    def _one(self, state, images, key):
+        share = images.shape[0]
+        index = jax.lax.axis_index("batch") * share + jnp.arange(share)
+        keys = jax.vmap(lambda k: jax.random.split(k, 4))(example_keys(key, state.step, index))
+        data_keys, time_keys, noise_keys, dropout_keys = (keys[:, i] for i in range(4))
+        # Drawn by no example: index batch_size is beyond the last.
+        shared_key = jax.random.fold_in(jax.random.fold_in(key, state.step), self.batch_size)
+
+        x0 = self.transform.training(data_keys, images)
+        t = self.objective.times(time_keys, shared_key, index, self.batch_size)
+
+        def mean_loss(params):
+            def denoise(x, t):
+                return self.denoiser(params, x, t, dropout_keys)
+
+            return jnp.mean(self.objective.example_losses(noise_keys, denoise, x0, t))
+
+        loss, gradient = jax.value_and_grad(mean_loss)(state.params)
+        loss, gradient = jax.lax.pmean((loss, gradient), "batch")
+        updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        step = state.step + 1
+        ema = update_ema(state.ema, params, step, self.ema_ramp)
+        metrics = {"loss": loss, "gradient_norm": optax.global_norm(gradient)}
+        return state.replace(step=step, params=params, opt_state=opt_state, ema=ema), metrics

@@ -1,0 +1,154 @@
+"""Everything that is refused before any work starts, in one function."""
+
+import jax
+
+import data
+import losses
+import models
+import models.denoiser
+import samplers
+import sde_lib
+from creation import ConfigError
+from likelihood import PROBES
+from training import optimizers, state
+
+FREQUENCIES = ("training.log_every", "training.eval_every", "training.sample_every", "checkpoint.every")
+POSITIVE = (
+    "training.steps",
+    "training.batch_size",
+    "training.jitted_steps",
+    "training.log_every",
+    "checkpoint.every",
+    "checkpoint.keep",
+    "sampling.batch_size",
+    "sampling.num_samples",
+    "eval.batch_size",
+    "eval.max_images",
+    "eval.num_samples",
+    "eval.neighbours",
+    "eval.loss_levels",
+    "eval.tolerance",
+    "data.memory_gib",
+    "data.threads",
+)
+
+
+def _field(config, path):
+    for part in path.split("."):
+        config = config[part]
+    return config
+
+
+def _numbers(config):
+    for path in POSITIVE:
+        if not _field(config, path) > 0:
+            yield f"{path}={_field(config, path)} must be positive."
+    for path in (*FREQUENCIES, "checkpoint.keep_every"):
+        if _field(config, path) < 0:
+            yield f"{path}={_field(config, path)} must not be negative; 0 means never."
+
+
+def _divisibility(config):
+    jitted = max(config.training.jitted_steps, 1)
+    for path in ("training.steps", *FREQUENCIES):
+        if _field(config, path) % jitted:
+            yield (
+                f"{path}={_field(config, path)} is not a multiple of training.jitted_steps={jitted}. "
+                f"Use {-(-_field(config, path) // jitted) * jitted}, or training.jitted_steps=1."
+            )
+    devices = jax.local_device_count()
+    for path in ("training.batch_size", "sampling.batch_size", "eval.batch_size"):
+        size, count = _field(config, path), devices
+        if path == "training.batch_size":
+            count = jax.device_count()
+        if size % count:
+            yield (
+                f"{path}={size} does not divide by the {count} devices. "
+                f"Use {max(size // count, 1) * count} or {-(-size // count) * count}."
+            )
+
+
+def _data(whole):
+    config = whole.data
+    data.parse(config.source)
+    if not 0 < config.holdout < 1:
+        yield f"data.holdout={config.holdout} must lie strictly between 0 and 1."
+    if config.levels is not None and not 2 <= config.levels <= 256:
+        yield f"data.levels={config.levels} must lie in 2..256."
+    if config.channels is not None and not 1 <= config.channels <= 4:
+        yield f"data.channels={config.channels} must lie in 1..4."
+    if config.image_size is not None and config.image_size < 1:
+        yield f"data.image_size={config.image_size} must be positive."
+
+
+def _network(config):
+    network = models.create(config.model, config.data.channels or 1)
+    sides = network.sides(config.data.image_size) if config.data.image_size else None
+    for side in network.attention if sides else ():
+        if side not in sides:
+            yield (
+                f"model.attention={network.attention}: side {side} does not occur; an image of side "
+                f"{sides[0]} has {tuple(sides)} with {len(sides)} multipliers."
+            )
+    models.denoiser.create(config.denoiser, network, None)
+
+
+def _choices(config):
+    if config.eval.probe not in PROBES:
+        yield f'eval.probe="{config.eval.probe}" is unknown. Known: {", ".join(PROBES)}.'
+    if config.training.parallel != "pmap":
+        yield f'training.parallel="{config.training.parallel}" is unknown. Known: pmap.'
+
+
+def _forward_process(config):
+    sde = sde_lib.create(config.sde)
+    yield from _refusal(samplers.create, config.sampling, sde)
+    yield from _refusal(losses.create, config.loss, sde)
+
+
+def _refusal(create, *arguments):
+    """The message with which a `create` refuses its arguments, if it does."""
+    try:
+        create(*arguments)
+    except ConfigError as error:
+        yield str(error)
+
+
+def _collect(check, config):
+    try:
+        yield from check(config)
+    except ConfigError as error:
+        yield str(error)
+
+
+def _training(config):
+    yield from _refusal(optimizers.create, config.optim, config.training.steps)
+    yield from _refusal(state.ema_names, config.ema)
+
+
+def problems(config):
+    """All that is wrong with a config, one line each; empty if it can run.
+
+    Nothing is compiled and no data is read. Called again once the data is known, it
+    also checks what depends on the image's side.
+    """
+    checks = (_forward_process, _data, _network, _training, _choices, _numbers, _divisibility)
+    return [line for check in checks for line in _collect(check, config)]
+
+
+def require(config):
+    """Raises ConfigError with every problem of the config, if there is one."""
+    found = problems(config)
+    if found:
+        raise ConfigError("\n".join(found))
+
+
+def run(config, workdir):
+    """--mode=check: prints the config as it will be used, and everything that would be refused."""
+    print(config)
+    found = problems(config)
+    for line in found:
+        print(f"refused: {line}")
+    print(f"{len(found)} problems" if found else "ok: nothing would be refused")
+    if found:
+        raise SystemExit(ConfigError.exit_code)
