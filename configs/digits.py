@@ -37,6 +37,6 @@ def get_config(sde="vp"):
     config.sampling.batch_size = 64
     config.eval.num_samples = 359
     config.eval.batch_size = 120
-    config.eval.tolerance = 1e-3
+    config.eval.tolerance = 1e-4
     config.eval.loss_levels = 16
     return config

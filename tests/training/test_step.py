@@ -1,0 +1,144 @@
+"""One training step: the same on any number of devices, and what it changes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import experiment
+from training import optimizers, parallel
+from training.state import update_ema
+from training.step import TrainStep
+
+
+@pytest.fixture
+def setup(tiny_config):
+    tiny_config.data.update({"image_size": 8, "channels": 1, "levels": 17})
+    return experiment.create(tiny_config)
+
+
+IMAGES = np.random.default_rng(0).integers(0, 17, (3, 16, 8, 8, 1), dtype=np.uint8)
+
+
+def _run(setup, devices, unroll=True):
+    step = TrainStep(
+        setup.denoiser, setup.objective, setup.optimizer, setup.transform, 16, ema_ramp=True, unroll=unroll
+    )
+    mapped = jax.pmap(
+        step,
+        axis_name="batch",
+        in_axes=(None, 0, None),
+        out_axes=(None, None),
+        devices=jax.devices()[:devices],
+    )
+    images = IMAGES.reshape(3, devices, -1, 8, 8, 1).swapaxes(0, 1)
+    return mapped(jax.device_get(setup.create_state()), images, setup.key("train"))
+
+
+def test_eight_devices_give_the_curve_of_one(setup):
+    # Dropout is on, flips and dequantization too: all noise belongs to examples.
+    assert setup.denoiser.network.dropout > 0 and setup.transform.dequantize
+    one, eight = _run(setup, 1), _run(setup, 8)
+    np.testing.assert_allclose(eight[1]["loss"], one[1]["loss"], rtol=1e-5)
+    np.testing.assert_allclose(eight[1]["gradient_norm"], one[1]["gradient_norm"], rtol=1e-4)
+    for a, b in zip(jax.tree.leaves(eight[0].params), jax.tree.leaves(one[0].params), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_inner_steps_in_a_loop_are_those_unrolled(setup):
+    loop, unrolled = _run(setup, 1, unroll=False), _run(setup, 1, unroll=True)
+    assert int(loop[0].step) == 3 and loop[1]["loss"].shape == (3,)
+    np.testing.assert_allclose(loop[1]["loss"], unrolled[1]["loss"], rtol=1e-5)
+
+
+def test_the_gradient_is_that_of_the_mean_loss_over_the_batch(setup):
+    # Against a plain gradient on the whole batch, without pmap: no factor of the devices.
+    from training.step import example_keys
+
+    state = setup.create_state()
+    key = setup.key("train")
+    keys = jax.vmap(lambda k: jax.random.split(k, 4))(example_keys(key, 0, jnp.arange(16)))
+    shared = jax.random.fold_in(jax.random.fold_in(key, 0), 16)
+    x0 = setup.transform.training(keys[:, 0], IMAGES[0])
+    t = setup.objective.times(keys[:, 1], shared, jnp.arange(16), 16)
+
+    def loss(params):
+        losses = setup.objective.example_losses(
+            keys[:, 2], lambda x, t: setup.denoiser(params, x, t, keys[:, 3]), x0, t
+        )
+        return losses.mean()
+
+    value, gradient = jax.jit(jax.value_and_grad(loss))(state.params)
+    _, metrics = _run(setup, 8)
+    np.testing.assert_allclose(metrics["loss"][0], value, rtol=1e-5)
+    np.testing.assert_allclose(metrics["gradient_norm"][0], optax.global_norm(gradient), rtol=1e-4)
+
+
+def test_the_replicated_state_compiles_once(setup):
+    step = TrainStep(setup.denoiser, setup.objective, setup.optimizer, setup.transform, 16, True, True)
+    traces = []
+
+    def counted(*arguments):
+        traces.append(1)
+        return step(*arguments)
+
+    compiled = parallel.train_step(counted)
+    state, images = parallel.replicate(setup.create_state()), parallel.shard(IMAGES[:1], axis=1)
+    key = setup.key("train")
+    for _ in range(3):
+        state, _ = compiled(state, images, key)
+    assert len(traces) == 1
+
+
+def test_shard_gives_consecutive_examples_to_each_device():
+    x = np.arange(2 * 16).reshape(2, 16)
+    shards = parallel.shard(x, axis=1)
+    assert shards.shape == (8, 2, 2)
+    np.testing.assert_array_equal(shards[3], x[:, 6:8])
+
+
+def test_batch_map_covers_every_example_once():
+    double = parallel.BatchMap(lambda factor, x: {"y": factor * x["a"]}, batch_size=16)
+    a = np.arange(37, dtype=np.float32)
+    np.testing.assert_array_equal(double(2.0, {"a": a})["y"], 2 * a)
+
+
+def test_ema_is_the_recursion_of_its_definition():
+    params = [{"w": jnp.float32(value)} for value in (1.0, 3.0, -2.0)]
+    ema, expected = {"0.9": {"w": jnp.float32(0.5)}}, 0.5
+    for step, value in enumerate(params, 1):
+        ema = update_ema(ema, value, step, ramp=True)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * float(value["w"])
+    np.testing.assert_allclose(ema["0.9"]["w"], expected, rtol=1e-6)
+
+
+def test_learning_rate_warms_up_and_decays(tiny_config):
+    optim = tiny_config.optim
+    optim.update({"warmup": 10, "schedule": "cosine", "learning_rate": 0.1, "grad_clip": 0.0, "beta2": 0.0})
+    optim.beta1 = 0.0
+    optimizer = optimizers.create(optim, 110)
+    # With both betas zero Adam's update is the learning rate times the gradient's sign.
+    state = optimizer.init(jnp.float32(0.0))
+    rates = []
+    for _ in range(111):
+        update, state = jax.jit(optimizer.update)(jnp.float32(2.0), state, jnp.float32(0.0))
+        rates.append(-float(update))
+    np.testing.assert_allclose(rates[:11], 0.1 * np.arange(11) / 10, atol=1e-6)
+    np.testing.assert_allclose(rates[60], 0.05, atol=1e-6)
+    assert abs(rates[110]) < 1e-6
+
+
+def test_gradients_are_clipped_by_their_global_norm(tiny_config):
+    clip = optimizers.create(tiny_config.optim, 10)
+    tiny_config.optim.grad_clip = 0.0
+    free = optimizers.create(tiny_config.optim, 10)
+    gradient = {"a": jnp.full(4, 30.0), "b": jnp.full(4, 40.0)}
+    norm = float(optax.global_norm(gradient))
+    scaled = jax.tree.map(lambda g: g / norm, gradient)
+    params = jax.tree.map(jnp.zeros_like, gradient)
+    clipped = clip.update(gradient, clip.init(params), params)[1]
+    expected = free.update(scaled, free.init(params), params)[1]
+    for a, b in zip(jax.tree.leaves(clipped), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
