@@ -38,7 +38,7 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff format .
 
 bench: $(VENV)/installed
-	$(BIN)/python -m bench.pipeline
+	taskset -c 0 $(BIN)/python -m bench.pipeline
 	$(BIN)/python -m bench.sampler
 
 clean:

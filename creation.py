@@ -49,6 +49,7 @@ def create(table, config, path, **supplied):
         field that is None takes the class's own default.
       path: where the subtree stands in the config, for messages.
       **supplied: fields that the program sets and the config must not.
+
     Raises:
       ConfigError: unknown name, a field that the class does not have, or values
         that the class refuses (its ValueError).

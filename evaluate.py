@@ -103,6 +103,7 @@ def network_bits_per_dim(setup, params, images, config):
     Args:
       images: [N, H, W, C] uint8, dequantized here over the right number of levels.
       config: the subtree `eval`.
+
     Returns:
       dict with value, standard error over images, NFE, and t_min, where the flow starts.
     """
@@ -227,14 +228,15 @@ def _figures(workdir, result, by_level):
         return found
 
     panels = {
-        "1-NN accuracy (0.5 is perfect)": bars(
-            "two_sample", "accuracy", error="accuracy_standard_error"
-        ),
+        "1-NN accuracy (0.5 is perfect)": bars("two_sample", "accuracy", error="accuracy_standard_error"),
         "precision": bars("two_sample", "precision"),
         "recall": bars("two_sample", "recall"),
     }
     if "bits_per_dim" in model:
-        panels = {"bits/dim (lower is better)": bars("bits_per_dim", "value", error="standard_error"), **panels}
+        panels = {
+            "bits/dim (lower is better)": bars("bits_per_dim", "value", error="standard_error"),
+            **panels,
+        }
     figures.bars_figure(workdir / "evaluation.png", panels)
 
 

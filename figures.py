@@ -89,7 +89,12 @@ def bars_figure(path, panels):
         for i, (label, (value, error)) in enumerate(bars.items()):
             axis.bar(i, value, yerr=error or None, color=colours.get(label, GREY), width=0.7)
             axis.annotate(
-                f"{value:.3g}", (i, value), ha="center", va="bottom", xytext=(0, 4), textcoords="offset points"
+                f"{value:.3g}",
+                (i, value),
+                ha="center",
+                va="bottom",
+                xytext=(0, 4),
+                textcoords="offset points",
             )
         axis.set_xticks(range(len(bars)), [label.replace(" ", "\n") for label in bars])
         axis.set_title(title)

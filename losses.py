@@ -17,12 +17,12 @@ from sde_lib.base import SDE
 
 
 def simple_weighting(sde, t):
-    """w = 1: mean-squared error of the noise (Ho et al. 2020, eq. 14)."""
+    """W = 1: mean-squared error of the noise (Ho et al. 2020, eq. 14)."""
     return jnp.ones_like(t)
 
 
 def likelihood_weighting(sde, t):
-    """w = g^2 / sigma^2, which bounds the likelihood (Song et al. 2021b, eq. 7)."""
+    """W = g^2 / sigma^2, which bounds the likelihood (Song et al. 2021b, eq. 7)."""
     return (sde.diffusion(t) / sde.sigma(t)) ** 2
 
 

@@ -150,7 +150,9 @@ def main(argv):
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
-        print(f"error: {error.strerror}: {error.filename or workdir}. Nothing saved is lost.", file=sys.stderr)
+        print(
+            f"error: {error.strerror}: {error.filename or workdir}. Nothing saved is lost.", file=sys.stderr
+        )
         return UserError.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

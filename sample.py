@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import data
 import experiment
 import figures
 import samplers

@@ -50,12 +50,13 @@ def _numbers(config):
 
 def _divisibility(config):
     jitted = max(config.training.jitted_steps, 1)
-    for path in ("training.steps", *FREQUENCIES):
-        if _field(config, path) % jitted:
-            yield (
-                f"{path}={_field(config, path)} is not a multiple of training.jitted_steps={jitted}. "
-                f"Use {-(-_field(config, path) // jitted) * jitted}, or training.jitted_steps=1."
-            )
+    uneven = [p for p in ("training.steps", *FREQUENCIES) if _field(config, p) % jitted]
+    if uneven:
+        yield (
+            f"training.jitted_steps={jitted} must divide "
+            f"{', '.join(f'{path}={_field(config, path)}' for path in uneven)}. "
+            "Change these to multiples of it, or use training.jitted_steps=1."
+        )
     devices = jax.local_device_count()
     for path in ("training.batch_size", "sampling.batch_size", "eval.batch_size"):
         size, count = _field(config, path), devices

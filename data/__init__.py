@@ -34,6 +34,7 @@ def create(config, split):
 
     Args:
       split: "train" or "test".
+
     Raises:
       ConfigError, DataError: what is wrong, and with which field or file.
     """

@@ -74,7 +74,7 @@ def load(name, split, config):
     shape = builder.info.features["image"].shape
     side = config.image_size or shape[0]
     channels = config.channels or (shape[2] if len(shape) == 3 else 1)
-    if side is None or shape[0] != shape[1] and config.image_size is None:
+    if side is None or (shape[0] != shape[1] and config.image_size is None):
         raise DataError(
             f'data.source="tfds:{name}" holds images of shape {shape}: set data.image_size, the side '
             "that they are resized to."

@@ -50,6 +50,6 @@ class Transform:
         return self.dequantized(pairs[:, 1], images) if self.dequantize else self.to_model(images)
 
     def to_pixels(self, x):
-        """float [B, H, W, C] in the model's range -> uint8, out-of-range values to the nearest level."""
+        """Float [B, H, W, C] in the model's range -> uint8, out-of-range values to the nearest level."""
         unit = (np.asarray(x) + 1) / 2 if self.centered else np.asarray(x)
         return np.clip(np.floor(unit * self.levels), 0, self.levels - 1).astype(np.uint8)

@@ -22,6 +22,7 @@ def one_nearest_neighbour(real, generated, neighbours=None):
 
     Args:
       real, generated: [N, ...] pixels.
+
     Returns:
       the accuracy, of the real and of the generated points apart, and its standard error.
     """

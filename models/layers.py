@@ -39,7 +39,9 @@ def variance_scaling(scale=1.0):
 
 def normal(std):
     """Gaussian of mean zero and standard deviation `std`."""
-    return _on_host(lambda generator, shape: std * generator.standard_normal(shape), nn.initializers.normal(std))
+    return _on_host(
+        lambda generator, shape: std * generator.standard_normal(shape), nn.initializers.normal(std)
+    )
 
 
 def constant(value):

@@ -38,7 +38,7 @@ class Langevin:
         return self.steps
 
     def step(self, keys, x, t, denoise):
-        """x [B, ...] after `steps` Langevin steps at t [B], with noise from keys [B]."""
+        """X [B, ...] after `steps` Langevin steps at t [B], with noise from keys [B]."""
 
         def once(i, x):
             step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, i)

@@ -112,6 +112,7 @@ def sample(keys, sde, denoise, shape, table, corrector=None, keep=None):
       corrector: object with `step(keys, x, t, denoise) -> x` and `calls`, or None.
       keep: increasing rows [M - 1] (static) whose states, after move and corrector, make
         up the trajectory, together with the final state; None keeps nothing.
+
     Returns:
       Samples.
     """

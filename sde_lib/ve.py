@@ -1,7 +1,7 @@
 """Variance-exploding SDE (Song et al. 2021, eq. 9; the limit of SMLD / NCSN).
 
-    dx = sigma(t) sqrt(2 log(sigma_max / sigma_min)) dw,
-    alpha = 1,     sigma(t) = sigma_min (sigma_max / sigma_min)^t.
+dx = sigma(t) sqrt(2 log(sigma_max / sigma_min)) dw,
+alpha = 1,     sigma(t) = sigma_min (sigma_max / sigma_min)^t.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Variance-preserving SDE (Song et al. 2021, eq. 11; the limit of DDPM).
 
-    dx = -beta(t)/2 x dt + sqrt(beta(t)) dw,     beta(t) = beta_min + t (beta_max - beta_min),
-    alpha = exp(-B(t)/2),     sigma^2 = 1 - exp(-B(t)),     B(t) = integral of beta over [0, t].
+dx = -beta(t)/2 x dt + sqrt(beta(t)) dw,     beta(t) = beta_min + t (beta_max - beta_min),
+alpha = exp(-B(t)/2),     sigma^2 = 1 - exp(-B(t)),     B(t) = integral of beta over [0, t].
 """
 
 import dataclasses

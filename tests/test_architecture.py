@@ -37,7 +37,7 @@ MAY_IMPORT = {
 def _files():
     for path in sorted(ROOT.rglob("*.py")):
         parts = path.relative_to(ROOT).parts
-        if parts[0] in MAY_IMPORT or path.stem in MAY_IMPORT and len(parts) == 1:
+        if parts[0] in MAY_IMPORT or (path.stem in MAY_IMPORT and len(parts) == 1):
             yield parts[0].removesuffix(".py"), path
 
 
@@ -50,7 +50,11 @@ def _imports(path):
 
 
 def test_every_room_is_listed():
-    rooms = {p.name.removesuffix(".py") for p in ROOT.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    rooms = {
+        p.name.removesuffix(".py")
+        for p in ROOT.iterdir()
+        if p.suffix == ".py" or (p / "__init__.py").exists()
+    }
     assert rooms - {"tests", "bench"} == set(MAY_IMPORT)
 
 
@@ -59,7 +63,9 @@ def test_imports_go_one_way():
         for name in _imports(path):
             target = name.split(".")[0]
             if target in MAY_IMPORT:
-                assert target == room or target in MAY_IMPORT[room], f"{path.relative_to(ROOT)} imports {name}"
+                assert target == room or target in MAY_IMPORT[room], (
+                    f"{path.relative_to(ROOT)} imports {name}"
+                )
 
 
 def test_the_order_has_no_cycle():

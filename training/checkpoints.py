@@ -210,8 +210,10 @@ class Checkpoints:
 
         Args:
           template: TrainState of arrays or ShapeDtypeStructs with the right structure.
+
         Returns:
           (TrainState of NumPy arrays, record), or None if there is no checkpoint at all.
+
         Raises:
           ConfigError: the checkpoint was made with a config that differs where it matters.
           CheckpointError: there are checkpoints, but every one is damaged.
@@ -238,6 +240,7 @@ class Checkpoints:
 
         Returns:
           (the averaged parameters of the first decay, record).
+
         Raises:
           CheckpointError: there is none, or every one is damaged.
         """

@@ -13,9 +13,7 @@ def train_step(body):
 
     The returned function takes images [devices, ...]; the state's buffers are donated.
     """
-    return jax.pmap(
-        body, axis_name="batch", in_axes=(None, 0, None), out_axes=(None, None), donate_argnums=0
-    )
+    return jax.pmap(body, axis_name="batch", in_axes=(None, 0, None), out_axes=(None, None), donate_argnums=0)
 
 
 def replicate(tree):
@@ -55,15 +53,20 @@ class BatchMap:
         """
         count = len(jax.tree.leaves(examples)[0])
         for start in range(0, count, self.batch_size):
-            index = np.arange(start, start + self.batch_size)
-            index = np.where(index < count, index, start)
-            batch = jax.tree.map(lambda a: a[index], examples)
             size = min(self.batch_size, count - start)
-            result = self._mapped(constants, jax.tree.map(shard, batch))
-            yield jax.tree.map(lambda a: np.asarray(a).reshape(-1, *a.shape[2:])[:size], result)
+            index = start + np.arange(self.batch_size)
+            batch = _pick(examples, np.where(index < count, index, start))
+            yield _merge(self._mapped(constants, jax.tree.map(shard, batch)), size)
 
     def __call__(self, constants, examples):
         """All results, concatenated."""
         parts = list(self.batches(constants, examples))
         return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
+
+def _pick(examples, index):
+    return jax.tree.map(lambda a: a[index], examples)
+
+
+def _merge(results, size):
+    return jax.tree.map(lambda a: np.asarray(a).reshape(-1, *a.shape[2:])[:size], results)

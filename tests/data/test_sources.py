@@ -151,7 +151,8 @@ from PIL import Image
 class TinyPictures(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     def _info(self):
-        features = {"image": tfds.features.Image(shape=(6, 6, 3)), "label": tfds.features.ClassLabel(num_classes=2)}
+        picture, label = tfds.features.Image(shape=(6, 6, 3)), tfds.features.ClassLabel(num_classes=2)
+        features = {"image": picture, "label": label}
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
     def _split_generators(self, manager):
         return {"train": self._generate_examples(12), "test": self._generate_examples(5)}

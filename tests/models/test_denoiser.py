@@ -69,7 +69,6 @@ def test_prediction_is_one_statement_in_all_its_forms(sde):
         np.testing.assert_allclose(a * X - s * prediction.velocity, prediction.x0, rtol=1e-3, atol=1e-4)
 
 
-
 @each_sde
 @pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)
 def test_eps_near_the_data_keeps_its_digits_in_float32(sde, parametrization):
@@ -78,5 +77,7 @@ def test_eps_near_the_data_keeps_its_digits_in_float32(sde, parametrization):
     found = denoiser({"bias": jnp.float32(0.3)}, X, t)
     with jax.enable_x64(True):
         exact = denoiser({"bias": jnp.float64(0.3)}, jnp.asarray(X, jnp.float64), t.astype(jnp.float64))
-        np.testing.assert_allclose(exact.alpha * exact.x0 + exact.sigma * exact.eps, X, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(
+            exact.alpha * exact.x0 + exact.sigma * exact.eps, X, rtol=1e-10, atol=1e-12
+        )
     np.testing.assert_allclose(found.eps, exact.eps, rtol=1e-4, atol=1e-5)

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from models.denoiser import Denoiser
 from models.embeddings import sinusoidal
 from models.layers import Dropout, GroupNorm
 from models.unet import UNet
-from models.denoiser import Denoiser
 from sde_lib.vp import VP
 
 

@@ -23,7 +23,9 @@ MEAN, VARIANCE, SHAPE = 0.3, 0.25, (2, 1, 1)
 
 
 def _denoise(sde, dtype=jnp.float32):
-    gaussian = Gaussian(jnp.full(2, MEAN, dtype), jnp.eye(2, dtype=dtype), jnp.full(2, VARIANCE, dtype), SHAPE)
+    gaussian = Gaussian(
+        jnp.full(2, MEAN, dtype), jnp.eye(2, dtype=dtype), jnp.full(2, VARIANCE, dtype), SHAPE
+    )
     return lambda x, t: gaussian.denoise(sde, x, t)
 
 
@@ -141,7 +143,9 @@ def test_langevin_steps_repair_what_the_predictor_left(name):
 
     def bias(corrector):
         def draw(keys):
-            return sample(keys, sde, lambda x, t: gaussian.denoise(sde, x, t), gaussian.shape, table, corrector).x
+            return sample(
+                keys, sde, lambda x, t: gaussian.denoise(sde, x, t), gaussian.shape, table, corrector
+            ).x
 
         return abs(float(jax.jit(draw)(keys).var()) / VARIANCE - 1)
 
@@ -170,7 +174,9 @@ def test_a_sample_does_not_depend_on_its_batch():
     )
 
 
-@pytest.mark.parametrize(("corrector", "final_denoise"), [(None, True), (None, False), (Langevin(steps=2), True)])
+@pytest.mark.parametrize(
+    ("corrector", "final_denoise"), [(None, True), (None, False), (Langevin(steps=2), True)]
+)
 def test_nfe_is_the_number_of_calls(corrector, final_denoise):
     sde, calls = SDES["ve"], []
     exact = _denoise(sde)

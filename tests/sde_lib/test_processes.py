@@ -48,7 +48,9 @@ def test_the_base_class_derives_the_same_drift_and_diffusion(sde, float64):
 @each_process
 def test_log_snr_decreases_and_its_inverse_returns_the_time(sde, float64):
     t = _times(sde)
-    np.testing.assert_allclose(sde.log_snr(t), 2 * jnp.log(sde.alpha(t) / sde.sigma(t)), rtol=1e-10, atol=1e-9)
+    np.testing.assert_allclose(
+        sde.log_snr(t), 2 * jnp.log(sde.alpha(t) / sde.sigma(t)), rtol=1e-10, atol=1e-9
+    )
     assert jnp.all(jnp.diff(sde.log_snr(t)) < 0)
     np.testing.assert_allclose(sde.time_of_log_snr(sde.log_snr(t)), t, rtol=1e-9)
 
@@ -79,7 +81,9 @@ def test_posterior_is_bayes_rule(sde, float64):
 
 @each_process
 def test_float32_near_the_ends_keeps_four_digits(sde):
-    t = np.concatenate([np.geomspace(sde.t_min, 1e-2, 50), 1 - np.geomspace(1e-6, 1e-2, 50)]).astype(np.float32)
+    t = np.concatenate([np.geomspace(sde.t_min, 1e-2, 50), 1 - np.geomspace(1e-6, 1e-2, 50)]).astype(
+        np.float32
+    )
     names = ("alpha", "sigma", "log_snr", "drift_rate", "diffusion")
     single = {name: np.asarray(getattr(sde, name)(jnp.asarray(t))) for name in names}
     long = t[t > 1e-3]

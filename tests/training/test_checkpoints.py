@@ -91,7 +91,9 @@ def test_no_flipped_bit_is_ever_restored(tmp_path, tiny_config, setup):
             content[int(part * len(content))] ^= 4
             copy.write_bytes(content)
             try:
-                restored, _ = Checkpoints(tmp_path, tiny_config, read_only=True).restore(setup.state_template())
+                restored, _ = Checkpoints(tmp_path, tiny_config, read_only=True).restore(
+                    setup.state_template()
+                )
             except UserError:
                 noticed += 1
             else:

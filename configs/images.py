@@ -1,0 +1,27 @@
+"""Images of 16 to 64 pixels from any source: the starting point for one's own data.
+
+    python main.py --config=configs/images.py --workdir=runs/mine --mode=train \
+        --config.data.source=folder:photos --config.data.image_size=32
+
+`--mode=inspect` with the same flags prints the size and range of the data and suggests
+`denoiser.sigma_data`. Half of the images are mirrored: turn that off for digits or text.
+"""
+
+from configs import base
+
+
+def get_config():
+    config = base.get_config()
+    config.data.source = "folder:photos"
+    config.data.random_flip = True
+    config.model.width = 64
+    config.model.multipliers = (1, 2, 2)
+    config.model.blocks = 2
+    config.model.attention = (16,)
+    config.model.dropout = 0.1
+    config.denoiser.parametrization = "edm"
+    config.loss.time_sampling = "low_discrepancy"
+    config.ema.decays = (0.9995,)
+    config.training.steps = 50_000
+    config.training.sample_every = 5_000
+    return config
