@@ -73,7 +73,7 @@ def load(name, split, config):
         rows = split_indices(len(records), split, config.holdout)
     shape = builder.info.features["image"].shape
     side = config.image_size or shape[0]
-    channels = config.channels or (shape[2] if len(shape) == 3 else 1)
+    channels = config.channels or (shape[2] if len(shape) == 3 else 1) or 3
     if side is None or (shape[0] != shape[1] and config.image_size is None):
         raise DataError(
             f'data.source="tfds:{name}" holds images of shape {shape}: set data.image_size, the side '
