@@ -40,6 +40,13 @@ def choose(table, name, path):
     return table[name]
 
 
+def resolve(table, config):
+    """Writes the defaults of the chosen class into the fields of a subtree that are None."""
+    for field in dataclasses.fields(table[config.name]):
+        if field.name in config and config[field.name] is None:
+            config[field.name] = field.default
+
+
 def create(table, config, path, **supplied):
     """Builds the object that the subtree `config` (called `path`) describes.
 

@@ -5,6 +5,7 @@ the training set, and for training images themselves where that makes sense.
 """
 
 import dataclasses
+import math
 from pathlib import Path
 
 import jax
@@ -16,6 +17,7 @@ import figures
 import likelihood
 import metrics
 import sample
+from creation import UserError
 from sde_lib.gaussian import Gaussian
 from training import parallel
 from training.logging import Progress, read_metrics, say
@@ -23,12 +25,12 @@ from training.workdir import prepare_workdir, write_json
 
 # A full covariance of more dimensions takes minutes to factor.
 LARGEST_GAUSSIAN = 4096
+GAUSSIAN_IMAGES = 20_000
 
 
 def subset(source, count):
-    """The first `count` images of a fixed shuffle of a source, uint8, in the source's order."""
-    chosen = np.random.default_rng(0).permutation(len(source))[:count]
-    return source.images[np.sort(chosen)]
+    """The first `count` images of a fixed shuffle of a source, uint8."""
+    return source.images[np.random.default_rng(0).permutation(len(source))[:count]]
 
 
 class HeldOutLoss:
@@ -129,6 +131,11 @@ def network_bits_per_dim(setup, params, images, config):
         progress.update(len(part.log_prob))
     progress.close()
     found = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+    if found.failed.all():
+        raise UserError(
+            f"bits/dim: the solver failed on all {len(x)} images; use a larger eval.tolerance than "
+            f"{config.tolerance}, or eval.bits_per_dim=False."
+        )
     if found.failed.any():
         say(
             f"warning: {found.failed.sum()} of {len(x)} images ran out of solver steps and are left out of "
@@ -143,8 +150,16 @@ def network_bits_per_dim(setup, params, images, config):
     }
 
 
-def fit_gaussian(setup, images):
-    """The Gaussian of the dequantized training images, in the model's range."""
+def fit_gaussian(setup, source):
+    """The Gaussian of the dequantized training images, in the model's range.
+
+    None where there are too many dimensions, or too few images for a covariance.
+    """
+    dimension = math.prod(setup.shape)
+    if dimension > LARGEST_GAUSSIAN or len(source) < 2 * dimension:
+        say(f"no Gaussian is fitted: {len(source)} training images of {dimension} dimensions")
+        return None
+    images = subset(source, max(GAUSSIAN_IMAGES, 2 * dimension))
     spacing = (2.0 if setup.transform.centered else 1.0) / setup.transform.levels
     return Gaussian.fit(np.asarray(setup.transform.to_model(images)), noise_variance=spacing**2 / 12)
 
@@ -165,9 +180,8 @@ def run(config, workdir):
     prepare_workdir(workdir)
     train_source, test_source = data.create(config.data, "train"), data.create(config.data, "test")
     held_out = subset(test_source, settings.max_images)
-    training = subset(train_source, len(train_source))
     say(f"evaluating step {record['step']} on {len(held_out)} held-out images")
-    gaussian = fit_gaussian(setup, training) if np.prod(setup.shape) <= LARGEST_GAUSSIAN else None
+    gaussian = fit_gaussian(setup, train_source)
     model, baseline, copies = {}, {}, {}
 
     by_level = HeldOutLoss(setup, test_source, settings)
@@ -241,7 +255,7 @@ def _figures(workdir, result, by_level):
 
 
 def _report(result):
-    print(f"{'':24}{'bits/dim':>16}{'1-NN accuracy':>16}{'precision':>12}{'recall':>10}")
+    print(f"{'':18}{'bits/dim':>16}{'1-NN accuracy (real, generated)':>34}{'precision':>12}{'recall':>10}")
     for name in ("model", "fitted_gaussian", "training_images"):
         column = result[name]
         if not column:
@@ -249,7 +263,6 @@ def _report(result):
         bits = column.get("bits_per_dim")
         bits = f"{bits['value']:.3f} ± {bits['standard_error']:.3f}" if bits else "-"
         pair = column["two_sample"]
-        print(
-            f"{name.replace('_', ' '):24}{bits:>16}{pair['accuracy']:>16.3f}"
-            f"{pair['precision']:>12.3f}{pair['recall']:>10.3f}"
-        )
+        halves = f"{pair['accuracy']:.3f} ({pair['accuracy_real']:.2f}, {pair['accuracy_generated']:.2f})"
+        others = f"{pair['precision']:>12.3f}{pair['recall']:>10.3f}"
+        print(f"{name.replace('_', ' '):18}{bits:>16}{halves:>34}{others}")

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import optax
 
+import creation
 import data
 import losses
 import models
@@ -49,6 +50,12 @@ class Experiment:
     def state_template(self):
         """The TrainState's shapes and dtypes."""
         return jax.eval_shape(self.create_state)
+
+
+def resolve(config):
+    """Writes the defaults of the chosen SDE and network into a valid config."""
+    creation.resolve(sde_lib.SDES, config.sde)
+    creation.resolve(models.MODELS, config.model)
 
 
 def create(config):

@@ -84,21 +84,40 @@ def _parse_flags(argv):
     return values
 
 
+def _one_line(error, argv):
+    """The line of an error's text that says what happened."""
+    lines = str(error).strip("\"' \n").splitlines() or [""]
+    line = (lines[-1] if "Traceback" in str(error) else lines[0]).strip()
+    if "as a ConfigDict" in line:
+        subtree = next(a.split("=")[0] for a in argv if re.match(r"--?config\.\w+=", a))
+        return f"{subtree} is a group of fields. Set one of them, for example {subtree}.name=..."
+    return line
+
+
+def _joined(argv):
+    """The command line with `--config FILE` written as `--config=FILE`."""
+    if "--config" in argv[:-1]:
+        i = argv.index("--config")
+        return [*argv[:i], f"--config={argv[i + 1]}", *argv[i + 2 :]]
+    return argv
+
+
 def parse(argv):
     """Returns (config, workdir, mode) of a command line.
 
     Raises:
       ConfigError: with one line, whatever is wrong with the command line.
     """
+    argv = _joined(argv)
     path = next((a.split("=", 1)[1] for a in argv if re.match(r"--?config=", a)), None)
     if path is None:
         raise ConfigError("--config is missing. Example: --config=configs/digits.py; see --help.")
-    if not os.path.exists(path.split(":")[0]):
+    if not os.path.isfile(path.split(":")[0]):
         raise ConfigError(f"--config={path}: there is no file {path.split(':')[0]}.")
     try:
         values = _parse_flags(argv)
     except flags.Error as error:
-        raise ConfigError(str(error).replace("FATAL Flags parsing error:", "").strip()) from None
+        raise ConfigError(_one_line(error, argv)) from None
     except ConfigError:
         raise
     except Exception as error:
@@ -106,8 +125,9 @@ def parse(argv):
             unknown = _unknown_override(argv)
         except Exception:
             unknown = None
-        first = str(error).strip("\"'").splitlines()[0]
-        raise ConfigError(unknown or f"--config={path}: {type(error).__name__}: {first}") from error
+        raise ConfigError(
+            unknown or f"--config={path}: {type(error).__name__}: {_one_line(error, argv)}"
+        ) from error
     if values.mode not in MODES:
         matches = difflib.get_close_matches(values.mode, MODES, n=1)
         hint = f' Did you mean "{matches[0]}"?' if matches else ""
@@ -137,10 +157,12 @@ def main(argv):
         return 0
     try:
         config, workdir, mode = parse(argv)
+        import experiment
         import validation
 
         if mode != "check":
             validation.require(config)
+            experiment.resolve(config)
         _set_up_jax()
         importlib.import_module(MODES[mode][0]).run(config, workdir)
     except UserError as error:
@@ -151,7 +173,9 @@ def main(argv):
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         print(
-            f"error: {error.strerror}: {error.filename or workdir}. Nothing saved is lost.", file=sys.stderr
+            f"error: {error.strerror}: {error.filename or workdir}. Nothing saved is lost: mend this and "
+            "run the same command again.",
+            file=sys.stderr,
         )
         return UserError.exit_code
     except KeyboardInterrupt:

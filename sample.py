@@ -10,6 +10,7 @@ import experiment
 import figures
 import samplers
 import validation
+from creation import UserError
 from training import parallel
 from training.checkpoints import Checkpoints
 from training.logging import Progress, say
@@ -57,7 +58,13 @@ class Drawer:
             parts.append(part)
             if progress is not None:
                 progress.update(len(part))
-        return np.concatenate(parts)
+        samples = np.concatenate(parts)
+        if not np.isfinite(samples).all():
+            raise UserError(
+                "The samples are not finite. Train longer, or try sampling.corrector=none or more "
+                "sampling.steps."
+            )
+        return samples
 
 
 def load(config, workdir):
@@ -98,9 +105,10 @@ def run(config, workdir):
     chains = min(TRAJECTORIES, count)
     tracer = Drawer(setup, config.sampling, keep, batch_size=-(-chains // devices) * devices)
     states = tracer.draw(params, chains)
-    # Each state in its own range: on VE the noise is far outside that of the data.
-    scale = np.abs(states).max(axis=(2, 3, 4), keepdims=True)
-    visible = np.where(scale > 1, states / scale, states)
+    # On VE the noise is far outside the range of the data: such states are shown in their own.
+    middle = 0.0 if config.data.centered else 0.5
+    spread = (states - middle).std(axis=(2, 3, 4), keepdims=True) / (1 - middle)
+    visible = middle + (states - middle) / np.maximum(spread, 1)
     chain_pixels = setup.transform.to_pixels(visible).reshape(-1, *setup.shape)
     figures.save_picture(
         workdir / "trajectory.png", figures.grid(chain_pixels, config.data.levels, states.shape[1])

@@ -91,10 +91,11 @@ class MetricsWatch:
     def _advice(self, step, row):
         before = ", ".join(f"{loss:.4g}" for loss in self._recent) or "none"
         return (
-            f"Step {step}: loss={row['loss']}, gradient_norm={row['gradient_norm']}; losses before it: "
-            f"{before}. Training stopped, and nothing was saved since. Try a lower optim.learning_rate, a "
-            'longer optim.warmup, optim.grad_clip=1, or model.dtype="float32"; --mode=inspect shows the '
-            "range of the data."
+            f"Step {step}: loss={row['loss']}, gradient_norm={row['gradient_norm']}; losses before: "
+            f"{before}. Nothing was saved since. "
+            "Resume with a lower optim.learning_rate, optim.grad_clip=1 or "
+            'model.dtype="float32", which the checkpoints allow, or start anew with a longer optim.warmup; '
+            "--mode=inspect shows the range of the data."
         )
 
 

@@ -3,12 +3,13 @@
 import jax
 
 import data
+import experiment
 import losses
 import models
 import models.denoiser
 import samplers
 import sde_lib
-from creation import ConfigError
+from creation import ConfigError, UserError
 from likelihood import PROBES
 from training import optimizers, state
 
@@ -40,6 +41,8 @@ def _field(config, path):
 
 
 def _numbers(config):
+    if config.seed < 0:
+        yield f"seed={config.seed} must not be negative."
     for path in POSITIVE:
         if not _field(config, path) > 0:
             yield f"{path}={_field(config, path)} must be positive."
@@ -91,7 +94,12 @@ def _network(config):
                 f"model.attention={network.attention}: side {side} does not occur; an image of side "
                 f"{sides[0]} has {tuple(sides)} with {len(sides)} multipliers."
             )
-    models.denoiser.create(config.denoiser, network, None)
+    denoiser = models.denoiser.create(config.denoiser, network, None)
+    if network.time_embedding == "fourier" and denoiser.conditioning == "time":
+        yield (
+            'model.time_embedding="fourier" turns denoiser.conditioning="time" (999 t) into noise: its '
+            'frequencies are made for logarithms. Use denoiser.conditioning="log_sigma".'
+        )
 
 
 def _choices(config):
@@ -146,8 +154,18 @@ def require(config):
 
 def run(config, workdir):
     """--mode=check: prints the config as it will be used, and everything that would be refused."""
-    print(config)
     found = problems(config)
+    try:
+        source = data.create(config.data, "train")
+        data.create(config.data, "test")
+        data.resolve(config.data, source)
+        found = problems(config)
+    except UserError as error:
+        found.append(str(error))
+    if not found:
+        experiment.resolve(config)
+    print(config)
+    found = list(dict.fromkeys(found))
     for line in found:
         print(f"refused: {line}")
     print(f"{len(found)} problems" if found else "ok: nothing would be refused")

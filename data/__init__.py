@@ -1,17 +1,19 @@
 """What is fed: random-access image sources, and the order in which training reads them."""
 
+import numpy as np
+
 from creation import ConfigError, choose
 from data import digits, folder, npz, tensorflow_datasets
 from data.source import DataError
 from data.transforms import Transform
 
+# kind: (function (argument, split, config) -> Source, what stands behind the colon)
 SOURCES = {
-    "digits": digits.load,
-    "tfds": tensorflow_datasets.load,
-    "folder": folder.load,
-    "npz": npz.load,
+    "digits": (digits.load, None),
+    "tfds": (tensorflow_datasets.load, "name"),
+    "folder": (folder.load, "path"),
+    "npz": (npz.load, "path"),
 }
-WITH_ARGUMENT = {"tfds": "name", "folder": "path", "npz": "path"}
 
 
 def parse(source):
@@ -21,10 +23,10 @@ def parse(source):
       ConfigError: unknown kind, or an argument that is missing or too many.
     """
     kind, _, argument = source.partition(":")
-    choose(SOURCES, kind, "data.source")
-    if kind in WITH_ARGUMENT and not argument:
-        raise ConfigError(f'data.source="{source}" must be written {kind}:<{WITH_ARGUMENT[kind]}>.')
-    if kind not in WITH_ARGUMENT and argument:
+    _, expected = choose(SOURCES, kind, "data.source")
+    if expected and not argument:
+        raise ConfigError(f'data.source="{source}" must be written {kind}:<{expected}>.')
+    if argument and not expected:
         raise ConfigError(f'data.source="{source}" takes no argument. Write data.source="{kind}".')
     return kind, argument
 
@@ -39,11 +41,12 @@ def create(config, split):
       ConfigError, DataError: what is wrong, and with which field or file.
     """
     kind, argument = parse(config.source)
-    source = SOURCES[kind](argument, split, config)
+    load, _ = SOURCES[kind]
+    source = load(argument, split, config)
     if len(source) == 0:
         raise DataError(f'data.source="{config.source}": the {split} split is empty.')
     height, width, channels = source.shape
-    if height != width:
+    if height != width or height < 1:
         raise DataError(f'data.source="{config.source}" holds images {height}x{width}; they must be square.')
     if not 1 <= channels <= 4:
         raise DataError(f'data.source="{config.source}" has {channels} channels; 1 to 4 are supported.')
@@ -53,6 +56,12 @@ def create(config, split):
                 f'data.{field}={config[field]}, but data.source="{config.source}" has {found}. '
                 f"Set data.{field}={found} or leave it out."
             )
+    levels = config.levels or source.levels
+    if isinstance(source.images, np.ndarray) and source.images.max() >= levels:
+        raise ConfigError(
+            f'data.levels={levels}, but data.source="{config.source}" has pixels up to '
+            f"{source.images.max()}. Set data.levels={source.images.max() + 1} or more."
+        )
     return source
 
 

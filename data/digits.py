@@ -8,14 +8,12 @@ import numpy as np
 
 from data.source import Source, split_indices
 
-HOLDOUT = 0.2
-
 
 def load(argument, split, config):
-    """1,438 training or 359 held-out digits."""
+    """The digits of a split; `data.holdout` of all are held out."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    chosen = split_indices(len(images), split, HOLDOUT)
+    chosen = split_indices(len(images), split, config.holdout)
     pixels = images[chosen].reshape(-1, 8, 8, 1).astype(np.uint8)
     return Source(pixels, labels[chosen], levels=17, recipe="scikit-learn load_digits, values 0..16")

@@ -36,6 +36,10 @@ def load(path, split, config):
         raise DataError(
             f'data.source="folder:{path}": no images in {tree}. Looked for {", ".join(sorted(SUFFIXES))}.'
         )
+    if not splits and len(files) < 2:
+        raise DataError(
+            f'data.source="folder:{path}" has one image; one to train on and one to hold out are needed.'
+        )
     if not splits:
         files = [files[i] for i in split_indices(len(files), split, config.holdout)]
     channels = config.channels or 3
@@ -45,7 +49,7 @@ def load(path, split, config):
             with Image.open(files[i]) as image:
                 return fit(image, config.image_size, channels)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{files[i]} ({error})") from None
+            raise DataError(f"{files[i]} cannot be used: {error}. Remove or replace it") from None
 
     shape = (config.image_size, config.image_size, channels)
     decoded = Decoded(decode, len(files), shape, config.threads)

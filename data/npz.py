@@ -6,6 +6,7 @@ Keys `train_images` and `test_images`, [N, H, W, C] or [N, H, W], with optional
 """
 
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def load(path, split, config):
             labels = archive[f"{prefix}labels"] if f"{prefix}labels" in keys else None
     except FileNotFoundError:
         raise DataError(f'data.source="npz:{path}": there is no such file.') from None
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, TypeError, OSError, EOFError) as error:
         raise DataError(f'data.source="npz:{path}" cannot be read: {error}. Replace the file.') from None
     if images.ndim == 3:
         images = images[..., None]
@@ -40,7 +41,9 @@ def load(path, split, config):
             f'data.source="npz:{path}": images are {images.dtype} of shape {images.shape}; '
             "they must be uint8 [N, H, W, C]."
         )
-    if not prefix:
+    if labels is not None and len(labels) != len(images):
+        raise DataError(f'data.source="npz:{path}" has {len(images)} images but {len(labels)} labels.')
+    if not prefix and len(images):
         chosen = split_indices(len(images), split, config.holdout)
         images, labels = images[chosen], None if labels is None else labels[chosen]
     return Source(images, labels, levels=256, recipe=f"arrays of {path}")

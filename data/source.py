@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from creation import UserError
@@ -79,9 +79,7 @@ class Decoded:
         list(tqdm(self._pool.map(put, range(total)), description, total, disable=None, leave=False))
         if broken:
             shown = "; ".join(sorted(broken)[:5])
-            raise DataError(
-                f"{len(broken)} of {total} images cannot be used: {shown}. Remove or replace these files."
-            )
+            raise DataError(f"{len(broken)} of {total} images are broken: {shown}.")
         return images
 
 
@@ -91,7 +89,9 @@ def fit(image, size, channels):
     The recipe is Pillow's: BOX in one step for shrinking, BICUBIC for enlarging; size
     None keeps the image as it is.
     """
-    image = image.convert(MODES[channels])
+    if image.mode.startswith("I") or image.mode == "F":
+        raise ValueError(f"mode {image.mode} has more than 8 bits a channel; convert it to 8 bits")
+    image = ImageOps.exif_transpose(image).convert(MODES[channels])
     if size is not None and image.size != (size, size):
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2

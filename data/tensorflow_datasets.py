@@ -26,8 +26,8 @@ def _builder(name, config):
 
     try:
         return tfds.builder(name, data_dir=config.directory, file_format="array_record")
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # asserts, missing packages: whatever a name can set off
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f'data.source="tfds:{name}": {reason}') from None
 
 
@@ -55,7 +55,7 @@ def load(name, split, config):
     if not _is_prepared(builder):
         raise DataError(
             f'data.source="tfds:{name}" is not prepared in data.directory="{config.directory}". Run: '
-            f"python main.py --mode=prepare --config.data.source=tfds:{name}"
+            f"python main.py --config=configs/images.py --mode=prepare --config.data.source=tfds:{name}"
             f" --config.data.directory={config.directory}"
         )
     _check_counts(name, builder)

@@ -121,6 +121,6 @@ def create(config, network, sde):
     """
     choose(PARAMETRIZATIONS, config.parametrization, "denoiser.parametrization")
     choose(CONDITIONINGS, config.conditioning, "denoiser.conditioning")
-    if config.sigma_data <= 0:
+    if not config.sigma_data > 0:
         raise ConfigError(f"denoiser.sigma_data={config.sigma_data} must be positive.")
     return Denoiser(network, sde, config.parametrization, config.conditioning, config.sigma_data)

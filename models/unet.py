@@ -59,10 +59,11 @@ class UNet(nn.Module):
             raise ValueError(f'dtype="{self.dtype}" must be one of {", ".join(DTYPES)}')
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must lie in [0, 1)")
-        if not self.multipliers or min(*self.multipliers, self.blocks) < 1:
+        whole = (*self.multipliers, self.blocks, *self.attention)
+        if not self.multipliers or not all(isinstance(n, int) and n > 0 for n in whole):
             raise ValueError(
-                f"multipliers={self.multipliers} and blocks={self.blocks} must be positive, with "
-                "at least one multiplier"
+                f"multipliers={self.multipliers}, blocks={self.blocks} and attention={self.attention} must "
+                "be positive whole numbers, with at least one multiplier"
             )
         super().__post_init__()
 

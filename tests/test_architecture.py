@@ -19,7 +19,9 @@ MAY_IMPORT = {
     "figures": set(),
     "training": {"creation", "sde_lib", "models", "losses", "data"},
     "experiment": {"creation", "sde_lib", "models", "losses", "data", "training"},
-    "validation": {"creation", "sde_lib", "models", "losses", "data", "samplers", "likelihood", "training"},
+    "validation": {
+        "creation", "data", "experiment", "likelihood", "losses", "models", "samplers", "sde_lib", "training",
+    },
     "sample": {
         "creation", "data", "experiment", "figures", "samplers", "sde_lib", "training", "validation",
     },
@@ -30,7 +32,7 @@ MAY_IMPORT = {
     "train": {
         "creation", "data", "evaluate", "experiment", "figures", "losses", "sample", "training", "validation",
     },
-    "main": {"creation", "validation", "train", "sample", "evaluate", "data"},
+    "main": {"creation", "experiment", "validation", "train", "sample", "evaluate", "data"},
 }  # fmt: skip
 
 

@@ -29,6 +29,14 @@ HARMLESS = (
     "data.memory_gib",
     "data.threads",
     "eval.",
+    "model.dropout",
+    "model.dtype",
+    "optim.beta",
+    "optim.grad_clip",
+    "optim.learning_rate",
+    "optim.schedule",
+    "optim.warmup",
+    "optim.weight_decay",
     "sampling.",
     "training.eval_every",
     "training.jitted_steps",
@@ -36,6 +44,16 @@ HARMLESS = (
     "training.sample_every",
     "training.steps",
     "sde.sampling_t_min",
+)
+# What the averaged parameters mean to sampling and evaluation; nothing else has to agree there.
+OF_THE_DENOISER = (
+    "data.centered",
+    "data.channels",
+    "data.image_size",
+    "data.levels",
+    "denoiser.",
+    "model.",
+    "sde.",
 )
 FROM_SOURCE = ("image_size", "channels", "levels")
 ITEMS = ("params", "ema", "optimizer")
@@ -72,12 +90,13 @@ def _flatten(tree, prefix=""):
             yield prefix + key, value
 
 
-def config_changes(saved, config):
+def config_changes(saved, config, only=("",)):
     """Lines 'field: saved -> now' for the fields that matter to the stored arrays.
 
     Args:
       saved: the config of a checkpoint, as read from JSON.
       config: today's ConfigDict; data fields left to the source (None) always agree.
+      only: beginnings of the fields that are compared.
     """
     now = dict(_flatten(json.loads(json.dumps(config.to_dict()))))
     before = dict(_flatten(saved))
@@ -86,6 +105,7 @@ def config_changes(saved, config):
         f"{field}: {before.get(field)} -> {now.get(field)}"
         for field in sorted(before.keys() | now.keys())
         if before.get(field) != now.get(field)
+        and field.startswith(only)
         and not field.startswith(HARMLESS)
         and field not in left_to_source
     ]
@@ -255,10 +275,13 @@ class Checkpoints:
         for step in steps:
             try:
                 record = self._read_record(step)
+            except MemoryError:
+                raise
             except Exception as error:
                 self._set_aside(step, error)
                 continue
-            changes = config_changes(record["config"], self._config)
+            only = OF_THE_DENOISER if self._read_only else ("",)
+            changes = config_changes(record["config"], self._config, only)
             if changes:
                 raise ConfigError(
                     f"The checkpoints in {self.folder} were made with another config: "
@@ -266,12 +289,17 @@ class Checkpoints:
                 )
             try:
                 return self._read_arrays(step, items, template, record), record
+            except MemoryError:
+                raise
             except Exception as error:
                 self._set_aside(step, error)
-        if steps:
+        # A restart must not begin anew, as if nothing had been trained, where all was damaged.
+        aside = sorted(path.name for path in self.folder.parent.glob("damaged-checkpoint-*"))
+        if steps or aside:
             raise CheckpointError(
-                f"None of the checkpoints {steps} in {self.folder} can be read; see the lines above. "
-                "Restore them from a copy, or choose another --workdir to start anew."
+                f"No checkpoint in {self.folder.parent} can be read, and some are damaged: "
+                f"{', '.join(aside) or steps}. Restore them from a copy, or choose another --workdir to "
+                "start anew."
             )
         return None
 
@@ -300,7 +328,8 @@ class Checkpoints:
             return
         # Orbax would refuse to save any step up to a newer one that is still there.
         target = self.folder.parent / f"damaged-checkpoint-{step}"
-        shutil.rmtree(target, ignore_errors=True)
+        while target.exists():
+            target = target.with_name(target.name + "-again")
         shutil.move(self.folder / str(step), target)
         say(f"warning: checkpoint {step} is damaged ({reason}); moved to {target}, trying an older one.")
         self._manager.close()

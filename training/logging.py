@@ -1,7 +1,9 @@
 """What a run shows and records: a progress bar, metrics.jsonl, TensorBoard files."""
 
 import json
+import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -75,7 +77,11 @@ class Records:
 
         path = Path(workdir) / "metrics.jsonl"
         kept = [row for row in read_metrics(workdir) if row["step"] <= start]
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        os.replace(temporary, path)
+        # TensorBoard's writer runs in a thread; what stops it (a full disk) stops the loop as well.
+        threading.excepthook = lambda failure: say(f"warning: {failure.thread.name}: {failure.exc_value}")
         self._file = path.open("a")
         self._writer = SummaryWriter(str(Path(workdir) / "tensorboard"), purge_step=start + 1)
 

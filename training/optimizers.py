@@ -34,10 +34,13 @@ def create(config, steps):
     """
     choose(OPTIMIZERS, config.name, "optim.name")
     schedule = choose(SCHEDULES, config.schedule, "optim.schedule")(config, steps - config.warmup)
-    if config.learning_rate <= 0:
+    for field in ("beta1", "beta2"):
+        if not 0 <= config[field] < 1:
+            raise ConfigError(f"optim.{field}={config[field]} must lie in [0, 1).")
+    if not config.learning_rate > 0:
         raise ConfigError(f"optim.learning_rate={config.learning_rate} must be positive.")
     for field in ("warmup", "grad_clip", "weight_decay"):
-        if config[field] < 0:
+        if not config[field] >= 0:
             raise ConfigError(f"optim.{field}={config[field]} must not be negative.")
     if config.weight_decay and config.name != "adamw":
         raise ConfigError(

@@ -32,9 +32,11 @@ def ema_names(config):
     Raises:
       ConfigError: no decay at all, or one outside [0, 1).
     """
-    if not config.decays or not all(0 <= decay < 1 for decay in config.decays):
-        raise ConfigError(f"ema.decays={tuple(config.decays)} must hold at least one number in [0, 1).")
-    return tuple(f"{decay:g}" for decay in config.decays)
+    decays = tuple(config.decays)
+    numbers = [d for d in decays if isinstance(d, int | float) and 0 <= d < 1]
+    if not decays or len(set(numbers)) < len(decays):
+        raise ConfigError(f"ema.decays={decays} must hold different numbers in [0, 1), at least one.")
+    return tuple(repr(float(decay)) for decay in decays)
 
 
 def create(params, optimizer, names):

@@ -232,7 +232,9 @@ def test_tfds_images_are_read_by_index(prepared):
 
 def test_a_set_that_is_not_prepared_names_the_command(config, tmp_path):
     config.source, config.directory = "tfds:mnist", str(tmp_path)
-    with pytest.raises(UserError, match="--mode=prepare --config.data.source=tfds:mnist"):
+    with pytest.raises(
+        UserError, match="main.py --config=configs/images.py --mode=prepare --config.data.source=tfds:mnist"
+    ):
         data.create(config, "train")
 
 

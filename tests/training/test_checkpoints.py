@@ -124,7 +124,7 @@ def test_reading_for_evaluation_changes_nothing_on_disk(tmp_path, tiny_config, s
 def test_nothing_but_damage_is_an_error(tmp_path, tiny_config, setup):
     _saved(tmp_path, tiny_config, setup, [3])
     shutil.rmtree(tmp_path / "checkpoints" / "3" / "params")
-    with pytest.raises(UserError, match="None of the checkpoints"):
+    with pytest.raises(UserError, match="No checkpoint in"):
         Checkpoints(tmp_path, tiny_config).restore(setup.state_template())
 
 
