@@ -41,6 +41,17 @@ TRAIN = (DIGITS, "--workdir=/nowhere/at/all", "--mode=train")
         ((*TRAIN, "--config.data.source=digit"), ['data.source="digit"', '"digits"']),
         ((*TRAIN, "--config.ema.decays=(2.0,)"), ["ema.decays"]),
         ((*TRAIN, "--config.optim.name=adm"), ["optim.name", '"adam"']),
+        ((*TRAIN, "--config.ema.decays=(0.9,0.9)"), ["ema.decays"]),
+        ((*TRAIN, '--config.ema.decays=("x",)'), ["ema.decays"]),
+        ((*TRAIN, "--config.model.multipliers=(1,1.5)"), ["multipliers=(1, 1.5)"]),
+        ((*TRAIN, "--config.model.attention=(5,)"), ["side 5 does not occur"]),
+        ((*TRAIN, "--config.model.time_embedding=fourier"), ["denoiser.conditioning"]),
+        ((*TRAIN, "--config.optim.beta1=1.5"), ["optim.beta1=1.5"]),
+        ((*TRAIN, "--config.optim.learning_rate=nan"), ["optim.learning_rate=nan"]),
+        ((*TRAIN, "--config.data.levels=5"), ["data.levels=5", "up to 16"]),
+        ((*TRAIN, "--config.seed=-1"), ["seed=-1"]),
+        ((*TRAIN, "--config.sde=ve"), ["--config.sde.name="]),
+        (("--config=configs", "--mode=check"), ["no file"]),
         ((*TRAIN, "surplus"), ["surplus"]),
         ((DIGITS, "--workdir=x", "--mode=trian"), ['--mode="trian"', '"train"']),
         ((DIGITS, "--mode=train"), ["--workdir"]),
@@ -92,6 +103,8 @@ def test_check_prints_the_config_and_every_refusal(capsys):
     out = capsys.readouterr().out
     assert stop.value.code == 2
     assert "beta_max" in out and out.count("refused: ") == 3
+    assert main.main(["main.py", "--config", "configs/digits.py", "--mode=check"]) == 0
+    assert "beta_max: 20.0" in capsys.readouterr().out
     assert main.main(["main.py", DIGITS, "--mode=check"]) == 0
     assert "nothing would be refused" in capsys.readouterr().out
 

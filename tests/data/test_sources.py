@@ -111,6 +111,37 @@ def test_sources_that_cannot_be_had_say_so(config, source, words):
         data.create(config, "train")
 
 
+def test_pictures_that_would_be_spoilt_are_refused_or_turned(config, tmp_path):
+    deep = Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000)
+    with pytest.raises(ValueError, match="8 bits"):
+        fit(deep, 8, 1)
+    upright = np.zeros((4, 4, 3), np.uint8)
+    upright[0] = 255
+    tag = Image.Exif()
+    tag[0x0112] = 6  # shown after a quarter turn
+    file = io.BytesIO()
+    Image.fromarray(np.rot90(upright).copy()).save(file, "png", exif=tag)
+    np.testing.assert_array_equal(fit(Image.open(file), None, 3), upright)
+
+
+@pytest.mark.parametrize("content", ["not a zip", "bare array", "few labels", "no pixels"])
+def test_archives_of_the_wrong_kind_say_so(config, tmp_path, content):
+    path = tmp_path / "a.npz"
+    images = np.zeros((6, 4, 4), np.uint8)
+    if content == "bare array":
+        with path.open("wb") as file:
+            np.save(file, images)
+    elif content == "few labels":
+        np.savez(path, images=images, labels=np.arange(2))
+    elif content == "no pixels":
+        np.savez(path, images=np.zeros((6, 0, 0), np.uint8))
+    else:
+        path.write_bytes(b"nothing of the kind")
+    config.source = f"npz:{path}"
+    with pytest.raises(UserError, match="data.source"):
+        data.create(config, "train")
+
+
 def test_an_empty_folder_and_a_damaged_archive_say_so(config, tmp_path):
     (tmp_path / "empty").mkdir()
     config.source, config.image_size = f"folder:{tmp_path / 'empty'}", 8

@@ -20,6 +20,15 @@ def test_distant_sets_are_told_apart_and_copies_are_below_chance():
     assert one_nearest_neighbour(a, a + 1e-6)["accuracy"] == 0.0
 
 
+def test_held_out_subsets_of_sorted_data_hold_every_class():
+    from data.source import Source
+    from evaluate import subset
+
+    images = np.repeat(np.arange(10, dtype=np.uint8), 100).reshape(-1, 1, 1, 1)
+    chosen = subset(Source(images, None, 256, "by class"), 1000)[:100]
+    assert len(np.unique(chosen)) == 10
+
+
 def test_ties_count_half():
     # Every point coincides with one of each set: no information, 0.5 up to the leave-one-out.
     points = np.array([[0.0], [0.0], [5.0], [5.0]])

@@ -126,6 +126,26 @@ def test_nothing_but_damage_is_an_error(tmp_path, tiny_config, setup):
     shutil.rmtree(tmp_path / "checkpoints" / "3" / "params")
     with pytest.raises(UserError, match="No checkpoint in"):
         Checkpoints(tmp_path, tiny_config).restore(setup.state_template())
+    # Nor does the same command, run again, begin anew as if nothing had been trained.
+    with pytest.raises(UserError, match="damaged-checkpoint-3"):
+        Checkpoints(tmp_path, tiny_config).restore(setup.state_template())
+
+
+def test_sampling_asks_only_for_what_the_parameters_mean(tmp_path, tiny_config, setup):
+    _saved(tmp_path, tiny_config, setup, [3])
+    tiny_config.data.source, tiny_config.training.batch_size = "npz:moved.npz", 32
+    assert Checkpoints(tmp_path, tiny_config, read_only=True).restore_ema(setup.state_template())
+    tiny_config.denoiser.parametrization = "eps"
+    with pytest.raises(ConfigError, match="denoiser.parametrization: edm -> eps"):
+        Checkpoints(tmp_path, tiny_config, read_only=True).restore_ema(setup.state_template())
+
+
+def test_optimizer_settings_may_change_on_resuming(tmp_path, tiny_config, setup):
+    _saved(tmp_path, tiny_config, setup, [3])
+    tiny_config.optim.update({"learning_rate": 1e-5, "grad_clip": 0.0, "schedule": "constant", "warmup": 0})
+    changed = experiment.create(tiny_config)
+    restored, _ = Checkpoints(tmp_path, tiny_config).restore(changed.state_template())
+    assert jax.tree.structure(restored) == jax.tree.structure(jax.device_get(changed.create_state()))
 
 
 def test_a_config_that_matters_is_refused_by_name(tmp_path, tiny_config, setup):
