@@ -142,7 +142,8 @@ def _set_up_jax():
 
     import jax
 
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax narrates every save
+    # Orbax narrates every save, and what goes wrong in one reaches the user as an error of ours.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
 
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         cache = os.path.join(os.path.expanduser("~"), ".cache", "undrift", f"jax-{jax.__version__}")
@@ -177,6 +178,8 @@ def main(argv):
             "run the same command again.",
             file=sys.stderr,
         )
+        # TensorBoard's writer tries once more at exit, in vain and at length.
+        sys.unraisablehook = lambda _: None
         return UserError.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -9,6 +9,7 @@ not match is set aside and the next older checkpoint taken.
 import contextlib
 import json
 import shutil
+import sys
 import zlib
 from pathlib import Path
 
@@ -114,6 +115,17 @@ def config_changes(saved, config, only=("",)):
 def _items(state):
     optimizer = {"step": state.step, "state": state.opt_state}
     return {"params": state.params, "ema": state.ema, "optimizer": optimizer}
+
+
+def _hide_closed_loops():
+    """Keeps reads that Orbax abandons on an error from printing a trace each when they end."""
+    previous = sys.excepthook
+
+    def hook(kind, error, trace):
+        if str(error) != "Event loop is closed":
+            previous(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 class Checkpoints:
@@ -271,6 +283,7 @@ class Checkpoints:
         return state.ema[next(iter(template.ema))], record
 
     def _newest(self, items, template):
+        _hide_closed_loops()
         steps = sorted(self.all_steps(), reverse=True)
         for step in steps:
             try:
