@@ -35,6 +35,11 @@ TINY = {
 }
 
 
+def pytest_collection_modifyitems(items):
+    """The longest first, so that two workers end together."""
+    items.sort(key=lambda item: "test_runs" not in item.nodeid and "test_step" not in item.nodeid)
+
+
 def as_flags(fields):
     """Fields as command-line overrides."""
     return [f"--config.{name}={value}" for name, value in fields.items()]

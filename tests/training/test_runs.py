@@ -93,7 +93,7 @@ def test_a_killed_run_resumes_from_the_last_complete_checkpoint(tmp_path, comman
     assert _final_checksums(tmp_path) == _final_checksums(uninterrupted)
 
 
-@pytest.mark.parametrize("seconds", [0.05, 0.3])
+@pytest.mark.parametrize("seconds", [0.05, pytest.param(0.3, marks=pytest.mark.slow)])
 def test_kills_at_any_moment_lose_nothing_saved(tmp_path, command, seconds):
     fields = {**LONG, "checkpoint.every": 1}
     for attempt in range(2):
