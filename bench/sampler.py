@@ -17,7 +17,7 @@ import experiment
 import samplers
 from configs import digits
 
-BATCH, STEPS, ROUNDS, CALLS = 64, 1000, 3, 200
+BATCH, STEPS, ROUNDS, CALLS = 64, 1000, 2, 200
 
 
 def main():
