@@ -95,7 +95,7 @@ class Denoiser:
     sigma_data: float = 0.5
 
     def init(self, key, shape):
-        """Parameters for data points of `shape`, made without running the network."""
+        """Parameters for data points of `shape`."""
         x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
         t = jax.ShapeDtypeStruct((1,), jnp.float32)
         return self.network.lazy_init(key, x, t)["params"]
