@@ -41,7 +41,9 @@ def choose(table, name, path):
 
 
 def resolve(table, config):
-    """Writes the defaults of the chosen class into the fields of a subtree that are None."""
+    """Writes the defaults of the chosen class, if there is one, into a subtree's fields that are None."""
+    if config.name is None:
+        return
     for field in dataclasses.fields(table[config.name]):
         if field.name in config and config[field.name] is None:
             config[field.name] = field.default

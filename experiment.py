@@ -11,11 +11,15 @@ import losses
 import models
 import models.denoiser
 import sde_lib
+from creation import ConfigError
 from data.transforms import Transform
 from losses import Objective
 from models.denoiser import Denoiser
 from sde_lib.base import SDE
+from sde_lib.gaussian_mixture import ExactDenoiser, GaussianMixture
+from sde_lib.mixtures import MIXTURES
 from training import optimizers, state
+from variational import PixelDecoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,18 +27,21 @@ class Experiment:
     """The objects that a resolved config describes.
 
     Attributes:
-      sde, denoiser, objective, optimizer, transform: see their modules.
-      shape: [H, W, C] of one image.
+      sde, denoiser, objective, optimizer: see their modules.
+      transform: scaling of the pixels; None for a mixture that is not of images.
+      shape: of one data point; [H, W, C] for images.
+      mixture: the data where its denoiser is exact, else None.
       ema_names: the averages that are kept, the evaluated one first.
       seed: root of every random draw.
     """
 
     sde: SDE
-    denoiser: Denoiser
+    denoiser: Denoiser | ExactDenoiser
     objective: Objective
     optimizer: optax.GradientTransformation
-    transform: Transform
-    shape: tuple[int, int, int]
+    transform: Transform | None
+    shape: tuple[int, ...]
+    mixture: GaussianMixture | None
     ema_names: tuple[str, ...]
     seed: int
 
@@ -45,7 +52,7 @@ class Experiment:
     def create_state(self):
         """The TrainState at step 0."""
         params = self.denoiser.init(self.key("init"), self.shape)
-        return state.create(params, self.optimizer, self.ema_names)
+        return state.create(params, self.optimizer, self.ema_names, self.objective.history())
 
     def state_template(self):
         """The TrainState's shapes and dtypes."""
@@ -56,6 +63,21 @@ def resolve(config):
     """Writes the defaults of the chosen SDE and network into a valid config."""
     creation.resolve(sde_lib.SDES, config.sde)
     creation.resolve(models.MODELS, config.model)
+    creation.resolve(MIXTURES, config.mixture)
+
+
+def mixture_case(config):
+    """The ready-made mixture that the subtree `mixture` describes, or None; not yet built.
+
+    Raises:
+      ConfigError: unknown name, fields that it does not have, or fields without a name.
+    """
+    if config.name is None:
+        given = [field for field, value in config.items() if value is not None]
+        if given:
+            raise ConfigError(f"mixture.{given[0]} is set, but mixture.name is not: {', '.join(MIXTURES)}.")
+        return None
+    return creation.create(MIXTURES, config, "mixture")
 
 
 def create(config):
@@ -65,14 +87,27 @@ def create(config):
       ConfigError: from whichever family refuses its subtree.
     """
     sde = sde_lib.create(config.sde)
-    network = models.create(config.model, config.data.channels)
+    case, mixture = mixture_case(config.mixture), None
+    if case:
+        mixture = case.build()
+        denoiser, shape = ExactDenoiser(sde, mixture), mixture.shape
+        transform = Transform(case.levels) if case.levels else None
+        decoder = None
+    else:
+        heads = 2 if config.denoiser.learned_variance else 1
+        network = models.create(config.model, config.data.channels, heads)
+        denoiser = models.denoiser.create(config.denoiser, network, sde)
+        transform = data.transform(config.data)
+        shape = (config.data.image_size, config.data.image_size, config.data.channels)
+        decoder = PixelDecoder(transform.levels, transform.centered)
     return Experiment(
         sde=sde,
-        denoiser=models.denoiser.create(config.denoiser, network, sde),
-        objective=losses.create(config.loss, sde),
+        denoiser=denoiser,
+        objective=losses.create(config.loss, sde, config.denoiser, decoder),
         optimizer=optimizers.create(config.optim, config.training.steps),
-        transform=data.transform(config.data),
-        shape=(config.data.image_size, config.data.image_size, config.data.channels),
+        transform=transform,
+        shape=shape,
+        mixture=mixture,
         ema_names=state.ema_names(config.ema),
         seed=config.seed,
     )

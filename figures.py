@@ -8,7 +8,7 @@ from PIL import Image
 BLUE, ORANGE, GREY = "#20639b", "#e07a1f", "#888888"
 
 
-def _pyplot():
+def pyplot():
     import matplotlib
 
     matplotlib.use("Agg")
@@ -52,7 +52,7 @@ def loss_figure(path, rows, log_snr, by_level, baselines=None):
       log_snr, by_level: [M] noise levels and the network's loss there, or None.
       baselines: dict from label to [M] losses of other denoisers.
     """
-    plt = _pyplot()
+    plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
     for name, colour, label in (("loss", GREY, "training"), ("held_out_loss", BLUE, "held out, EMA")):
         points = [(row["step"], row[name]) for row in rows if name in row]
@@ -82,7 +82,7 @@ def bars_figure(path, panels):
     Args:
       panels: dict from title to a dict from label to (value, standard error or 0).
     """
-    plt = _pyplot()
+    plt = pyplot()
     figure, axes = plt.subplots(1, len(panels), figsize=(3.4 * len(panels), 3.4), layout="constrained")
     colours = {"model": BLUE, "fitted Gaussian": ORANGE}
     for axis, (title, bars) in zip(np.atleast_1d(axes), panels.items(), strict=True):
@@ -99,5 +99,94 @@ def bars_figure(path, panels):
         axis.set_xticks(range(len(bars)), [label.replace(" ", "\n") for label in bars])
         axis.set_title(title)
         axis.margins(y=0.15)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def scatter_figure(path, panels):
+    """Points in the plane, one panel each.
+
+    Args:
+      panels: dict from title to points [N, 2].
+    """
+    plt = pyplot()
+    width = min(len(panels), 5)
+    height = -(-len(panels) // width)
+    figure, axes = plt.subplots(
+        height, width, figsize=(3.2 * width, 3.3 * height), layout="constrained", squeeze=False
+    )
+    for axis in axes.flat[len(panels) :]:
+        axis.axis("off")
+    for axis, (title, points) in zip(axes.flat, panels.items(), strict=False):
+        axis.scatter(*points.T, s=2, alpha=0.5, color=BLUE, linewidths=0)
+        axis.set(title=title, aspect="equal")
+        reach = 1.05 * max(np.abs(points).max(), 1.5)
+        axis.set(xlim=(-reach, reach), ylim=(-reach, reach))
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def diagnostics_figure(path, result):
+    """The diagnostics by noise level: error and what the Jacobian implies, symmetry, Fokker-Planck residual.
+
+    Args:
+      result: content of diagnostics.json.
+    """
+    plt = pyplot()
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.8), layout="constrained")
+    log_snr = result["log_snr"]
+    curves = {"error": BLUE, "implied_error": ORANGE, "floor": GREY}
+    labels = {"error": "measured", "implied_error": "implied by the Jacobian", "floor": "least possible"}
+    for name, colour in curves.items():
+        if name in result:
+            style = "--" if name == "floor" else "o-"
+            errors = result[f"{name}_standard_error"]
+            # A trace that is wrong by more than its size may be negative, which no logarithm shows.
+            values = np.where(np.asarray(result[name]) > 0, result[name], np.nan)
+            left.errorbar(log_snr, values, errors, fmt=style, ms=3, color=colour, label=labels[name])
+    left.set(ylabel="mean-squared error of eps", yscale="log", title="Is the variance calibrated?")
+    left.legend(frameon=False)
+    middle.plot(log_snr, result["asymmetry"], "o-", ms=3, color=BLUE)
+    middle.set(ylabel="|A - A'| / 2|A|, A = dD/dy", title="Is the score a gradient? (0 if so)")
+    residual, resolution = result["fokker_planck_residual"], result["fokker_planck_resolution"]
+    right.plot(log_snr, np.maximum(residual, 1e-6), "o-", ms=3, color=BLUE, label="residual")
+    right.plot(log_snr, np.maximum(resolution, 1e-6), "--", color=GREY, label="its standard error")
+    right.set(ylabel="relative residual", yscale="log", title="Does it solve Fokker-Planck? (0 if so)")
+    right.legend(frameon=False)
+    for axis in (left, middle, right):
+        axis.set_xlabel("log-SNR (noise to the left, data to the right)")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def testbed_figure(path, result):
+    """What testbed.py found: loss against its floor, the error of the flow's likelihood, the bounds.
+
+    Args:
+      result: content of the mixture's metrics.json.
+    """
+    plt = pyplot()
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.8), layout="constrained")
+    loss = result["loss"]
+    left.errorbar(
+        loss["log_snr"], loss["error"], loss["standard_error"], fmt="o", ms=4, color=BLUE, label="measured"
+    )
+    left.plot(loss["log_snr"], loss["floor"], color=ORANGE, label="closed form")
+    left.set(xlabel="log-SNR", ylabel="mean-squared error of eps", yscale="log", title="Loss")
+    left.legend(frameon=False)
+    if "flow" in result:
+        difference = np.asarray(result["flow"]["differences"])
+        middle.hist(difference, bins=30, color=BLUE)
+        middle.set(xlabel="nats/dim", title="Log-density by the flow minus the exact one")
+    else:
+        middle.axis("off")
+    names = ["exact", *(name for name in ("continuous_bound", "discrete_bound") if name in result)]
+    for i, name in enumerate(names):
+        entry = result["negative_log_likelihood"] if name == "exact" else result[name]
+        colour = GREY if name == "exact" else BLUE
+        right.errorbar(i, entry["value"], entry["standard_error"], fmt="o", color=colour)
+    right.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
+    right.set(ylabel="nats/dim", title="Negative log-likelihood and its bounds")
+    right.margins(x=0.3)
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -1,13 +1,8 @@
 """Exact likelihoods by the probability-flow ODE (Song et al. 2021, section 4.3 and appendix D.2).
 
-In y = x / alpha and r = sigma / alpha the probability flow of every linear SDE is
-dy/dr = eps_hat (Karras et al. 2022), which in u = log r reads
-
-    dy/du = r eps_hat(x, t),        d log p(y) / du = -r div_y eps_hat.
-
-The solver steps in u, where the flow is smooth from t_min to t_max; t follows from
-log_snr = -2u in closed form. Hutchinson's estimator replaces the divergence by
-z^T J z with a probe z that is fixed during the solve.
+Along the flow dw/du = v(w, u) of probability_flow.py, d log p(w) / du = -div v. Hutchinson's
+estimator replaces the divergence by z^T J z with a probe z that is fixed during the solve; with
+all unit vectors as probes the trace is exact.
 """
 
 import math
@@ -16,9 +11,13 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+import probability_flow
+
+# key, shape of one data point, number of probes -> [P, *shape]
 PROBES = {
-    "rademacher": lambda key, shape: jax.random.rademacher(key, shape, jnp.float32),
-    "gaussian": jax.random.normal,
+    "rademacher": lambda key, shape, count: jax.random.rademacher(key, (count, *shape), jnp.float32),
+    "gaussian": lambda key, shape, count: jax.random.normal(key, (count, *shape)),
+    "exact": lambda key, shape, count: jnp.eye(math.prod(shape)).reshape(-1, *shape),
 }
 
 
@@ -27,70 +26,76 @@ class Likelihood:
     """The result of a solve.
 
     Attributes:
-      log_prob: [B] log-density in nats at t_min, of which it is an unbiased estimate.
+      by_probe: [B, P] log-density in nats at t_min, an unbiased estimate from each probe; P = 1
+        where the trace is exact.
       latent: [B, ...] where the flow takes x at t_max.
-      nfe: [B] evaluations of the vector field; each is one network call with one jvp.
+      nfe: [B] evaluations of the vector field; each is one network call with P jvps.
       failed: [B] whether the solver ran out of steps.
     """
 
-    log_prob: jax.Array
+    by_probe: jax.Array
     latent: jax.Array
     nfe: jax.Array
     failed: jax.Array
 
+    @property
+    def log_prob(self):
+        """[B] the mean over probes."""
+        return jnp.mean(self.by_probe, axis=1)
 
-def log_likelihood(keys, sde, denoise, x, tolerance=1e-5, probe="rademacher", max_steps=2000):
+
+def log_likelihood(
+    keys,
+    sde,
+    denoise,
+    x,
+    tolerance=1e-5,
+    probe="rademacher",
+    probes=1,
+    solver="dopri5",
+    max_steps=2000,
+    prior_log_prob=None,
+):
     """Log-density of x under the model's probability flow.
 
     x is taken as a sample of the marginal at t_min, as Song et al. (2021) do; the
     difference from the density at t = 0 is not corrected.
 
     Args:
-      keys: [B] one key for each probe.
+      keys: [B] one key for each example's probes.
       sde: the forward process.
       denoise: (x [B, ...], t [B]) -> Prediction.
       x: [B, ...] data in the model's range.
-      tolerance: relative and absolute tolerance of Dormand-Prince 5(4), controlled for
-        each example by itself.
-      probe: key of PROBES.
+      tolerance: relative and absolute tolerance of the solver, controlled for each
+        example by itself.
+      probe: key of PROBES; "exact" takes as many jvps a call as x has dimensions.
+      probes: independent probes carried along one solve.
+      solver: key of probability_flow.SOLVERS.
+      prior_log_prob: x [B, ...] at t_max -> [B]; by default the SDE's prior.
     """
-    import diffrax  # slow to import, and only needed here
-
-    ends = jnp.asarray([sde.t_min, sde.t_max], x.dtype)
-    u_start, u_end = -0.5 * sde.log_snr(ends)
-    log_alpha_start, log_alpha_end = sde.log_alpha(ends)
+    prior_log_prob = prior_log_prob or sde.prior_log_prob
+    shape = x.shape[1:]
 
     def solve(key, x):
-        z = PROBES[probe](key, x.shape).astype(x.dtype)
+        z = PROBES[probe](key, shape, probes).astype(x.dtype)
+        exact = probe == "exact"
 
-        def field(u, state, _):
-            t = sde.time_of_log_snr(-2 * u)
-
-            def velocity(y):
-                return jnp.exp(u) * denoise((sde.alpha(t) * y)[None], t[None]).eps[0]
-
+        def field(velocity, w):
             # Forward mode: vjp of a convolution inside a loop is very slow on CPU.
-            dy, derivative = jax.jvp(velocity, (state[0],), (z,))
-            return dy, jnp.sum(z * derivative)
+            push = jax.vmap(lambda z: jax.jvp(velocity, (w,), (z,)), out_axes=(None, 0))
+            value, pushed = push(z)
+            traces = jnp.sum((z * pushed).reshape(len(z), -1), axis=1)
+            return value, jnp.sum(traces, keepdims=True) if exact else traces
 
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(field),
-            diffrax.Dopri5(),
-            t0=u_start,
-            t1=u_end,
-            dt0=0.05,
-            y0=(x / jnp.exp(log_alpha_start), jnp.zeros((), x.dtype)),
-            stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
-            max_steps=max_steps,
-            throw=False,
+        integral = jnp.zeros(1 if exact else len(z), x.dtype)
+        end = probability_flow.solve(
+            sde, denoise, x, (sde.t_min, sde.t_max), tolerance, solver, max_steps, field, integral
         )
-        latent = jnp.exp(log_alpha_end) * solution.ys[0][0]
-        # y = x / alpha at both ends: the change of volume of the scaling.
-        scaling = x.size * (log_alpha_end - log_alpha_start)
-        log_prob = sde.prior_log_prob(latent[None])[0] + solution.ys[1][0] + scaling
-        failed = solution.result != diffrax.RESULTS.successful
-        # Dormand-Prince reuses its last stage: six evaluations a step, and one to begin.
-        return Likelihood(log_prob, latent, 6 * solution.stats["num_steps"] + 1, failed)
+        log_scale = jnp.log(probability_flow.scale(sde, jnp.asarray([sde.t_min, sde.t_max], x.dtype)))
+        # The flow is that of w = x / scale: the change of volume of the scaling at both ends.
+        scaling = x.size * (log_scale[1] - log_scale[0])
+        by_probe = prior_log_prob(end.x[None])[0] + end.integral + scaling
+        return Likelihood(by_probe, end.x, end.nfe, end.failed)
 
     return jax.vmap(solve)(keys, x)
 
@@ -107,3 +112,30 @@ def bits_per_dim(log_prob, shape, levels, centered):
     """
     spacing = (2.0 if centered else 1.0) / levels
     return -(log_prob / math.prod(shape) + math.log(spacing)) / math.log(2)
+
+
+def standard_errors(values):
+    """How far the mean of estimates [N images, R dequantizations, P probes] may be off, and why.
+
+    Nested analysis of variance: value = mean + image + dequantization (within an image) +
+    probe (within both). The variance of the mean is the sum of the parts
+    image^2 / N + dequantization^2 / (N R) + probe^2 / (N R P), each estimated without bias where
+    there is more than one repetition; what cannot be told apart is counted with the part above it.
+
+    Returns:
+      dict of standard errors: total, and of each part (None where it has no repetition).
+    """
+    images, repeats, probes = values.shape
+    by_repeat, by_image = values.mean(axis=2), values.mean(axis=(1, 2))
+    total = by_image.var(ddof=1) / images if images > 1 else math.nan
+    parts, below = {"probe": None, "dequantization": None}, 0.0
+    if probes > 1:
+        parts["probe"] = values.var(axis=2, ddof=1).mean() / (images * repeats * probes)
+        below = parts["probe"]
+    if repeats > 1:
+        within = by_repeat.var(axis=1, ddof=1).mean() / (images * repeats)
+        parts["dequantization"] = max(within - below, 0.0)
+        below = within
+    parts["image"] = max(total - below, 0.0)
+    roots = {name: None if part is None else math.sqrt(part) for name, part in parts.items()}
+    return {"total": math.sqrt(total), **roots}

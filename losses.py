@@ -3,53 +3,191 @@
     E_t E_{x_0, eps} w(t) |eps - eps_hat(alpha x_0 + sigma eps, t)|^2,
 
 where eps_hat = (x - alpha D) / sigma is the noise that the denoiser D sees. Written in
-eps, the simple loss of DDPM has w = 1, which is lambda(t) = sigma^2 on the score, and
-likelihood weighting lambda(t) = g^2 has w = g^2 / sigma^2 (Song et al. 2021b, theorem 1).
+eps, the simple loss of DDPM has w = 1, which is lambda(t) = sigma^2 on the score; a weight
+on the error of x_0 is divided by the signal-to-noise ratio (alpha/sigma)^2. Every
+parametrization, weighting, time sampling and grid is a choice in this one expression.
 """
 
 import dataclasses
+from typing import NamedTuple
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 
+import variational
 from creation import ConfigError, choose
 from sde_lib.base import SDE
 
 
-def simple_weighting(sde, t):
+def simple_weighting(objective, t):
     """W = 1: mean-squared error of the noise (Ho et al. 2020, eq. 14)."""
     return jnp.ones_like(t)
 
 
-def likelihood_weighting(sde, t):
-    """W = g^2 / sigma^2, which bounds the likelihood (Song et al. 2021b, eq. 7)."""
-    return (sde.diffusion(t) / sde.sigma(t)) ** 2
+def likelihood_weighting(objective, t):
+    """W = g^2 / sigma^2 = -d log_snr/dt, which bounds the likelihood (Song et al. 2021b)."""
+    return (objective.sde.diffusion(t) / objective.sde.sigma(t)) ** 2
+
+
+def log_snr_weighting(objective, t):
+    """The same, scaled so that times uniform in t count every log-SNR once: its mean is one."""
+    sde = objective.sde
+    ends = jnp.asarray([sde.t_min, sde.t_max])
+    start, end = sde.log_snr(ends)
+    return likelihood_weighting(objective, t) * (sde.t_max - sde.t_min) / (start - end)
+
+
+def edm_weighting(objective, t):
+    """(sigma^2 + sigma_data^2) / (sigma sigma_data)^2 on x_0, for alpha = 1 (Karras et al. 2022, table 1)."""
+    return 1 + jnp.exp(-objective.sde.log_snr(t)) / objective.sigma_data**2
+
+
+def min_snr_weighting(objective, t):
+    """W = min(snr, gamma) / snr (Hang et al. 2023)."""
+    return jnp.minimum(1.0, objective.min_snr_gamma * jnp.exp(-objective.sde.log_snr(t)))
+
+
+def truncated_snr_weighting(objective, t):
+    """max(snr, 1) on x_0 (Salimans & Ho 2022, section 4)."""
+    return jnp.maximum(1.0, jnp.exp(-objective.sde.log_snr(t)))
+
+
+def p2_weighting(objective, t):
+    """W = 1 / (k + snr)^gamma (Choi et al. 2022)."""
+    return (objective.p2_k + jnp.exp(objective.sde.log_snr(t))) ** -objective.p2_gamma
+
+
+def sigmoid_weighting(objective, t):
+    """W = sigmoid(bias - log_snr) -d log_snr/dt (Kingma & Gao 2023; Hoogeboom et al. 2024)."""
+    log_snr = objective.sde.log_snr(t)
+    return jax.nn.sigmoid(objective.sigmoid_bias - log_snr) * likelihood_weighting(objective, t)
 
 
 WEIGHTINGS = {
     "simple": simple_weighting,
     "likelihood": likelihood_weighting,
+    "log_snr": log_snr_weighting,
+    "edm": edm_weighting,
+    "min_snr": min_snr_weighting,
+    "truncated_snr": truncated_snr_weighting,
+    "p2": p2_weighting,
+    "sigmoid": sigmoid_weighting,
 }
+# They contain d log_snr/dt, the density of log-SNR in continuous time.
+NEED_CONTINUOUS_TIME = ("likelihood", "log_snr", "sigmoid")
+
+HISTORY_LENGTH = 10
+UNIFORM_SHARE = 1e-3
 
 
-def uniform_times(keys, shared_key, index, batch_size):
-    """Independent uniform numbers [b] in [0, 1), one from each example's key."""
-    return jax.vmap(jax.random.uniform)(keys)
+@flax.struct.dataclass
+class LossHistory:
+    """The last losses of every interval of time (Nichol & Dhariwal 2021, section 3.3).
 
-
-def low_discrepancy_times(keys, shared_key, index, batch_size):
-    """Evenly spaced numbers with a common random shift (Kingma et al. 2021, appendix I.1).
-
-    `index` [b] is each example's place in the batch of `batch_size` over all devices.
+    Attributes:
+      losses: [N, HISTORY_LENGTH] the latest losses in a ring.
+      counts: [N] int32, losses seen in each interval.
     """
-    return (jax.random.uniform(shared_key) + index / batch_size) % 1.0
+
+    losses: jax.Array
+    counts: jax.Array
+
+    @classmethod
+    def empty(cls, intervals):
+        """Nothing seen yet."""
+        return cls(jnp.zeros((intervals, HISTORY_LENGTH)), jnp.zeros(intervals, jnp.int32))
+
+    def probabilities(self):
+        """[N] in proportion to the root of the mean-squared loss, UNIFORM_SHARE of it spread evenly.
+
+        Uniform until every interval has a full history.
+        """
+        roots = jnp.sqrt(jnp.mean(self.losses**2, axis=1))
+        even = jnp.full_like(roots, 1 / len(roots))
+        learned = (1 - UNIFORM_SHARE) * roots / jnp.maximum(roots.sum(), 1e-30) + UNIFORM_SHARE * even
+        return jnp.where(jnp.all(self.counts >= HISTORY_LENGTH), learned, even)
+
+    def add(self, intervals, losses):
+        """The history after a batch of losses [B] in these intervals [B], in the batch's order."""
+        same = intervals[:, None] == intervals[None, :]
+        earlier = jnp.sum(jnp.tril(same, -1), axis=1)
+        later = jnp.sum(jnp.triu(same, 1), axis=1)
+        slots = (self.counts[intervals] + earlier) % HISTORY_LENGTH
+        # Of more than a ring's length in one batch only the last ones stay.
+        rows = jnp.where(later < HISTORY_LENGTH, intervals, len(self.counts))
+        return LossHistory(
+            self.losses.at[rows, slots].set(losses, mode="drop"), self.counts.at[intervals].add(1)
+        )
+
+
+class Times(NamedTuple):
+    """Times that were drawn.
+
+    Attributes:
+      t: [b] times.
+      weight: [b] what makes their mean an average over uniform times: the ratio of
+        the uniform density to the one drawn from.
+      interval: [b] int32 place in the LossHistory.
+    """
+
+    t: jax.Array
+    weight: jax.Array
+    interval: jax.Array
+
+
+def uniform_times(objective, u, history):
+    """Uniform on [t_min, t_max], or on the levels of the discrete grid."""
+    sde = objective.sde
+    interval = objective.interval(u)
+    if objective.time_grid == "discrete":
+        return Times(objective.level(interval), jnp.ones_like(u), interval)
+    return Times(sde.t_min + u * (sde.t_max - sde.t_min), jnp.ones_like(u), interval)
+
+
+def importance_times(objective, u, history):
+    """Uniform in log-SNR, with the weight that keeps the mean over uniform t.
+
+    This is the density g^2/sigma^2 of Song et al. (2021b), here for every linear SDE: under
+    likelihood weighting the product of both weights is constant.
+    """
+    sde = objective.sde
+    start, end = sde.log_snr(jnp.asarray([sde.t_min, sde.t_max]))
+    t = jnp.clip(sde.time_of_log_snr(start + u * (end - start)), sde.t_min, sde.t_max)
+    return Times(t, 1 / log_snr_weighting(objective, t), objective.interval(u))
+
+
+def log_normal_times(objective, u, history):
+    """log(sigma/alpha) normal (Karras et al. 2022, table 1); its density is part of the objective."""
+    sde = objective.sde
+    log_r = objective.log_sigma_mean + objective.log_sigma_std * jax.scipy.special.ndtri(u)
+    low, high = -0.5 * sde.log_snr(jnp.asarray([sde.t_min, sde.t_max]))
+    t = jnp.clip(sde.time_of_log_snr(-2 * jnp.clip(log_r, low, high)), sde.t_min, sde.t_max)
+    return Times(t, jnp.ones_like(t), objective.interval(u))
+
+
+def loss_history_times(objective, u, history):
+    """Intervals drawn by the size of their past losses, uniform within (Nichol & Dhariwal 2021, eq. 18)."""
+    probabilities = history.probabilities()
+    ends = jnp.cumsum(probabilities)
+    interval = jnp.searchsorted(ends, u * ends[-1], side="right")
+    interval = jnp.minimum(interval, len(ends) - 1).astype(jnp.int32)
+    chosen = probabilities[interval]
+    weight = 1 / (chosen * len(ends))
+    if objective.time_grid == "discrete":
+        return Times(objective.level(interval), weight, interval)
+    within = jnp.clip(1 - (ends[interval] - u * ends[-1]) / chosen, 0, 1)
+    sde = objective.sde
+    t = sde.t_min + (interval + within) / len(ends) * (sde.t_max - sde.t_min)
+    return Times(t, weight, interval)
 
 
 TIME_SAMPLINGS = {
     "uniform": uniform_times,
-    "low_discrepancy": low_discrepancy_times,
+    "importance": importance_times,
+    "log_normal": log_normal_times,
+    "loss_history": loss_history_times,
 }
-
 TIME_GRIDS = ("continuous", "discrete")
 
 REDUCTIONS = {
@@ -66,28 +204,65 @@ class Objective:
       sde: the forward process.
       weighting: key of WEIGHTINGS.
       time_sampling: key of TIME_SAMPLINGS.
+      low_discrepancy: spread the numbers that times are made from evenly over the batch,
+        with a common random shift (Kingma et al. 2021, appendix I.1).
       time_grid: "continuous" on [t_min, t_max], or "discrete" with `noise_levels` times.
-      noise_levels: number of equally spaced times of the discrete grid, the last at t_max.
+      noise_levels: number of equally spaced times of the discrete grid, the last at t_max;
+        and of the intervals of the loss history.
       reduction: "mean" over pixels, or "half_sum", the default of Song et al. (2021).
         They differ by half the dimension, which matters to gradient clipping.
+      sigma_data: standard deviation of the data, for "edm".
+      min_snr_gamma, p2_k, p2_gamma, sigmoid_bias: of the weightings of these names.
+      log_sigma_mean, log_sigma_std: of log_normal times.
+      variance_weight: weight of the variational bound, in bits/dim, that trains a learned
+        variance; 0.001 makes the hybrid loss of Nichol & Dhariwal (2021), eq. 16.
+      decoder: the likelihood of pixels in that bound.
     """
 
     sde: SDE
     weighting: str = "simple"
     time_sampling: str = "uniform"
+    low_discrepancy: bool = False
     time_grid: str = "continuous"
     noise_levels: int = 1000
     reduction: str = "mean"
+    sigma_data: float = 0.5
+    min_snr_gamma: float = 5.0
+    p2_k: float = 1.0
+    p2_gamma: float = 1.0
+    sigmoid_bias: float = 2.0
+    log_sigma_mean: float = -1.2
+    log_sigma_std: float = 1.2
+    variance_weight: float = 0.0
+    decoder: variational.PixelDecoder | None = None
 
-    def times(self, keys, shared_key, index, batch_size):
-        """Times t [b] for the examples at `index` [b] of a batch of `batch_size`."""
-        u = TIME_SAMPLINGS[self.time_sampling](keys, shared_key, index, batch_size)
-        if self.time_grid == "discrete":
-            return self.sde.t_max * (jnp.floor(u * self.noise_levels) + 1) / self.noise_levels
-        return self.sde.t_min + u * (self.sde.t_max - self.sde.t_min)
+    def history(self):
+        """The empty LossHistory, or None where times do not depend on it."""
+        return LossHistory.empty(self.noise_levels) if self.time_sampling == "loss_history" else None
+
+    def interval(self, u):
+        """Which of `noise_levels` equal intervals of [0, 1) holds u [b]."""
+        return jnp.minimum((u * self.noise_levels).astype(jnp.int32), self.noise_levels - 1)
+
+    def level(self, interval):
+        """Time of the discrete grid that ends an interval."""
+        return self.sde.t_max * (interval + 1.0) / self.noise_levels
+
+    def times(self, keys, shared_key, index, batch_size, history=None):
+        """Times for the examples at `index` [b] of a batch of `batch_size` over all devices.
+
+        Args:
+          keys: [b] one key for each example; shared_key: one for the batch.
+          history: LossHistory, where `time_sampling` needs one.
+        """
+        if self.low_discrepancy:
+            u = (jax.random.uniform(shared_key) + index / batch_size) % 1.0
+        else:
+            u = jax.vmap(jax.random.uniform)(keys)
+        return TIME_SAMPLINGS[self.time_sampling](self, u, history)
 
     def example_losses(self, keys, denoise, x0, t):
-        """The loss [b] of each example.
+        """The loss [b] of each example, not yet multiplied by the weight of its time.
 
         Args:
           keys: [b] one key for each example's noise.
@@ -95,29 +270,71 @@ class Objective:
           x0: [b, ...] data in the model's range.
           t: [b] times.
         """
-        eps = jax.vmap(lambda key, x: jax.random.normal(key, x.shape))(keys, x0)
+        eps = jax.vmap(lambda key, x: jax.random.normal(key, x.shape, x.dtype))(keys, x0)
         mean, std = self.sde.marginal(x0, t)
-        error = denoise(mean + std * eps, t).eps - eps
-        squares = jnp.square(error).reshape(len(error), -1)
-        return WEIGHTINGS[self.weighting](self.sde, t) * REDUCTIONS[self.reduction](squares)
+        prediction = denoise(mean + std * eps, t)
+        squares = jnp.square(prediction.eps - eps).reshape(len(eps), -1)
+        losses = WEIGHTINGS[self.weighting](self, t) * REDUCTIONS[self.reduction](squares)
+        if self.variance_weight:
+            bound = self.noise_levels * self._variance_bits(prediction, x0, t)
+            losses += self.variance_weight * bound
+        return losses
+
+    def _variance_bits(self, prediction, x0, t):
+        """This level's term [b] of the bound in bits/dim, as a function of the variance alone."""
+        prediction = prediction.replace(x0=jax.lax.stop_gradient(prediction.x0))
+        step = self.sde.t_max / self.noise_levels
+        is_first = t < 1.5 * step
+        # On the first level the transition is not used, and must still be finite.
+        t = jnp.where(is_first, 2 * step, t)
+        transition = variational.transition_nats(self.sde, prediction, x0, t - step, t, "learned")
+        first, second = jnp.full_like(t, step), jnp.full_like(t, 2 * step)
+        last = variational.decoder_nats(self.sde, prediction, x0, first, second, "learned", self.decoder)
+        nats = jnp.where(is_first[:, None], last.reshape(len(t), -1), transition.reshape(len(t), -1))
+        return jnp.mean(nats, axis=1) / jnp.log(2.0)
 
 
-def create(config, sde):
+def create(config, sde, denoiser, decoder=None):
     """The objective that the subtree `loss` describes.
 
+    Args:
+      config: the subtree.
+      denoiser: the subtree `denoiser`, for sigma_data and whether the variance is learned.
+      decoder: PixelDecoder of the data, where it is known.
+
     Raises:
-      ConfigError: unknown names, or likelihood weighting on a discrete grid.
+      ConfigError: unknown names, or choices that exclude each other.
     """
     choose(WEIGHTINGS, config.weighting, "loss.weighting")
     choose(TIME_SAMPLINGS, config.time_sampling, "loss.time_sampling")
     choose(dict.fromkeys(TIME_GRIDS), config.time_grid, "loss.time_grid")
     choose(REDUCTIONS, config.reduction, "loss.reduction")
-    if config.noise_levels < 1:
-        raise ConfigError(f"loss.noise_levels={config.noise_levels} must be at least 1.")
-    if config.weighting == "likelihood" and config.time_grid == "discrete":
+    for field in ("noise_levels", "min_snr_gamma", "p2_k", "log_sigma_std"):
+        if not config[field] > 0:
+            raise ConfigError(f"loss.{field}={config[field]} must be positive.")
+    discrete = config.time_grid == "discrete"
+    if config.weighting in NEED_CONTINUOUS_TIME and discrete:
         raise ConfigError(
-            'loss.weighting="likelihood" weighs a density over continuous time, and '
+            f'loss.weighting="{config.weighting}" weighs a density over continuous time, and '
             'loss.time_grid="discrete" has none. Use loss.time_grid="continuous" or '
             'loss.weighting="simple".'
         )
-    return Objective(sde, **config.to_dict())
+    if config.time_sampling in ("importance", "log_normal") and discrete:
+        raise ConfigError(
+            f'loss.time_sampling="{config.time_sampling}" draws continuous times; use '
+            'loss.time_grid="continuous", or loss.time_sampling=uniform or loss_history.'
+        )
+    if discrete and sde.noise_levels not in (None, config.noise_levels):
+        raise ConfigError(
+            f"loss.noise_levels={config.noise_levels}, but the SDE has {sde.noise_levels} levels. "
+            f"Set loss.noise_levels={sde.noise_levels}."
+        )
+    if denoiser.learned_variance != (config.variance_weight > 0):
+        raise ConfigError(
+            f"denoiser.learned_variance={denoiser.learned_variance} and "
+            f"loss.variance_weight={config.variance_weight} do not fit: a learned variance is trained by a "
+            "weight above 0 (0.001 in Nichol & Dhariwal 2021), and only by that."
+        )
+    if config.variance_weight and not (discrete and config.noise_levels > 1):
+        raise ConfigError('loss.variance_weight trains the steps of a chain: set loss.time_grid="discrete".')
+    return Objective(sde, **config.to_dict(), sigma_data=denoiser.sigma_data, decoder=decoder)

@@ -26,10 +26,12 @@ MODES = {
     "train": ("train", True, "train, or resume from the newest checkpoint in the workdir"),
     "sample": ("sample", True, "draw samples.png, samples.npz, trajectory.png from the newest checkpoint"),
     "eval": ("evaluate", True, "held-out loss, bits/dim, two-sample metrics: metrics.json, evaluation.png"),
+    "encode": ("encode", True, "latent codes of held-out data, decoded and interpolated: encoding.png"),
     "check": ("validation", False, "print the resolved config and everything that would be refused"),
     "inspect": ("data.inspect", False, "print what the data set holds, and suggested settings"),
     "prepare": ("data.prepare", False, "download and prepare a TFDS data set (requirements/tfds.txt)"),
 }
+NEED_DATA_SET = ("train", "inspect", "prepare")
 
 
 def usage():
@@ -161,6 +163,11 @@ def main(argv):
         import experiment
         import validation
 
+        if mode in NEED_DATA_SET and config.mixture.name:
+            raise ConfigError(
+                f'mixture.name="{config.mixture.name}" is no data set, and its denoiser is exact: there is '
+                f"nothing to {mode}. Use --mode=sample, eval or encode, or a config with a data set."
+            )
         if mode != "check":
             validation.require(config)
             experiment.resolve(config)

@@ -17,7 +17,7 @@ import sample
 import validation
 from creation import UserError
 from data.pipeline import Pipeline
-from evaluate import HeldOutLoss
+from evaluation.held_out import HeldOut, HeldOutLoss
 from training import parallel
 from training.checkpoints import Checkpoints
 from training.logging import Progress, Records, read_metrics, say
@@ -141,7 +141,7 @@ def _train(config, workdir, setup, source, held_out, checkpoints, stop):
     batch_size = config.training.batch_size
     pipeline = Pipeline(source, config.seed, batch_size, jax.process_index(), jax.process_count())
     one_call = parallel.train_step(TrainStep.of(setup, batch_size, config.ema.ramp))
-    held_out_loss = HeldOutLoss(setup, held_out, config.eval)
+    held_out_loss = HeldOutLoss(setup, HeldOut.images(setup, held_out, config.eval.max_images), config.eval)
     preview = sample.Drawer(setup, config.sampling)
     records = Records(workdir, start)
     progress = Progress(steps, "step", "train", initial=start)

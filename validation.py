@@ -9,9 +9,11 @@ import models
 import models.denoiser
 import samplers
 import sde_lib
-from creation import ConfigError, UserError
+from creation import ConfigError, UserError, choose
 from likelihood import PROBES
+from probability_flow import SOLVERS
 from training import optimizers, state
+from variational import DECODERS, LEVELS, VARIANCES
 
 FREQUENCIES = ("training.log_every", "training.eval_every", "training.sample_every", "checkpoint.every")
 POSITIVE = (
@@ -29,6 +31,13 @@ POSITIVE = (
     "eval.neighbours",
     "eval.loss_levels",
     "eval.tolerance",
+    "eval.dequantizations",
+    "eval.probes",
+    "eval.bound_images",
+    "eval.diagnostic_images",
+    "encoding.num_images",
+    "encoding.interpolations",
+    "encoding.tolerance",
     "data.memory_gib",
     "data.threads",
 )
@@ -73,6 +82,8 @@ def _divisibility(config):
 
 
 def _data(whole):
+    if whole.mixture.name:
+        return
     config = whole.data
     data.parse(config.source)
     if not 0 < config.holdout < 1:
@@ -86,6 +97,8 @@ def _data(whole):
 
 
 def _network(config):
+    if experiment.mixture_case(config.mixture):
+        return
     network = models.create(config.model, config.data.channels or 1)
     sides = network.sides(config.data.image_size) if config.data.image_size else None
     for side in network.attention if sides else ():
@@ -94,7 +107,7 @@ def _network(config):
                 f"model.attention={network.attention}: side {side} does not occur; an image of side "
                 f"{sides[0]} has {tuple(sides)} with {len(sides)} multipliers."
             )
-    denoiser = models.denoiser.create(config.denoiser, network, None)
+    denoiser = models.denoiser.create(config.denoiser, network, sde_lib.create(config.sde))
     if network.time_embedding == "fourier" and denoiser.conditioning == "time":
         yield (
             'model.time_embedding="fourier" turns denoiser.conditioning="time" (999 t) into noise: its '
@@ -103,8 +116,28 @@ def _network(config):
 
 
 def _choices(config):
-    if config.eval.probe not in PROBES:
-        yield f'eval.probe="{config.eval.probe}" is unknown. Known: {", ".join(PROBES)}.'
+    for field, table in (
+        ("probe", PROBES),
+        ("solver", SOLVERS),
+        ("bound_grid", LEVELS),
+        ("bound_variance", dict.fromkeys(VARIANCES)),
+        ("bound_decoder", dict.fromkeys((None, *DECODERS))),
+    ):
+        yield from _refusal(choose, table, config.eval[field], f"eval.{field}")
+    for field in ("bound_levels", "max_images", "num_samples", "bound_images", "diagnostic_images"):
+        if config.eval[field] < 2:
+            yield f"eval.{field}={config.eval[field]} must be at least 2."
+    if config.mixture.name and (config.eval.dequantizations != 1 or config.eval.bound_decoder == "pixels"):
+        yield (
+            "eval.dequantizations and eval.bound_decoder=pixels are for pixels, and a mixture has none. "
+            "Leave them out."
+        )
+    learned = config.denoiser.learned_variance and not config.mixture.name
+    if config.eval.bound_variance == "learned" and not learned:
+        yield 'eval.bound_variance="learned" needs a network trained with denoiser.learned_variance=True.'
+    temperatures = config.encoding.temperatures
+    if not temperatures or not all(isinstance(t, int | float) and t > 0 for t in temperatures):
+        yield f"encoding.temperatures={config.encoding.temperatures} must be positive numbers."
     if config.training.parallel != "pmap":
         yield f'training.parallel="{config.training.parallel}" is unknown. Known: pmap.'
 
@@ -112,7 +145,20 @@ def _choices(config):
 def _forward_process(config):
     sde = sde_lib.create(config.sde)
     yield from _refusal(samplers.create, config.sampling, sde)
-    yield from _refusal(losses.create, config.loss, sde)
+    yield from _refusal(losses.create, config.loss, sde, config.denoiser)
+    case = experiment.mixture_case(config.mixture)
+    side = getattr(sde, "image_side", None)
+    of_images = getattr(case, "side", None) if case else config.data.image_size
+    if side and of_images and side != of_images:
+        yield f"sde.image_side={side}, but the images have side {of_images}. Set sde.image_side={of_images}."
+    first = sde.t_max / max(config.eval.bound_levels, 1)
+    bound = config.eval.discrete_bound and config.eval.bound_grid == "uniform"
+    if bound and first < sde.t_min * (1 - 1e-6):
+        yield (
+            f"eval.bound_levels={config.eval.bound_levels} puts the first level at t = {first:.3g}, below "
+            f"sde.t_min={sde.t_min:.3g}. Use at most {int(sde.t_max / sde.t_min * (1 + 1e-6))}, or "
+            "eval.bound_grid=log_snr."
+        )
 
 
 def _refusal(create, *arguments):
@@ -142,7 +188,7 @@ def problems(config):
     also checks what depends on the image's side.
     """
     checks = (_forward_process, _data, _network, _training, _choices, _numbers, _divisibility)
-    return [line for check in checks for line in _collect(check, config)]
+    return list(dict.fromkeys(line for check in checks for line in _collect(check, config)))
 
 
 def require(config):
@@ -156,16 +202,16 @@ def run(config, workdir):
     """--mode=check: prints the config as it will be used, and everything that would be refused."""
     found = problems(config)
     try:
-        source = data.create(config.data, "train")
-        data.create(config.data, "test")
-        data.resolve(config.data, source)
-        found = problems(config)
+        if not config.mixture.name:
+            source = data.create(config.data, "train")
+            data.create(config.data, "test")
+            data.resolve(config.data, source)
+            found = problems(config)
     except UserError as error:
         found.append(str(error))
     if not found:
         experiment.resolve(config)
     print(config)
-    found = list(dict.fromkeys(found))
     for line in found:
         print(f"refused: {line}")
     print(f"{len(found)} problems" if found else "ok: nothing would be refused")

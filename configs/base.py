@@ -16,13 +16,31 @@ def get_config():
     config.seed = 0  # root of every random draw
 
     sde = config.sde = ConfigDict()  # the forward process; classes in sde_lib/
-    sde.name = "vp"  # vp, ve, subvp
+    # vp, subvp, ve, edm, cosine, shifted_cosine, interpolated_cosine, rectified_flow; ddpm, iddpm, smld
+    sde.name = "vp"
     sde.t_min = placeholder(float)  # smallest time in training and likelihood
     sde.sampling_t_min = placeholder(float)  # where samplers stop before the final denoising
-    sde.beta_min = placeholder(float)  # vp, subvp: beta(0)
-    sde.beta_max = placeholder(float)  # vp, subvp: beta(1)
-    sde.sigma_min = placeholder(float)  # ve: noise at t = 0
-    sde.sigma_max = placeholder(float)  # ve: noise at t = 1; see --mode=inspect
+    sde.t_max = placeholder(float)  # time of the prior; edm: the largest noise; 1 for most others
+    sde.beta_min = placeholder(float)  # vp, subvp, ddpm: beta(0)
+    sde.beta_max = placeholder(float)  # vp, subvp, ddpm: beta(1)
+    sde.sigma_min = placeholder(float)  # ve, smld: the smallest noise
+    sde.sigma_max = placeholder(float)  # ve, smld: the largest noise; see --mode=inspect
+    sde.noise_levels = placeholder(int)  # ddpm, iddpm, smld: number of levels
+    sde.log_snr_max = placeholder(float)  # cosines: at t = 0, before the shift
+    sde.log_snr_min = placeholder(float)  # cosines: at t = 1, before the shift
+    sde.image_side = placeholder(int)  # shifted, interpolated: side of the data's images
+    sde.noise_side = placeholder(int)  # shifted: side that gets the plain schedule
+    sde.noise_side_low = placeholder(int)  # interpolated: the same near t = 1
+    sde.noise_side_high = placeholder(int)  # interpolated: the same near t = 0
+
+    # A mixture whose denoiser is known in place of a data set and a network; classes in sde_lib/mixtures.py
+    mixture = config.mixture = ConfigDict()
+    mixture.name = placeholder(str)  # gaussian, two_moons, ring, digits, images; None: data and network
+    mixture.components = placeholder(int)  # all but gaussian: number of Gaussians
+    mixture.spread = placeholder(float)  # ring, two_moons, images: standard deviation of each
+    mixture.dimension = placeholder(int)  # gaussian
+    mixture.side = placeholder(int)  # images
+    mixture.rank = placeholder(int)  # images: of each covariance beside its diagonal
 
     data = config.data = ConfigDict()
     data.source = "digits"  # digits, tfds:<name>, folder:<path>, npz:<path>
@@ -49,16 +67,26 @@ def get_config():
     model.dtype = placeholder(str)  # float32, bfloat16: of computation; parameters stay float32
 
     denoiser = config.denoiser = ConfigDict()  # how the network's output is read
-    denoiser.parametrization = "eps"  # eps, edm
-    denoiser.conditioning = "time"  # time (999 t), log_sigma (log(sigma/alpha)/4)
-    denoiser.sigma_data = 0.5  # edm: standard deviation of the scaled data
+    denoiser.parametrization = "eps"  # eps, x0, v, score, flow (eps - x0), edm
+    denoiser.conditioning = "time"  # time (999 t), log_sigma (log(sigma/alpha)/4), index (of a level)
+    denoiser.sigma_data = 0.5  # edm, in the network and as a weighting: standard deviation of scaled data
+    denoiser.learned_variance = False  # a second half of channels for the reverse variance
 
     loss = config.loss = ConfigDict()
-    loss.weighting = "simple"  # simple (mean-squared eps), likelihood (g^2)
-    loss.time_sampling = "uniform"  # uniform, low_discrepancy
+    loss.weighting = "simple"  # simple, likelihood (g^2), log_snr, edm, min_snr, truncated_snr, p2, sigmoid
+    # uniform, importance (uniform in log-SNR, reweighted), log_normal (EDM), loss_history (iDDPM)
+    loss.time_sampling = "uniform"
+    loss.low_discrepancy = False  # times spread evenly over the batch (VDM), for any time_sampling
     loss.time_grid = "continuous"  # continuous, discrete (noise_levels equally spaced times)
-    loss.noise_levels = 1000  # discrete only
+    loss.noise_levels = 1000  # of the discrete grid; intervals of loss_history
     loss.reduction = "mean"  # mean over pixels, half_sum (half the sum, as Song et al. 2021)
+    loss.min_snr_gamma = 5.0  # min_snr
+    loss.p2_k = 1.0  # p2: 1 / (k + snr)^gamma
+    loss.p2_gamma = 1.0
+    loss.sigmoid_bias = 2.0  # sigmoid: sigmoid(bias - log_snr)
+    loss.log_sigma_mean = -1.2  # log_normal: of log(sigma/alpha)
+    loss.log_sigma_std = 1.2
+    loss.variance_weight = 0.0  # of the bound that trains a learned variance; 0.001: iDDPM's hybrid loss
 
     optim = config.optim = ConfigDict()
     optim.name = "adam"  # adam, adamw
@@ -105,7 +133,26 @@ def get_config():
     evaluation.num_samples = 1_000  # drawn for the two-sample metrics
     evaluation.neighbours = 3  # k of precision and recall
     evaluation.loss_levels = 20  # noise levels at which the loss is reported
-    evaluation.bits_per_dim = True
-    evaluation.tolerance = 1e-5  # relative and absolute, of the likelihood's ODE solver
-    evaluation.probe = "rademacher"  # of the divergence: rademacher, gaussian
+    evaluation.bits_per_dim = True  # by the probability-flow ODE; resumed where it was stopped
+    evaluation.dequantizations = 1  # draws of dequantization noise an image; 5 in Song et al. 2021
+    evaluation.solver = "dopri5"  # dopri5, tsit5, dopri8, heun
+    evaluation.tolerance = 1e-5  # relative and absolute, of the ODE solver
+    evaluation.probe = "rademacher"  # of the divergence: rademacher, gaussian, exact (small dimension)
+    evaluation.probes = 1  # a solve; with 2 or more their part of the standard error is known
+    evaluation.discrete_bound = False  # variational bound of the chain with bound_levels steps
+    evaluation.continuous_bound = False  # variational bound in continuous time
+    evaluation.bound_levels = 1000  # network calls an image, for either bound
+    evaluation.bound_grid = "uniform"  # discrete_bound: uniform (DDPM's), log_snr
+    evaluation.bound_variance = "small"  # discrete_bound: small, large, learned
+    evaluation.bound_decoder = placeholder(str)  # pixels, density; None: density if data.dequantize
+    evaluation.bound_clip = True  # discrete_bound of pixels: clip predictions of x_0 to the data's range
+    evaluation.bound_images = 1_000  # images for either bound
+    evaluation.diagnostics = False  # is the score a score? diagnostics.json and diagnostics.png
+    evaluation.diagnostic_images = 64
+
+    encoding = config.encoding = ConfigDict()  # --mode=encode
+    encoding.num_images = 8
+    encoding.interpolations = 7  # images between two
+    encoding.tolerance = 1e-6  # relative and absolute, of the ODE solver eval.solver
+    encoding.temperatures = (0.2, 0.6, 0.8, 0.9, 1.0, 1.1)
     return config.lock()

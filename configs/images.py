@@ -20,7 +20,7 @@ def get_config():
     config.model.attention = (16,)
     config.model.dropout = 0.1
     config.denoiser.parametrization = "edm"
-    config.loss.time_sampling = "low_discrepancy"
+    config.loss.low_discrepancy = True
     config.ema.decays = (0.9995,)
     config.training.steps = 50_000
     config.training.sample_every = 5_000

@@ -8,10 +8,12 @@ MODELS = {
 }
 
 
-def create(config, channels):
+def create(config, channels, heads=1):
     """The network that the subtree `model` describes, for images of that many channels.
+
+    `heads` is the number of outputs a channel.
 
     Raises:
       ConfigError: unknown name, or a field that this network does not have.
     """
-    return _create(MODELS, config, "model", channels=channels)
+    return _create(MODELS, config, "model", channels=channels, heads=heads)

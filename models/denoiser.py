@@ -39,6 +39,42 @@ def eps_preconditioning(alpha, r, sigma_data):
     return Preconditioning(c_in=alpha, skip=one, out=-r, eps_skip=0 * one, eps_out=one)
 
 
+def score_preconditioning(alpha, r, sigma_data):
+    """F(x) predicts sigma times the score, the noise with its sign reversed (Song et al. 2021)."""
+    one = jnp.ones_like(r)
+    return Preconditioning(c_in=alpha, skip=one, out=r, eps_skip=0 * one, eps_out=-one)
+
+
+def x0_preconditioning(alpha, r, sigma_data):
+    """F(x) predicts the data: D = F."""
+    one = jnp.ones_like(r)
+    return Preconditioning(c_in=alpha, skip=0 * one, out=one, eps_skip=1 / r, eps_out=-1 / r)
+
+
+def v_preconditioning(alpha, r, sigma_data):
+    """F(x) predicts v = alpha eps - sigma x_0 (Salimans & Ho 2022), on any process.
+
+    With x = alpha x_0 + sigma eps, D = (alpha x - sigma F) / (alpha^2 + sigma^2).
+    """
+    total = 1 + r**2
+    return Preconditioning(
+        c_in=alpha,
+        skip=1 / total,
+        out=-r / (alpha * total),
+        eps_skip=r / total,
+        eps_out=1 / (alpha * total),
+    )
+
+
+def flow_preconditioning(alpha, r, sigma_data):
+    """F(x) predicts eps - x_0, the velocity of rectified flow (Liu et al. 2023), on any process.
+
+    D = (x - sigma F) / (alpha + sigma).
+    """
+    share = 1 / (1 + r)
+    return Preconditioning(c_in=alpha, skip=share, out=-r * share, eps_skip=share, eps_out=share)
+
+
 def edm_preconditioning(alpha, r, sigma_data):
     """F sees and predicts signals of unit variance (Karras et al. 2022, table 1).
 
@@ -56,6 +92,10 @@ def edm_preconditioning(alpha, r, sigma_data):
 
 PARAMETRIZATIONS = {
     "eps": eps_preconditioning,
+    "x0": x0_preconditioning,
+    "v": v_preconditioning,
+    "score": score_preconditioning,
+    "flow": flow_preconditioning,
     "edm": edm_preconditioning,
 }
 
@@ -70,9 +110,15 @@ def log_sigma_conditioning(sde, t):
     return -sde.log_snr(t) / 8
 
 
+def index_conditioning(sde, t):
+    """The integer level of a discrete process, as its published networks count it."""
+    return sde.index(t)
+
+
 CONDITIONINGS = {
     "time": time_conditioning,
     "log_sigma": log_sigma_conditioning,
+    "index": index_conditioning,
 }
 
 
@@ -86,6 +132,8 @@ class Denoiser:
       parametrization: key of PARAMETRIZATIONS.
       conditioning: key of CONDITIONINGS.
       sigma_data: standard deviation of the data, for "edm".
+      learned_variance: whether the network has a second half of channels that places the
+        variance of the reverse step between its bounds (Nichol & Dhariwal 2021, eq. 15).
     """
 
     network: nn.Module
@@ -93,6 +141,7 @@ class Denoiser:
     parametrization: str = "eps"
     conditioning: str = "time"
     sigma_data: float = 0.5
+    learned_variance: bool = False
 
     def init(self, key, shape):
         """Parameters for data points of `shape`."""
@@ -106,7 +155,17 @@ class Denoiser:
         c = PARAMETRIZATIONS[self.parametrization](alpha, sigma / alpha, self.sigma_data)
         y, conditioning = x / alpha, CONDITIONINGS[self.conditioning](self.sde, t)
         output = self.network.apply({"params": params}, c.c_in * y, conditioning, dropout_keys)
-        return Prediction(c.skip * y + c.out * output, c.eps_skip * y + c.eps_out * output, alpha, sigma)
+        fraction = None
+        if self.learned_variance:
+            output, raw = jnp.split(output, 2, axis=-1)
+            fraction = 0.5 * (raw + 1)
+        return Prediction(
+            x0=c.skip * y + c.out * output,
+            eps=c.eps_skip * y + c.eps_out * output,
+            alpha=alpha,
+            sigma=sigma,
+            variance_fraction=fraction,
+        )
 
     def bind(self, params):
         """The function (x, t) -> Prediction that samplers and likelihoods take."""
@@ -117,10 +176,21 @@ def create(config, network, sde):
     """The denoiser that the subtree `denoiser` describes.
 
     Raises:
-      ConfigError: unknown parametrization or conditioning, or sigma_data <= 0.
+      ConfigError: unknown parametrization or conditioning, a conditioning that the SDE
+        does not have, or sigma_data <= 0.
     """
     choose(PARAMETRIZATIONS, config.parametrization, "denoiser.parametrization")
     choose(CONDITIONINGS, config.conditioning, "denoiser.conditioning")
     if not config.sigma_data > 0:
         raise ConfigError(f"denoiser.sigma_data={config.sigma_data} must be positive.")
-    return Denoiser(network, sde, config.parametrization, config.conditioning, config.sigma_data)
+    if config.conditioning == "index" and not sde.noise_levels:
+        raise ConfigError(
+            'denoiser.conditioning="index" counts the levels of a discrete process, and '
+            f'{type(sde).__name__} has none. Use "log_sigma", or sde.name=ddpm, iddpm or smld.'
+        )
+    if config.conditioning == "time" and sde.t_max > 1:
+        raise ConfigError(
+            f'denoiser.conditioning="time" is made for times in [0, 1]; here they reach {sde.t_max:g}. '
+            'Use denoiser.conditioning="log_sigma".'
+        )
+    return Denoiser(network, sde, **config.to_dict())

@@ -24,10 +24,11 @@ DTYPES = ("float32", "bfloat16")
 
 
 class UNet(nn.Module):
-    """Score network [B, H, W, C] x [B] -> [B, H, W, C].
+    """Score network [B, H, W, C] x [B] -> [B, H, W, heads C].
 
     Attributes:
-      channels: of the image, in and out.
+      channels: of the image.
+      heads: outputs a channel, stacked along the last axis: 2 where the variance is learned.
       width: channels at full resolution, even.
       multipliers: channels of each resolution in units of width, finest first.
       blocks: residual blocks a resolution.
@@ -39,6 +40,7 @@ class UNet(nn.Module):
     """
 
     channels: int
+    heads: int = 1
     width: int = 128
     multipliers: tuple = (1, 2, 2, 2)
     blocks: int = 2
@@ -111,5 +113,5 @@ class UNet(nn.Module):
             if level > 0:
                 h = conv3x3(h.shape[-1], dtype)(upsample_to(h, *skips[-1].shape[1:3]))
 
-        h = conv3x3(self.channels, dtype, scale=0.0, name="output")(nn.silu(GroupNorm()(h)))
+        h = conv3x3(self.heads * self.channels, dtype, scale=0.0, name="output")(nn.silu(GroupNorm()(h)))
         return h.astype(jnp.float32)

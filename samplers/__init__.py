@@ -35,8 +35,9 @@ def create(config, sde):
     for field in ("steps", "corrector_steps", "snr"):
         if not config[field] > 0:
             raise ConfigError(f"sampling.{field}={config[field]} must be positive.")
-    refusal = predictors.refusal(config.predictor, sde)
+    times = grid(sde, config.steps)
+    refusal = predictors.refusal(config.predictor, sde, times)
     if refusal:
         raise ConfigError(f'sampling.predictor="{config.predictor}" {refusal}')
-    table = predictors.table(config.predictor, sde, grid(sde, config.steps), config.final_denoise)
+    table = predictors.table(config.predictor, sde, times, config.final_denoise)
     return Sampler(table, corrector(config))

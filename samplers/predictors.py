@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from samplers.table import one_step_table
+from sde_lib.rectified_flow import RectifiedFlow
 from sde_lib.subvp import SubVP
 
 
@@ -52,13 +53,23 @@ PREDICTORS = {
 }
 
 
-def refusal(predictor, sde):
-    """Why the predictor of that name cannot serve the SDE, or None."""
+def refusal(predictor, sde, times):
+    """Why the predictor of that name cannot serve the SDE on a grid of times, or None."""
     if predictor == "ancestral" and isinstance(sde, SubVP):
         return (
             "is defined for the VP and VE SDEs (Song et al. 2021, appendix F), not for the sub-VP SDE. "
             'Use "reverse_diffusion" or "euler_maruyama".'
         )
+    if predictor != "ancestral" and isinstance(sde, RectifiedFlow):
+        return 'assumes small steps, and the drift of rectified flow is infinite at t = 1. Use "ancestral".'
+    if predictor == "euler_maruyama":
+        drifts = -np.diff(times) * np.abs(sde.drift_rate(jnp.asarray(times[:-1], jnp.float32)))
+        worst = int(np.argmax(drifts))
+        if drifts[worst] > 1:
+            return (
+                f"takes steps too long for the drift: step times drift rate is {drifts[worst]:.2g} at "
+                f't = {times[worst]:.3g}, and above 1 it overshoots. Use "ancestral" or more sampling.steps.'
+            )
     return None
 
 

@@ -1,14 +1,26 @@
 """What is simulated: forward processes and the closed forms that follow from alpha and sigma."""
 
 from creation import create as _create
+from sde_lib.cosine import Cosine, InterpolatedCosine, ShiftedCosine
+from sde_lib.discrete import DDPM, SMLD, ImprovedDDPM
+from sde_lib.edm import EDM
+from sde_lib.rectified_flow import RectifiedFlow
 from sde_lib.subvp import SubVP
 from sde_lib.ve import VE
 from sde_lib.vp import VP
 
 SDES = {
     "vp": VP,
-    "ve": VE,
     "subvp": SubVP,
+    "ve": VE,
+    "edm": EDM,
+    "cosine": Cosine,
+    "shifted_cosine": ShiftedCosine,
+    "interpolated_cosine": InterpolatedCosine,
+    "rectified_flow": RectifiedFlow,
+    "ddpm": DDPM,
+    "iddpm": ImprovedDDPM,
+    "smld": SMLD,
 }
 
 

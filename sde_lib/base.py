@@ -8,14 +8,22 @@ alpha and sigma determine everything else:
 
 with log_snr = log(alpha^2 / sigma^2) (Kingma et al. 2021, section 3). Differences
 of marginal variances cancel badly in floating point, so they are formed from
-log-SNR: sigma_t^2 - (alpha_t/alpha_s)^2 sigma_s^2 = -sigma_t^2 expm1(log_snr_t - log_snr_s).
+log-SNR: sigma_t^2 - (alpha_t/alpha_s)^2 sigma_s^2 = -sigma_t^2 expm1(-drop), where drop is
+log_snr(s) - log_snr(t), itself formed without cancellation.
 """
 
 import abc
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+# Five points of Gauss and Legendre on [0, 1]; exact to 1e-14 for a log-SNR that falls by DIRECT.
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)
+_NODES, _WEIGHTS = (1 + _NODES) / 2, _WEIGHTS / 2
+DIRECT = 0.05
 
 
 def expand(t, x):
@@ -35,13 +43,21 @@ class SDE(abc.ABC):
       t_min: smallest time used in training and likelihood.
       sampling_t_min: time at which samplers stop before the final denoising.
       t_max: time of the prior.
+
+    Class attributes:
+      noise_levels: number N of the integer grid t = n / N, where the process has one.
+      own_t_max: whether the prior is that of any t_max, not of t = 1 alone.
     """
 
     t_min: float = 1e-5
     sampling_t_min: float = 1e-3
     t_max: float = 1.0
+    noise_levels: ClassVar[int | None] = None
+    own_t_max: ClassVar[bool] = False
 
     def __post_init__(self):
+        if self.t_max != 1 and not self.own_t_max:
+            raise ValueError(f"t_max={self.t_max} must be 1, the time of this process's prior")
         for name in ("t_min", "sampling_t_min"):
             if not 0 < getattr(self, name) < self.t_max:
                 raise ValueError(
@@ -73,6 +89,17 @@ class SDE(abc.ABC):
         """log(alpha^2 / sigma^2)."""
         return 2 * (self.log_alpha(t) - jnp.log(self.sigma(t)))
 
+    def log_snr_drop(self, s, t):
+        """log_snr(s) - log_snr(t) >= 0 for s <= t, to full relative precision also for s near t.
+
+        Where it is small, the difference of two rounded numbers loses its digits, and the
+        integral of the derivative, a sum of positive terms, does not.
+        """
+        difference = self.log_snr(s) - self.log_snr(t)
+        slopes = [_derivative(self.log_snr, s + node * (t - s)) for node in _NODES]
+        integral = (s - t) * sum(w * slope for w, slope in zip(_WEIGHTS, slopes, strict=True))
+        return jnp.where(difference < DIRECT, integral, difference)
+
     def drift_rate(self, t):
         """f(t) in the drift f(t) x."""
         return _derivative(self.log_alpha, t)
@@ -92,7 +119,7 @@ class SDE(abc.ABC):
     def transition(self, t, s):
         """Scale and standard deviation of x_t = scale x_s + std z, for s <= t."""
         scale = jnp.exp(self.log_alpha(t) - self.log_alpha(s))
-        return scale, self.sigma(t) * jnp.sqrt(-jnp.expm1(self.log_snr(t) - self.log_snr(s)))
+        return scale, self.sigma(t) * jnp.sqrt(-jnp.expm1(-self.log_snr_drop(s, t)))
 
     def posterior_coefficients(self, s, t):
         """Numbers (from_xt, from_x0, std) with x_s | x_t, x_0 ~ N(from_xt x_t + from_x0 x_0, std^2 I).
@@ -100,7 +127,7 @@ class SDE(abc.ABC):
         Exact for every linear SDE (Kingma et al. 2021, eq. 33), for s < t.
         """
         scale, _ = self.transition(t, s)
-        shrink = -jnp.expm1(self.log_snr(t) - self.log_snr(s))
+        shrink = -jnp.expm1(-self.log_snr_drop(s, t))
         from_xt = scale * (self.sigma(s) / self.sigma(t)) ** 2
         return from_xt, self.alpha(s) * shrink, self.sigma(s) * jnp.sqrt(shrink)
 
@@ -121,3 +148,17 @@ class SDE(abc.ABC):
         d = x[0].size
         squares = jnp.sum(jnp.reshape(x / self.prior_std, (x.shape[0], d)) ** 2, axis=1)
         return -0.5 * squares - d * (0.5 * jnp.log(2 * jnp.pi) + jnp.log(self.prior_std))
+
+
+class VariancePreserving:
+    """What follows from the log-SNR where alpha^2 + sigma^2 = 1; mixed into such processes."""
+
+    def log_alpha(self, t):
+        return 0.5 * jax.nn.log_sigmoid(self.log_snr(t))
+
+    def sigma(self, t):
+        return jnp.exp(0.5 * jax.nn.log_sigmoid(-self.log_snr(t)))
+
+    @property
+    def prior_std(self):
+        return 1.0

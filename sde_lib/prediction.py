@@ -22,6 +22,8 @@ class Prediction:
       eps: [B, ...] E[eps | x_t], the noise in units of sigma; alpha x0 + sigma eps = x_t.
       alpha, sigma: [B, 1, ...] of the marginal at the time of the call.
       x0_variance: [B, ...] diagonal of Cov[x_0 | x_t] where known, else None.
+      variance_fraction: [B, ...] where between the small and the large variance the reverse
+        step's learned variance lies, in [0, 1] at first (Nichol & Dhariwal 2021, eq. 15), else None.
     """
 
     x0: Any
@@ -29,6 +31,7 @@ class Prediction:
     alpha: Any
     sigma: Any
     x0_variance: Any = None
+    variance_fraction: Any = None
 
     @property
     def score(self):

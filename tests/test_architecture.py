@@ -12,27 +12,36 @@ MAY_IMPORT = {
     "sde_lib": {"creation"},
     "models": {"creation", "sde_lib"},
     "data": {"creation"},
-    "losses": {"creation", "sde_lib"},
+    "variational": {"sde_lib"},
+    "losses": {"creation", "sde_lib", "variational"},
     "samplers": {"creation", "sde_lib"},
-    "likelihood": {"sde_lib"},
+    "probability_flow": {"sde_lib"},
+    "likelihood": {"probability_flow", "sde_lib"},
+    "encoding": {"probability_flow", "sde_lib"},
+    "diagnostics": {"sde_lib"},
     "metrics": {"creation"},
     "figures": set(),
     "training": {"creation", "sde_lib", "models", "losses", "data"},
-    "experiment": {"creation", "sde_lib", "models", "losses", "data", "training"},
+    "experiment": {"creation", "sde_lib", "models", "losses", "data", "training", "variational"},
     "validation": {
-        "creation", "data", "experiment", "likelihood", "losses", "models", "samplers", "sde_lib", "training",
+        "creation", "data", "experiment", "likelihood", "losses", "models", "probability_flow", "samplers",
+        "sde_lib", "training", "variational",
+    },
+    "evaluation": {
+        "creation", "diagnostics", "figures", "likelihood", "training", "variational",
     },
     "sample": {
         "creation", "data", "experiment", "figures", "samplers", "sde_lib", "training", "validation",
     },
+    "testbed": {"evaluation", "figures", "metrics", "sample", "training", "variational"},
     "evaluate": {
-        "creation", "data", "experiment", "figures", "likelihood", "losses", "metrics", "sample", "sde_lib",
-        "training", "validation",
+        "data", "evaluation", "figures", "metrics", "sample", "sde_lib", "testbed", "training",
     },
+    "encode": {"data", "encoding", "evaluation", "figures", "sample", "training"},
     "train": {
-        "creation", "data", "evaluate", "experiment", "figures", "losses", "sample", "training", "validation",
+        "creation", "data", "evaluation", "experiment", "figures", "sample", "training", "validation",
     },
-    "main": {"creation", "experiment", "validation", "train", "sample", "evaluate", "data"},
+    "main": {"creation", "experiment", "validation", "train", "sample", "evaluate", "encode", "data"},
 }  # fmt: skip
 
 

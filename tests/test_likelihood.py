@@ -4,91 +4,220 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import norm
 
-from likelihood import bits_per_dim, log_likelihood
-from sde_lib.gaussian import Gaussian
-from sde_lib.subvp import SubVP
+from likelihood import bits_per_dim, log_likelihood, standard_errors
+from probability_flow import SOLVERS
+from sde_lib import SDES
+from sde_lib.base import expand
+from sde_lib.gaussian_mixture import GaussianMixture
+from sde_lib.mixtures import Digits, Images, OneGaussian, Ring, TwoMoons
+from sde_lib.prediction import Prediction
 from sde_lib.ve import VE
 from sde_lib.vp import VP
 
-SDES = [VP(), SubVP(), VE(sigma_max=30.0)]
-each_sde = pytest.mark.parametrize("sde", SDES, ids=lambda sde: type(sde).__name__)
+CASES = {
+    "gaussian": OneGaussian(dimension=4),
+    "two_moons": TwoMoons(),
+    "ring": Ring(),
+    "digits": Digits(components=3),
+    "images": Images(side=4, rank=4),
+}
 
 
-def _gaussian(dtype):
-    rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]
-    variances = jnp.asarray([0.05, 0.3, 1.0, 2.0], dtype)
-    return Gaussian(jnp.full(4, 0.1, dtype), jnp.asarray(rotation, dtype), variances, (2, 2, 1))
+def _at_t_min(mixture, sde, count, key=0):
+    """Draws of the marginal at t_min and their exact log-density."""
+    t = jnp.full(count, sde.t_min)
+    mean, std = sde.marginal(mixture.sample(jax.random.key(key), count), t)
+    x = mean + std * jax.random.normal(jax.random.key(key + 1), mean.shape)
+    return x, mixture.log_prob(x, sde.alpha(t), sde.sigma(t))
 
 
-def _model_log_prob(gaussian, sde, x):
-    """The density that the flow from the prior, rather than from p_1, gives at t_min."""
-    ends = jnp.asarray([sde.t_min, sde.t_max], x.dtype)
-    (a0, a1), (s0, s1) = sde.alpha(ends), sde.sigma(ends)
-    # The flow of a Gaussian is linear: each direction is scaled by the ratio of its spreads.
-    start, end = a0**2 * gaussian.variances + s0**2, a1**2 * gaussian.variances + s1**2
-    offsets = (x.reshape(len(x), -1) - a0 * gaussian.mean) @ gaussian.axes
-    latent = a1 * gaussian.mean + (offsets * jnp.sqrt(end / start)) @ gaussian.axes.T
-    return sde.prior_log_prob(latent) + 0.5 * jnp.sum(jnp.log(end / start))
+def _from_the_end(mixture, sde):
+    """The mixture's own density at t_max, in place of the prior that is only close to it."""
+    return lambda x: mixture.log_prob(x, sde.alpha(sde.t_max), sde.sigma(sde.t_max))
 
 
-@each_sde
-def test_isotropic_data_has_an_exact_divergence_from_one_probe(sde):
+def _solve(mixture, sde, x, key=7, prior_log_prob=None, **settings):
+    keys = jax.random.split(jax.random.key(key), len(x))
+    return jax.jit(
+        lambda keys, x: log_likelihood(
+            keys, sde, lambda x, t: mixture.denoise(sde, x, t), x, prior_log_prob=prior_log_prob, **settings
+        )
+    )(keys, x)
+
+
+@pytest.mark.parametrize(
+    ("case", "name"), [*((case, "vp") for case in CASES), *(("ring", name) for name in SDES if name != "vp")]
+)
+def test_exact_trace_gives_the_exact_log_density(case, name):
+    with jax.enable_x64(True):
+        mixture, sde = CASES[case].build(), SDES[name]()
+        x, expected = _at_t_min(mixture, sde, 3)
+        found = _solve(
+            mixture,
+            sde,
+            x,
+            prior_log_prob=_from_the_end(mixture, sde),
+            tolerance=1e-9,
+            probe="exact",
+            solver="dopri8",
+            max_steps=5000,
+        )
+        assert not found.failed.any() and found.by_probe.shape == (3, 1)
+        np.testing.assert_allclose(
+            found.log_prob / mixture.dimension, expected / mixture.dimension, rtol=0, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("probe", ["rademacher", "gaussian"])
+def test_hutchinson_in_float32_agrees_within_its_error(case, probe):
+    mixture, sde = CASES[case].build(), VP()
+    x, expected = _at_t_min(mixture, sde, 100)
+    found = _solve(mixture, sde, x, tolerance=1e-5, probe=probe, probes=4)
+    assert found.by_probe.shape == (100, 4)
+    difference = np.asarray(found.log_prob - expected)
+    error = difference.std() / np.sqrt(len(x))
+    # The prior in place of p(x_T) costs this much at most, on average.
+    ends = sde.alpha(1.0) ** 2 * mixture.dimension
+    assert abs(difference.mean()) < 3 * error + ends
+
+
+@pytest.mark.parametrize("probe", ["rademacher", "gaussian"])
+def test_probes_spread_around_the_exact_value_of_one_point(probe):
+    mixture, sde = OneGaussian(dimension=4).build(), VE(sigma_max=30.0)
+    x, expected = _at_t_min(mixture, sde, 1)
+    found = _solve(
+        mixture, sde, x, prior_log_prob=_from_the_end(mixture, sde), probe=probe, probes=300
+    ).by_probe[0]
+    assert abs(float(found.mean() - expected[0])) < 3 * float(found.std()) / np.sqrt(300) + 1e-3
+    # The test must be able to fail.
+    assert float(found.std()) > 0.05
+
+
+def test_isotropic_data_has_an_exact_divergence_from_one_probe():
     # J is a multiple of the identity, so a Rademacher probe gives its trace without error.
     with jax.enable_x64(True):
-        gaussian = Gaussian(jnp.zeros(4), jnp.eye(4), jnp.full(4, 0.3), (2, 2, 1))
-        x = gaussian.sample(jax.random.key(0), 5)
-        found = log_likelihood(
-            jax.random.split(jax.random.key(1), 5),
-            sde,
-            lambda x, t: gaussian.denoise(sde, x, t),
-            x,
-            tolerance=1e-10,
-        )
-        expected = _model_log_prob(gaussian, sde, x)
-        np.testing.assert_allclose(found.log_prob, expected, atol=1e-6)
-        # The prior stands in for p_1; the density of the data itself is this close.
-        np.testing.assert_allclose(found.log_prob, gaussian.log_prob(x), atol=0.05)
-    assert not found.failed.any()
+        mixture = GaussianMixture.diagonal([1.0], np.zeros((1, 4)), np.full((1, 4), 0.3), (2, 2, 1))
+        for sde in (VP(), SDES["subvp"](), VE(sigma_max=30.0)):
+            x, expected = _at_t_min(mixture, sde, 5)
+            found = _solve(mixture, sde, x, prior_log_prob=_from_the_end(mixture, sde), tolerance=1e-10)
+            np.testing.assert_allclose(found.log_prob, expected, atol=1e-6)
 
 
-@each_sde
-@pytest.mark.parametrize("probe", ["rademacher", "gaussian"])
-def test_hutchinson_is_unbiased_on_anisotropic_data(sde, probe):
-    gaussian = _gaussian(jnp.float32)
-    x = jnp.repeat(gaussian.sample(jax.random.key(0), 1), 400, axis=0)
-    found = log_likelihood(
-        jax.random.split(jax.random.key(1), 400),
-        sde,
-        lambda x, t: gaussian.denoise(sde, x, t),
-        x,
-        tolerance=1e-5,
-        probe=probe,
-    )
-    error = float(found.log_prob.std()) / np.sqrt(400)
-    assert abs(float(found.log_prob.mean() - _model_log_prob(gaussian, sde, x)[0])) < 4 * error + 1e-3
-
-
-@each_sde
-def test_latents_are_what_the_linear_flow_gives(sde):
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_every_solver_converges_and_counts_its_evaluations(solver):
     with jax.enable_x64(True):
-        gaussian = _gaussian(jnp.float64)
-        x = gaussian.sample(jax.random.key(0), 3)
+        mixture, sde = TwoMoons().build(), VP()
+        x, expected = _at_t_min(mixture, sde, 2)
+        calls = []
+
+        def denoise(x, t):
+            jax.debug.callback(lambda: calls.append(1))
+            return mixture.denoise(sde, x, t)
+
+        keys = jax.random.split(jax.random.key(0), 1)
         found = log_likelihood(
-            jax.random.split(jax.random.key(1), 3), sde, lambda x, t: gaussian.denoise(sde, x, t), x, 1e-9
+            keys,
+            sde,
+            denoise,
+            x[:1],
+            1e-5,
+            "exact",
+            solver=solver,
+            max_steps=20_000,
+            prior_log_prob=_from_the_end(mixture, sde),
         )
-        a1, s1 = sde.alpha(1.0), sde.sigma(1.0)
-        a0, s0 = sde.alpha(sde.t_min), sde.sigma(sde.t_min)
-        offsets = (x.reshape(3, -1) - a0 * gaussian.mean) @ gaussian.axes
-        scale = jnp.sqrt((a1**2 * gaussian.variances + s1**2) / (a0**2 * gaussian.variances + s0**2))
-        expected = a1 * gaussian.mean + (offsets * scale) @ gaussian.axes.T
-        np.testing.assert_allclose(found.latent.reshape(3, -1), expected, rtol=1e-6, atol=1e-6)
+        jax.effects_barrier()
+        assert abs(float(found.log_prob[0] - expected[0])) < 2e-3
+        assert len(calls) == int(found.nfe[0])
+
+
+def test_a_solver_out_of_steps_says_so():
+    mixture, sde = Ring().build(), VP()
+    x, _ = _at_t_min(mixture, sde, 2)
+    assert _solve(mixture, sde, x, max_steps=3).failed.all()
+
+
+def _uniform_denoise(sde):
+    """The exact denoiser of data uniform on [-1, 1] in every dimension: a truncated normal's mean."""
+
+    def denoise(x, t):
+        alpha, sigma = expand(sde.alpha(t), x), expand(sde.sigma(t), x)
+        y, r = x / alpha, sigma / alpha
+        low, high = (-1 - y) / r, (1 - y) / r
+        pdf, cdf = jax.scipy.stats.norm.pdf, jax.scipy.stats.norm.cdf
+        eps = -(pdf(low) - pdf(high)) / (cdf(high) - cdf(low))
+        return Prediction(x0=y - r * eps, eps=eps, alpha=alpha, sigma=sigma)
+
+    return denoise
+
+
+def test_uniform_noise_images_have_eight_bits_under_a_uniform_model():
+    with jax.enable_x64(True):
+        shape, sde = (2, 2, 3), VE(sigma_min=1e-5, sigma_max=200.0)
+        rng = np.random.default_rng(0)
+        pixels = rng.integers(0, 256, (6, *shape))
+        x = jnp.asarray((pixels + rng.uniform(size=pixels.shape)) / 128 - 1)
+        keys = jax.random.split(jax.random.key(0), 6)
+        found = jax.jit(
+            lambda x: log_likelihood(
+                keys, sde, _uniform_denoise(sde), x, 1e-8, "exact", solver="dopri8", max_steps=20_000
+            )
+        )(x)
+        bits = bits_per_dim(found.log_prob, shape, 256, centered=True)
+        # The rest is the prior, a Gaussian 200 wide in place of the data's p(x_T).
+        np.testing.assert_allclose(bits, 8.0, atol=1e-4)
 
 
 @pytest.mark.parametrize("levels", [17, 256])
 @pytest.mark.parametrize("centered", [True, False])
-def test_a_uniform_model_has_log2_of_the_levels_bits(levels, centered):
+def test_the_bookkeeping_of_a_uniform_model_is_exact(levels, centered):
     # The uniform density over the cube that the pixels are scaled to.
-    shape = (8, 8, 1)
-    log_prob = jnp.full(3, -64 * np.log(2.0) if centered else 0.0)
-    np.testing.assert_allclose(bits_per_dim(log_prob, shape, levels, centered), np.log2(levels), rtol=1e-6)
+    log_prob = np.full(3, -64 * np.log(2.0) if centered else 0.0)
+    np.testing.assert_allclose(
+        bits_per_dim(log_prob, (8, 8, 1), levels, centered), np.log2(levels), rtol=1e-12
+    )
+
+
+def test_dequantized_gaussian_bits_bound_the_bits_of_the_pixels():
+    # One pixel of 17 levels with known probabilities; the density model is their exact Gaussian.
+    rng, spread = np.random.default_rng(0), 0.4
+    edges = np.linspace(-1, 1, 18)
+    mass = np.diff(norm(scale=spread).cdf(edges))
+    pixels = rng.choice(17, 200_000, p=mass / mass.sum())
+    x = (pixels + rng.uniform(size=pixels.shape)) / 17 * 2 - 1
+    found = bits_per_dim(norm(scale=spread).logpdf(x), (1,), 17, centered=True).mean()
+    entropy = -np.sum(mass / mass.sum() * np.log2(mass))
+    assert entropy < found < entropy + 0.02
+
+
+def test_standard_errors_find_the_parts_of_a_known_model():
+    rng, images, repeats, probes = np.random.default_rng(0), 40, 3, 2
+    scales = {"image": 0.5, "dequantization": 0.4, "probe": 0.7}
+    sizes = {"image": images, "dequantization": images * repeats, "probe": images * repeats * probes}
+    trials = [
+        (
+            2.0
+            + scales["image"] * rng.standard_normal((images, 1, 1))
+            + scales["dequantization"] * rng.standard_normal((images, repeats, 1))
+            + scales["probe"] * rng.standard_normal((images, repeats, probes))
+        )
+        for _ in range(2000)
+    ]
+    found = [standard_errors(values) for values in trials]
+    for part, scale in scales.items():
+        mean_square = np.mean([errors[part] ** 2 for errors in found])
+        np.testing.assert_allclose(mean_square, scale**2 / sizes[part], rtol=0.05, err_msg=part)
+    # The total is what the means of whole experiments really scatter by.
+    total = np.sqrt(np.mean([errors["total"] ** 2 for errors in found]))
+    np.testing.assert_allclose(total, np.std([values.mean() for values in trials]), rtol=0.06)
+
+
+def test_parts_without_repetition_are_not_made_up():
+    values = np.random.default_rng(0).standard_normal((50, 1, 1))
+    found = standard_errors(values)
+    assert found["probe"] is None and found["dequantization"] is None
+    np.testing.assert_allclose(found["image"], found["total"])
+    np.testing.assert_allclose(found["total"], values.std(ddof=1) / np.sqrt(50))

@@ -10,7 +10,7 @@ import pytest
 import main
 from samplers import predictors, time_grids
 from samplers.table import sample
-from sde_lib.gaussian import Gaussian
+from sde_lib.gaussian_mixture import GaussianMixture
 from sde_lib.vp import VP
 from tests.conftest import ROOT
 
@@ -25,21 +25,21 @@ def _snippet(beginning):
     return names
 
 
-def test_the_sde_of_the_readme_is_that_of_karras_et_al():
-    sde = _snippet("import dataclasses")["EDM"]()
+def test_the_sde_of_the_readme_is_the_ornstein_uhlenbeck_process():
+    sde = _snippet("import dataclasses")["OrnsteinUhlenbeck"]()
     with jax.enable_x64(True):
         t = jnp.linspace(sde.t_min, 1.0, 50)
         np.testing.assert_allclose(sde.time_of_log_snr(sde.log_snr(t)), t, rtol=1e-9)
-        # dx = sqrt(2 sigma dsigma/dt) dw, without drift.
-        np.testing.assert_allclose(sde.diffusion(t) ** 2, 2 * 80.0**2 * t, rtol=1e-9)
-        np.testing.assert_allclose(sde.drift_rate(t), 0 * t)
+        # dx = -rate/2 x dt + sqrt(rate) dw.
+        np.testing.assert_allclose(sde.diffusion(t) ** 2, 10.0, rtol=1e-9)
+        np.testing.assert_allclose(sde.drift_rate(t), -5.0, rtol=1e-9)
 
 
 def test_the_sampler_of_the_readme_follows_the_probability_flow(monkeypatch):
     monkeypatch.setitem(predictors.PREDICTORS, "ddim", _snippet("def ddim")["ddim"])
     sde, variance = VP(), 0.25
     with jax.enable_x64(True):
-        gaussian = Gaussian(jnp.zeros(2), jnp.eye(2), jnp.full(2, variance), (2, 1, 1))
+        gaussian = GaussianMixture.diagonal([1.0], np.zeros((1, 2)), np.full((1, 2), variance), (2, 1, 1))
         times = time_grids.uniform(sde, 4000)
         table = predictors.table("ddim", sde, times, final_denoise=False)
         keys = jax.random.split(jax.random.key(0), 4)

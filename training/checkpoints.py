@@ -29,6 +29,7 @@ HARMLESS = (
     "data.directory",
     "data.memory_gib",
     "data.threads",
+    "encoding.",
     "eval.",
     "model.dropout",
     "model.dtype",
@@ -114,6 +115,8 @@ def config_changes(saved, config, only=("",)):
 
 def _items(state):
     optimizer = {"step": state.step, "state": state.opt_state}
+    if state.loss_history is not None:
+        optimizer["loss_history"] = state.loss_history
     return {"params": state.params, "ema": state.ema, "optimizer": optimizer}
 
 
@@ -330,9 +333,14 @@ class Checkpoints:
         for name in items:
             if checksum(restored[name]) != record["checksums"][name]:
                 raise _Damaged(f"the arrays of {name} do not match their checksum")
-        optimizer = restored["optimizer"] if "optimizer" in items else {"step": None, "state": None}
-        params = restored["params"] if "params" in items else None
-        return TrainState(optimizer["step"], params, optimizer["state"], restored["ema"])
+        optimizer = restored["optimizer"] if "optimizer" in items else {}
+        return TrainState(
+            step=optimizer.get("step"),
+            params=restored.get("params") if "params" in items else None,
+            opt_state=optimizer.get("state"),
+            ema=restored["ema"],
+            loss_history=optimizer.get("loss_history"),
+        )
 
     def _set_aside(self, step, error):
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -18,12 +18,14 @@ class TrainState:
       params: the network's parameters, float32.
       opt_state: optax's state.
       ema: dict from decay, as text, to the averaged parameters in float32.
+      loss_history: losses.LossHistory where the times are drawn by it, else None.
     """
 
     step: jax.Array
     params: Any
     opt_state: Any
     ema: dict[str, Any]
+    loss_history: Any = None
 
 
 def ema_names(config):
@@ -39,12 +41,12 @@ def ema_names(config):
     return tuple(repr(float(decay)) for decay in decays)
 
 
-def create(params, optimizer, names):
+def create(params, optimizer, names, loss_history=None):
     """The state at step 0; averages start at the parameters."""
 
     def start(params):
         ema = {name: jax.tree.map(jnp.copy, params) for name in names}
-        return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), ema)
+        return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), ema, loss_history)
 
     return jax.jit(start)(params)
 

@@ -76,19 +76,24 @@ class TrainStep:
         shared_key = jax.random.fold_in(jax.random.fold_in(key, state.step), self.batch_size)
 
         x0 = self.transform.training(data_keys, images)
-        t = self.objective.times(time_keys, shared_key, index, self.batch_size)
+        history = state.loss_history
+        times = self.objective.times(time_keys, shared_key, index, self.batch_size, history)
 
         def mean_loss(params):
             def denoise(x, t):
                 return self.denoiser(params, x, t, dropout_keys)
 
-            return jnp.mean(self.objective.example_losses(noise_keys, denoise, x0, t))
+            losses = self.objective.example_losses(noise_keys, denoise, x0, times.t)
+            return jnp.mean(times.weight * losses), losses
 
-        loss, gradient = jax.value_and_grad(mean_loss)(state.params)
+        (loss, losses), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
         loss, gradient = jax.lax.pmean((loss, gradient), "batch")
+        if history is not None:
+            history = history.add(*jax.lax.all_gather((times.interval, losses), "batch", tiled=True))
         updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         step = state.step + 1
         ema = update_ema(state.ema, params, step, self.ema_ramp)
         metrics = {"loss": loss, "gradient_norm": optax.global_norm(gradient)}
-        return state.replace(step=step, params=params, opt_state=opt_state, ema=ema), metrics
+        state = state.replace(step=step, params=params, opt_state=opt_state, ema=ema, loss_history=history)
+        return state, metrics

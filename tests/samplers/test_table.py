@@ -11,7 +11,7 @@ from creation import ConfigError
 from samplers import predictors, time_grids
 from samplers.correctors import Langevin
 from samplers.table import sample
-from sde_lib.gaussian import Gaussian
+from sde_lib.gaussian_mixture import GaussianMixture
 from sde_lib.subvp import SubVP
 from sde_lib.ve import VE
 from sde_lib.vp import VP
@@ -22,10 +22,8 @@ each_pair = pytest.mark.parametrize(("predictor", "name"), SERVED)
 MEAN, VARIANCE, SHAPE = 0.3, 0.25, (2, 1, 1)
 
 
-def _denoise(sde, dtype=jnp.float32):
-    gaussian = Gaussian(
-        jnp.full(2, MEAN, dtype), jnp.eye(2, dtype=dtype), jnp.full(2, VARIANCE, dtype), SHAPE
-    )
+def _denoise(sde):
+    gaussian = GaussianMixture.diagonal([1.0], np.full((1, 2), MEAN), np.full((1, 2), VARIANCE), SHAPE)
     return lambda x, t: gaussian.denoise(sde, x, t)
 
 
@@ -65,7 +63,7 @@ def test_the_loop_agrees_with_a_textbook_loop(predictor, name, final_denoise):
     with jax.enable_x64(True):
         table = _table(predictor, sde, steps, final_denoise)
         keys = jax.random.split(jax.random.key(1), 3)
-        denoise = _denoise(sde, jnp.float64)
+        denoise = _denoise(sde)
         found = sample(keys, sde, denoise, SHAPE, table).x
 
         def normal(row, split):
@@ -138,7 +136,7 @@ def test_langevin_steps_repair_what_the_predictor_left(name):
     # dimension, where the norms that set the step hardly vary from sample to sample.
     sde, d = SDES[name], 400
     table = _table("reverse_diffusion", sde, 20).astype(np.float32)
-    gaussian = Gaussian(jnp.full(d, MEAN), jnp.eye(d), jnp.full(d, VARIANCE), (20, 20, 1))
+    gaussian = GaussianMixture.diagonal([1.0], np.full((1, d), MEAN), np.full((1, d), VARIANCE), (20, 20, 1))
     keys = jax.random.split(jax.random.key(0), 64)
 
     def bias(corrector):

@@ -168,3 +168,59 @@ def test_sample_and_eval_write_their_files(uninterrupted, command):
     for name in ("samples.png", "trajectory.png", "loss.png", "evaluation.png", "config.json"):
         assert (uninterrupted / name).stat().st_size > 500, name
     assert list((uninterrupted / "tensorboard").iterdir())
+
+
+# A discrete process, a learned variance and times by loss history: what holds state or a second head.
+HYBRID = {
+    "sde.name": "iddpm",
+    "sde.noise_levels": 20,
+    "loss.noise_levels": 20,
+    "loss.time_grid": "discrete",
+    "loss.time_sampling": "loss_history",
+    "loss.variance_weight": 0.001,
+    "denoiser.learned_variance": True,
+    "denoiser.parametrization": "v",
+    "denoiser.conditioning": "index",
+    "sampling.predictor": "ancestral",
+    "sampling.corrector": "none",
+    "checkpoint.every": 10,
+}
+
+
+def test_the_hybrid_loss_resumes_bit_for_bit_and_is_evaluated_whole(tmp_path, command):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    command("train", whole, {**HYBRID, "training.steps": 20})
+    command("train", parts, {**HYBRID, "training.steps": 10})
+    command("train", parts, {**HYBRID, "training.steps": 20})
+    assert _final_checksums(parts) == _final_checksums(whole)
+
+    fields = {
+        **HYBRID,
+        "training.steps": 20,
+        "eval.dequantizations": 2,
+        "eval.probes": 2,
+        "eval.discrete_bound": True,
+        "eval.continuous_bound": True,
+        "eval.bound_levels": 20,
+        "eval.bound_variance": "learned",
+        "eval.bound_images": 16,
+        "eval.diagnostics": True,
+        "eval.diagnostic_images": 16,
+    }
+    command("eval", whole, fields)
+    found = json.loads((whole / "metrics.json").read_text())["model"]
+    flow = found["bits_per_dim"]
+    parts = flow["standard_error_parts"]
+    assert set(parts) == {"image", "dequantization", "probe"} and None not in parts.values()
+    assert flow["dequantizations"] == 2 and flow["t_min"] == 1 / 20
+    np.testing.assert_allclose(sum(p**2 for p in parts.values()) ** 0.5, flow["standard_error"], rtol=0.3)
+    for name in ("discrete_bound", "continuous_bound"):
+        total = sum(part["value"] for part in found[name]["parts"].values())
+        np.testing.assert_allclose(found[name]["value"], total, rtol=1e-5)
+        assert found[name]["bounds"].startswith("from above")
+    diagnostics = json.loads((whole / "diagnostics.json").read_text())
+    assert len(diagnostics["log_snr"]) == len(diagnostics["asymmetry"]) == 3
+    assert (whole / "diagnostics.png").stat().st_size > 1000
+    command("encode", whole, {**fields, "encoding.num_images": 3})
+    with np.load(whole / "encoding.npz") as codes:
+        assert codes["codes"].shape == (3, 8, 8, 1) and codes["interpolated"].shape == (2, 9, 8, 8, 1)

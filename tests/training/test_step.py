@@ -46,6 +46,16 @@ def test_eight_devices_give_the_curve_of_one(setup):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+def test_the_loss_history_is_the_same_on_every_number_of_devices(tiny_config):
+    tiny_config.data.update({"image_size": 8, "channels": 1, "levels": 17})
+    tiny_config.loss.update({"time_sampling": "loss_history", "noise_levels": 5})
+    setup = experiment.create(tiny_config)
+    one, eight = _run(setup, 1)[0].loss_history, _run(setup, 8)[0].loss_history
+    assert one.counts.sum() == 3 * 16 and one.losses.shape == (5, 10)
+    np.testing.assert_array_equal(eight.counts, one.counts)
+    np.testing.assert_allclose(eight.losses, one.losses, rtol=1e-4)
+
+
 def test_inner_steps_in_a_loop_are_those_unrolled(setup):
     loop, unrolled = _run(setup, 1, unroll=False), _run(setup, 1, unroll=True)
     assert int(loop[0].step) == 3 and loop[1]["loss"].shape == (3,)
@@ -61,7 +71,7 @@ def test_the_gradient_is_that_of_the_mean_loss_over_the_batch(setup):
     keys = jax.vmap(lambda k: jax.random.split(k, 4))(example_keys(key, 0, jnp.arange(16)))
     shared = jax.random.fold_in(jax.random.fold_in(key, 0), 16)
     x0 = setup.transform.training(keys[:, 0], IMAGES[0])
-    t = setup.objective.times(keys[:, 1], shared, jnp.arange(16), 16)
+    t = setup.objective.times(keys[:, 1], shared, jnp.arange(16), 16).t
 
     def loss(params):
         losses = setup.objective.example_losses(

@@ -1,0 +1,1 @@
+"""What the evaluation loops are made of."""

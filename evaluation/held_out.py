@@ -1,0 +1,101 @@
+"""Held-out data, and the loss on it by noise level."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from training import parallel
+
+
+def subset(source, count):
+    """The first `count` images of a fixed shuffle of a source, uint8."""
+    return source.images[np.random.default_rng(0).permutation(len(source))[:count]]
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """Held-out examples, and how they become x_0.
+
+    Attributes:
+      examples: [N, ...] uint8 images, or data of a mixture.
+      x0: (keys [B], examples [B, ...]) -> [B, ...] float32 in the model's range.
+    """
+
+    examples: np.ndarray
+    x0: Callable
+
+    @classmethod
+    def images(cls, setup, source, count):
+        """The first images of a fixed shuffle, scaled as in training but never mirrored."""
+        transform = dataclasses.replace(setup.transform, random_flip=False)
+        return cls(subset(source, count), transform.training)
+
+    def numbered(self, count=None):
+        """The first examples with their numbers, as a BatchMap takes them."""
+        examples = self.examples[:count]
+        return {"example": examples, "index": np.arange(len(examples), dtype=np.uint32)}
+
+
+def example_keys(key, index):
+    """[B] keys of the examples with these numbers [B]."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+
+
+class HeldOutLoss:
+    """The mean-squared error of eps at equally spaced times, on one fixed batch of held-out data.
+
+    Args:
+      setup: Experiment; held_out: HeldOut; config: the subtree `eval`.
+    """
+
+    def __init__(self, setup, held_out, config):
+        sde, levels = setup.sde, config.loss_levels
+        self.times = sde.t_min + (np.arange(levels) + 0.5) / levels * (sde.t_max - sde.t_min)
+        self.log_snr = np.asarray(sde.log_snr(jnp.asarray(self.times)))
+        self._examples = held_out.numbered(min(config.batch_size, config.max_images))
+        self._held_out = held_out
+        self._batch_size = config.batch_size
+        self._key = setup.key("held-out loss")
+        self._setup = setup
+        self._of_network = self._batch_map(setup.denoiser)
+
+    def _batch_map(self, predict):
+        plain = dataclasses.replace(
+            self._setup.objective, weighting="simple", reduction="mean", variance_weight=0.0
+        )
+
+        def errors(constants, examples):
+            params, t, key = constants
+            keys = example_keys(key, examples["index"])
+            pairs = jax.vmap(jax.random.split)(keys)
+            x0 = self._held_out.x0(pairs[:, 0], examples["example"])
+            times = jnp.full(keys.shape, t)
+            return plain.example_losses(pairs[:, 1], lambda x, t: predict(params, x, t), x0, times)
+
+        return parallel.BatchMap(errors, self._batch_size)
+
+    def _by_level(self, mapped, params):
+        return np.array(
+            [
+                mapped((params, np.float32(t), jax.random.fold_in(self._key, level)), self._examples).mean()
+                for level, t in enumerate(self.times)
+            ]
+        )
+
+    def __call__(self, params):
+        """[levels] errors of the network with these parameters."""
+        return self._by_level(self._of_network, params)
+
+    def of_gaussian(self, gaussian):
+        """[levels] errors of the exact denoiser of a Gaussian."""
+        sde = self._setup.sde
+        return self._by_level(self._batch_map(lambda fitted, x, t: fitted.denoise(sde, x, t)), gaussian)
+
+
+def mean_and_error(values):
+    """Mean of two values or more and its standard error, for a JSON file."""
+    error = np.std(values, ddof=1) / np.sqrt(len(values))
+    return {"value": float(np.mean(values)), "standard_error": float(error)}
