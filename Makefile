@@ -40,6 +40,7 @@ format: $(VENV)/installed-dev
 bench: $(VENV)/installed
 	taskset -c 0 $(BIN)/python -m bench.pipeline
 	$(BIN)/python -m bench.sampler
+	$(BIN)/python -m bench.testbed
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache runs
