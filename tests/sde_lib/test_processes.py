@@ -148,8 +148,11 @@ def test_marginals_agree_with_simulating_the_sde(sde):
     assert abs(x.std() - std) < 4 * std / np.sqrt(2 * count) + 3e-3 * std
 
 
-@each_process
-@pytest.mark.parametrize("case", [Ring(), TwoMoons()], ids=["ring", "two_moons"])
+@pytest.mark.parametrize(
+    ("sde", "case"),
+    [*((sde, Ring()) for sde in PROCESSES.values()), *((PROCESSES[name], TwoMoons()) for name in SDES)],
+    ids=[*(f"{name}-ring" for name in PROCESSES), *(f"{name}-moons" for name in SDES)],
+)
 def test_the_mixture_density_solves_the_fokker_planck_equation(sde, case, float64):
     # d log p/dt = -div(f x) - f x . grad log p + g^2/2 (laplacian log p + |grad log p|^2)
     mixture = case.build()
