@@ -94,6 +94,6 @@ class TrainStep:
         params = optax.apply_updates(state.params, updates)
         step = state.step + 1
         ema = update_ema(state.ema, params, step, self.ema_ramp)
-        metrics = {"loss": loss, "gradient_norm": optax.global_norm(gradient)}
+        metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradient)}
         state = state.replace(step=step, params=params, opt_state=opt_state, ema=ema, loss_history=history)
         return state, metrics

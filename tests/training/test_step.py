@@ -82,7 +82,7 @@ def test_the_gradient_is_that_of_the_mean_loss_over_the_batch(setup):
     value, gradient = jax.jit(jax.value_and_grad(loss))(state.params)
     _, metrics = _run(setup, 8)
     np.testing.assert_allclose(metrics["loss"][0], value, rtol=1e-5)
-    np.testing.assert_allclose(metrics["gradient_norm"][0], optax.global_norm(gradient), rtol=1e-4)
+    np.testing.assert_allclose(metrics["gradient_norm"][0], optax.tree.norm(gradient), rtol=1e-4)
 
 
 def test_the_replicated_state_compiles_once(setup):
@@ -145,7 +145,7 @@ def test_gradients_are_clipped_by_their_global_norm(tiny_config):
     tiny_config.optim.grad_clip = 0.0
     free = optimizers.create(tiny_config.optim, 10)
     gradient = {"a": jnp.full(4, 30.0), "b": jnp.full(4, 40.0)}
-    norm = float(optax.global_norm(gradient))
+    norm = float(optax.tree.norm(gradient))
     scaled = jax.tree.map(lambda g: g / norm, gradient)
     params = jax.tree.map(jnp.zeros_like, gradient)
     clipped = clip.update(gradient, clip.init(params), params)[1]
