@@ -21,12 +21,12 @@ from sde_lib.base import SDE
 
 
 def simple_weighting(objective, t):
-    """W = 1: mean-squared error of the noise (Ho et al. 2020, eq. 14)."""
+    """Weight 1: mean-squared error of the noise (Ho et al. 2020, eq. 14)."""
     return jnp.ones_like(t)
 
 
 def likelihood_weighting(objective, t):
-    """W = g^2 / sigma^2 = -d log_snr/dt, which bounds the likelihood (Song et al. 2021b)."""
+    """Weight g^2 / sigma^2 = -d log_snr/dt, which bounds the likelihood (Song et al. 2021b)."""
     return (objective.sde.diffusion(t) / objective.sde.sigma(t)) ** 2
 
 
@@ -39,27 +39,27 @@ def log_snr_weighting(objective, t):
 
 
 def edm_weighting(objective, t):
-    """(sigma^2 + sigma_data^2) / (sigma sigma_data)^2 on x_0, for alpha = 1 (Karras et al. 2022, table 1)."""
+    """Weight (sigma^2 + sigma_data^2) / (sigma sigma_data)^2 on x_0 (Karras et al. 2022, table 1)."""
     return 1 + jnp.exp(-objective.sde.log_snr(t)) / objective.sigma_data**2
 
 
 def min_snr_weighting(objective, t):
-    """W = min(snr, gamma) / snr (Hang et al. 2023)."""
+    """Weight min(snr, gamma) / snr (Hang et al. 2023)."""
     return jnp.minimum(1.0, objective.min_snr_gamma * jnp.exp(-objective.sde.log_snr(t)))
 
 
 def truncated_snr_weighting(objective, t):
-    """max(snr, 1) on x_0 (Salimans & Ho 2022, section 4)."""
+    """Weight max(snr, 1) on x_0 (Salimans & Ho 2022, section 4)."""
     return jnp.maximum(1.0, jnp.exp(-objective.sde.log_snr(t)))
 
 
 def p2_weighting(objective, t):
-    """W = 1 / (k + snr)^gamma (Choi et al. 2022)."""
+    """Weight 1 / (k + snr)^gamma (Choi et al. 2022)."""
     return (objective.p2_k + jnp.exp(objective.sde.log_snr(t))) ** -objective.p2_gamma
 
 
 def sigmoid_weighting(objective, t):
-    """W = sigmoid(bias - log_snr) -d log_snr/dt (Kingma & Gao 2023; Hoogeboom et al. 2024)."""
+    """Weight sigmoid(bias - log_snr) times -d log_snr/dt (Kingma & Gao 2023; Hoogeboom et al. 2024)."""
     log_snr = objective.sde.log_snr(t)
     return jax.nn.sigmoid(objective.sigmoid_bias - log_snr) * likelihood_weighting(objective, t)
 
