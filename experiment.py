@@ -10,6 +10,7 @@ import data
 import losses
 import models
 import models.denoiser
+import samplers
 import sde_lib
 from creation import ConfigError
 from data.transforms import Transform
@@ -59,9 +60,15 @@ class Experiment:
         return jax.eval_shape(self.create_state)
 
 
+def data_range(setup):
+    """(low, high) of the data in an Experiment, or None where it has no pixels."""
+    return setup.transform.range if setup.transform else None
+
+
 def resolve(config):
-    """Writes the defaults of the chosen SDE and network into a valid config."""
+    """Writes the defaults of the chosen SDE, sampler and network into a valid config."""
     creation.resolve(sde_lib.SDES, config.sde)
+    samplers.resolve(config.sampling)
     creation.resolve(models.MODELS, config.model)
     creation.resolve(MIXTURES, config.mixture)
 

@@ -107,8 +107,9 @@ def scatter_figure(path, panels):
     """Points in the plane, one panel each.
 
     Args:
-      panels: dict from title to points [N, 2].
+      panels: dict, or list of pairs, from title to points [N, 2].
     """
+    panels = list(panels.items()) if isinstance(panels, dict) else panels
     plt = pyplot()
     width = min(len(panels), 5)
     height = -(-len(panels) // width)
@@ -117,7 +118,7 @@ def scatter_figure(path, panels):
     )
     for axis in axes.flat[len(panels) :]:
         axis.axis("off")
-    for axis, (title, points) in zip(axes.flat, panels.items(), strict=False):
+    for axis, (title, points) in zip(axes.flat, panels, strict=False):
         axis.scatter(*points.T, s=2, alpha=0.5, color=BLUE, linewidths=0)
         axis.set(title=title, aspect="equal")
         reach = 1.05 * max(np.abs(points).max(), 1.5)
@@ -155,6 +156,90 @@ def diagnostics_figure(path, result):
     right.legend(frameon=False)
     for axis in (left, middle, right):
         axis.set_xlabel("log-SNR (noise to the left, data to the right)")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def samplers_figure(path, rows):
+    """Median error against network calls, a panel for each case: the default, the fitted, others and peers.
+
+    Args:
+      rows: dicts with case, sampler, grid, nfe, median.
+    """
+    plt = pyplot()
+    cases = list(dict.fromkeys(row["case"] for row in rows))[:4]
+    figure, axes = plt.subplots(
+        1, len(cases), figsize=(4.4 * len(cases), 4.4), layout="constrained", squeeze=False
+    )
+
+    def best(case, chosen):
+        found = {}
+        for row in rows:
+            if row["case"] == case and chosen(row["sampler"]):
+                found[row["nfe"]] = min(found.get(row["nfe"], np.inf), row["median"])
+        return sorted(found.items())
+
+    lines = [
+        ("default", "default", "o-", BLUE, 2.2),
+        ("fitted", "fitted to the model", "*", "#1a936f", 2.0),
+        ("diffusers", "diffusers, best of all settings", "s--", ORANGE, 1.8),
+    ]
+    others = {
+        "ddim": "DDIM, best grid",
+        "edm (Heun)": "EDM Heun, best grid",
+        "dpm_solver++ 2M": "DPM-Solver++(2M), best grid",
+        "unipc 3": "UniPC-3, best grid",
+    }
+    for axis, case in zip(axes[0], cases, strict=True):
+        for shade, (name, label) in zip(
+            ("#cccccc", "#aaaaaa", "#888888", "#666666"), others.items(), strict=True
+        ):
+            points = best(case, lambda sampler, name=name: sampler == name)
+            if points:
+                axis.loglog(*zip(*points, strict=True), "-", color=shade, lw=1.2, label=label)
+        for prefix, label, style, colour, width in lines:
+            points = best(case, lambda sampler, prefix=prefix: sampler.split(" ")[0] == prefix)
+            if points:
+                size = 11 if prefix == "fitted" else 5
+                axis.loglog(*zip(*points, strict=True), style, color=colour, lw=width, ms=size, label=label)
+        ticks = sorted({row["nfe"] for row in rows if row["case"] == case})
+        axis.set_xticks(ticks, [str(t) for t in ticks], minor=False)
+        axis.minorticks_off()
+        axis.set(title=case, xlabel="network calls (NFE)")
+    axes[0][0].set_ylabel("median distance to the exact flow")
+    axes[0][-1].legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def calibration_figure(path, results, panels, kind):
+    """Distance to the fine solution by calls, default against fitted, and what the fewest calls give.
+
+    Args:
+      results: dict from calls to {"default": {"median", "rms"}, "fitted": ...}.
+      panels: dict from title to a picture, or to points [N, 2]; kind: pictures or points.
+    """
+    plt = pyplot()
+    figure, axes = plt.subplots(
+        1, 1 + len(panels), figsize=(4.2 + 3.2 * len(panels), 3.6), layout="constrained"
+    )
+    calls = sorted(results)
+    for name, colour in (("default", GREY), ("fitted", BLUE)):
+        for measure, style in (("median", "o-"), ("rms", "o:")):
+            values = [results[c][name][measure] for c in calls]
+            axes[0].plot(calls, values, style, ms=4, color=colour, label=f"{name}, {measure}")
+    axes[0].set(
+        xlabel="network calls", ylabel="distance to the fine solution", yscale="log", title="Fresh noises"
+    )
+    axes[0].legend(frameon=False)
+    for axis, (title, panel) in zip(axes[1:], panels.items(), strict=True):
+        if kind == "pictures":
+            axis.imshow(panel, interpolation="nearest")
+            axis.axis("off")
+        else:
+            axis.scatter(*panel.T, s=4, color=BLUE)
+            axis.set(aspect="equal")
+        axis.set_title(title)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

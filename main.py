@@ -27,6 +27,12 @@ MODES = {
     "sample": ("sample", True, "draw samples.png, samples.npz, trajectory.png from the newest checkpoint"),
     "eval": ("evaluate", True, "held-out loss, bits/dim, two-sample metrics: metrics.json, evaluation.png"),
     "encode": ("encode", True, "latent codes of held-out data, decoded and interpolated: encoding.png"),
+    "calibrate": (
+        "calibrate",
+        True,
+        "fit solvers of few calls to the model: fitted_<calls>.npz, calibration.png",
+    ),
+    "table": ("table", False, "print the sampler's coefficients, one line a network call"),
     "check": ("validation", False, "print the resolved config and everything that would be refused"),
     "inspect": ("data.inspect", False, "print what the data set holds, and suggested settings"),
     "prepare": ("data.prepare", False, "download and prepare a TFDS data set (requirements/tfds.txt)"),
@@ -36,7 +42,7 @@ NEED_DATA_SET = ("train", "inspect", "prepare")
 
 def usage():
     """The text of --help."""
-    modes = "\n".join(f"    --mode={name:8} {text}" for name, (_, _, text) in MODES.items())
+    modes = "\n".join(f"    --mode={name:9} {text}" for name, (_, _, text) in MODES.items())
     return (
         f"{__doc__}\n"
         "options:\n"

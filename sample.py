@@ -1,5 +1,10 @@
 """Drawing samples from a trained network."""
 
+import json
+import os
+import shutil
+import zipfile
+import zlib
 from pathlib import Path
 
 import jax
@@ -12,7 +17,7 @@ import samplers
 import validation
 from creation import UserError
 from training import parallel
-from training.checkpoints import Checkpoints
+from training.checkpoints import Checkpoints, checksum
 from training.logging import Progress, say
 from training.provenance import collect
 from training.workdir import prepare_workdir
@@ -20,6 +25,7 @@ from training.workdir import prepare_workdir
 TRAJECTORIES = 8
 PLANAR_TRAJECTORIES = 500
 TRAJECTORY_STATES = 9
+LARGEST_GRID = 400
 
 
 class Drawer:
@@ -28,46 +34,114 @@ class Drawer:
     Args:
       setup: Experiment.
       config: the subtree `sampling`.
-      keep: rows of the sampler's table whose states are returned as well, or None.
-      batch_size: over all devices; default `sampling.batch_size`.
+      keep: rows of the sampler's table whose states and predictions are returned as well, or None.
+      batch_size: over the devices of this process; default `sampling.batch_size`.
+
+    Attributes:
+      times: [K] of the sampler's calls; None where they are chosen on the way.
+      nfe: network calls a sample; where they are chosen on the way, None until `draw` has their mean.
     """
 
     def __init__(self, setup, config, keep=None, batch_size=None):
-        sampler = samplers.create(config, setup.sde)
-        self._table = sampler.table.astype(np.float32)
-        self._key = setup.key("sample")
-        calls = sampler.corrector.calls if sampler.corrector else 0
-        self.rows = sampler.table.rows
-        self.times = sampler.table.times
-        self.nfe = self.rows * (1 + calls)
+        sampler = samplers.create(config, setup.sde, experiment.data_range(setup))
+        self._sampler, self._key = sampler.astype(np.float32), setup.key("sample")
+        self.times, self.nfe = sampler.method.times, sampler.nfe
 
         def draw(constants, index):
-            params, table, key = constants
+            params, sampler, key = constants
             keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-            drawn = samplers.sample(
-                keys, setup.sde, setup.denoiser.bind(params), setup.shape, table, sampler.corrector, keep
-            )
+            drawn = sampler.draw(keys, setup.sde, setup.denoiser.bind(params), setup.shape, keep)
             if keep is None:
-                return drawn.x
-            return jnp.moveaxis(drawn.trajectory, 0, 1)
+                return drawn
+            examples_first = (jnp.moveaxis(a, 0, 1) for a in (drawn.trajectory, drawn.predictions))
+            return samplers.Samples(drawn.x, drawn.nfe, *examples_first)
 
         self._map = parallel.BatchMap(draw, batch_size or config.batch_size)
+        self.batch_size = self._map.batch_size
+
+    def numbered(self, params, numbers):
+        """Samples of these numbers: NumPy arrays in Samples; with `keep`, trajectory [count, M, ...].
+
+        Raises:
+          UserError: samples that are not finite.
+        """
+        constants = (params, self._sampler, self._key)
+        drawn = self._map(constants, np.asarray(numbers, np.uint32))
+        if not np.isfinite(drawn.x).all():
+            raise UserError(
+                "The samples are not finite. Train longer, or use more sampling.steps, a lower "
+                "sampling.order, or sampling.threshold=data_range."
+            )
+        return drawn
 
     def draw(self, params, count, progress=None):
-        """Samples 0..count-1 [count, ...] in the model's range; with `keep`, [count, M, ...]."""
+        """Samples 0..count-1 [count, ...] in the model's range."""
         parts = []
-        constants = (params, self._table, self._key)
-        for part in self._map.batches(constants, np.arange(count, dtype=np.uint32)):
-            parts.append(part)
+        for start in range(0, count, self.batch_size):
+            parts.append(self.numbered(params, range(start, min(start + self.batch_size, count))))
             if progress is not None:
-                progress.update(len(part))
-        samples = np.concatenate(parts)
-        if not np.isfinite(samples).all():
-            raise UserError(
-                "The samples are not finite. Train longer, or try sampling.corrector=none or more "
-                "sampling.steps."
-            )
-        return samples
+                progress.update(len(parts[-1].x))
+        if self.nfe is None:
+            self.nfe = float(np.concatenate([part.nfe for part in parts]).mean())
+        return np.concatenate([part.x for part in parts])
+
+
+class Parts:
+    """Samples of a run that may be killed: one file a batch, in a folder that all processes share.
+
+    Args:
+      folder: made if it is not there.
+      identity: JSON-able description of what is drawn; parts of anything else are dropped.
+    """
+
+    def __init__(self, folder, identity):
+        self._folder = Path(folder)
+        marker, text = self._folder / "identity.json", json.dumps(identity, sort_keys=True, default=str)
+        if jax.process_index() == 0:
+            if not marker.exists() or marker.read_text() != text:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder.mkdir(parents=True)
+                marker.write_text(text)
+            for unfinished in self._folder.glob("*.tmp"):
+                unfinished.unlink()
+        parallel.wait_for_all("samples folder")
+
+    def _path(self, numbers):
+        return self._folder / f"{numbers.start:09d}-{numbers.stop:09d}.npz"
+
+    def has(self, numbers):
+        """Whether the samples of that range of numbers were drawn."""
+        return self._path(numbers).exists()
+
+    def save(self, numbers, **arrays):
+        """Writes the samples of that range, in one piece or not at all."""
+        temporary = self._path(numbers).with_suffix(".tmp")
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)
+        os.replace(temporary, self._path(numbers))
+
+    def merged(self, ranges):
+        """All arrays, in the order of their numbers.
+
+        Raises:
+          UserError: a part cannot be read; it is removed, so that the same command draws it again.
+        """
+        loaded = []
+        for numbers in ranges:
+            try:
+                with np.load(self._path(numbers)) as part:
+                    loaded.append(dict(part))
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                self._path(numbers).unlink(missing_ok=True)
+                raise UserError(
+                    f"{self._path(numbers)} cannot be read ({error}) and was removed. Run the same command "
+                    "again: it draws these samples anew."
+                ) from error
+        return {name: np.concatenate([part[name] for part in loaded]) for name in loaded[0]}
+
+    def remove(self):
+        """Deletes the folder."""
+        shutil.rmtree(self._folder)
 
 
 def load(config, workdir):
@@ -95,50 +169,92 @@ def load(config, workdir):
 
 
 def run(config, workdir):
-    """--mode=sample: writes samples.npz, samples.png and trajectory.png into the workdir.
+    """--mode=sample: writes samples.npz, samples.png, trajectory.npz and trajectory.png into the workdir.
 
     samples.npz holds `images` as uint8 where the data has pixels, and `x` as floats where it
-    is a mixture.
+    is a mixture; trajectory.npz the `states` and `predictions` of E[x_0] at some `times` of some samples.
+    Batches that a killed run finished are not drawn again.
     """
     workdir = Path(workdir)
     setup, params, record = load(config, workdir)
     prepare_workdir(workdir)
     drawer = Drawer(setup, config.sampling)
-    count = config.sampling.num_samples
-    origin = f"step {record['step']}" if setup.mixture is None else f"the exact {config.mixture.name}"
-    say(f"drawing {count} samples from {origin}, NFE {drawer.nfe}")
-    progress = Progress(count, "sample", "sample")
-    x = drawer.draw(params, count, progress)
-    progress.close()
-
-    devices = jax.local_device_count()
-    keep = np.linspace(0, drawer.rows - 1, TRAJECTORY_STATES - 1).round().astype(int)
-    keep = tuple(sorted(set(keep.tolist())))
-    chains = min(TRAJECTORIES if setup.transform else PLANAR_TRAJECTORIES, count)
-    tracer = Drawer(setup, config.sampling, keep, batch_size=-(-chains // devices) * devices)
-    states = tracer.draw(params, chains)
-
-    arrays = {"x": x} if setup.mixture is not None else {}
+    arrays = _draw_in_parts(setup, drawer, params, record, config, workdir)
+    if jax.process_index() != 0:
+        return
+    written = ["samples.npz"]
     if setup.transform:
-        arrays["images"] = setup.transform.to_pixels(x)
-        _pictures(workdir, setup, arrays["images"], states)
+        picture = figures.grid(arrays["images"][:LARGEST_GRID], setup.transform.levels)
+        figures.save_picture(workdir / "samples.png", picture)
+        written.append("samples.png")
     elif setup.shape == (2,):
-        exact = np.asarray(setup.mixture.sample(setup.key("picture"), count))
-        figures.scatter_figure(workdir / "samples.png", {"samples": x, "exact": exact})
-        titles = [f"t = {drawer.times[row]:.2g}" for row in keep] + ["final"]
-        panels = dict(zip(titles, np.moveaxis(states, 1, 0), strict=True))
-        figures.scatter_figure(workdir / "trajectory.png", panels)
-    np.savez_compressed(workdir / "samples.npz", **arrays, step=record["step"], nfe=drawer.nfe)
-    written = ", ".join(
-        name for name in ("samples.npz", "samples.png", "trajectory.png") if (workdir / name).exists()
+        exact = np.asarray(setup.mixture.sample(setup.key("picture"), len(arrays["x"])))
+        figures.scatter_figure(workdir / "samples.png", {"samples": arrays["x"], "exact": exact})
+        written.append("samples.png")
+    if drawer.times is not None:
+        written += _trajectories(setup, params, config, workdir, len(drawer.times))
+    np.savez_compressed(workdir / "samples.npz", **arrays, step=record["step"])
+    Parts(workdir / "samples.parts", _identity(setup, params, record, config)).remove()
+    say(f"wrote {', '.join(written)} to {workdir}")
+
+
+def _identity(setup, params, record, config):
+    described = {name: config[name].to_dict() for name in ("sampling", "sde", "mixture", "denoiser")}
+    described["sampling"].pop("num_samples")
+    return {**described, "seed": config.seed, "step": record["step"], "parameters": checksum(params)}
+
+
+def _draw_in_parts(setup, drawer, params, record, config, workdir):
+    """The merged arrays of all samples; each process draws every n-th batch, on its own devices."""
+    count, size = config.sampling.num_samples, drawer.batch_size
+    ranges = [range(start, min(start + size, count)) for start in range(0, count, size)]
+    parts = Parts(workdir / "samples.parts", _identity(setup, params, record, config))
+    mine = ranges[jax.process_index() :: jax.process_count()]
+    todo = [numbers for numbers in mine if not parts.has(numbers)]
+    done = sum(map(len, mine)) - sum(map(len, todo))
+    origin = f"step {record['step']}" if setup.mixture is None else f"the exact {config.mixture.name}"
+    cost = "steps chosen on the way" if drawer.nfe is None else f"NFE {drawer.nfe}"
+    say(f"drawing {count} samples from {origin}, {cost}" + (f"; {done} were drawn before" if done else ""))
+    progress = Progress(sum(map(len, mine)), "sample", "sample", initial=done)
+    for numbers in todo:
+        drawn = drawer.numbered(params, numbers)
+        arrays = {"x": drawn.x} if setup.mixture is not None else {}
+        if setup.transform:
+            arrays["images"] = setup.transform.to_pixels(drawn.x)
+        parts.save(numbers, **arrays, nfe=drawn.nfe)
+        progress.update(len(numbers))
+    progress.close()
+    parallel.wait_for_all("samples")
+    return parts.merged(ranges) if jax.process_index() == 0 else None
+
+
+def _trajectories(setup, params, config, workdir, rows):
+    """Writes trajectory.npz and trajectory.png; returns what was written."""
+    keep = np.linspace(0, rows - 1, TRAJECTORY_STATES - 1).round().astype(int)
+    keep = tuple(sorted(set(keep.tolist())))
+    chains = TRAJECTORIES if setup.transform else PLANAR_TRAJECTORIES
+    chains = min(chains, config.sampling.num_samples)
+    devices = jax.local_device_count()
+    tracer = Drawer(setup, config.sampling, keep, batch_size=-(-chains // devices) * devices)
+    drawn = tracer.numbered(params, range(chains))
+    times = tracer.times[list(keep)]
+    np.savez_compressed(
+        workdir / "trajectory.npz", times=times, states=drawn.trajectory, predictions=drawn.predictions
     )
-    say(f"wrote {written} to {workdir}")
+    if setup.transform:
+        _trajectory_picture(workdir, setup, drawn.trajectory)
+    elif setup.shape == (2,):
+        titles = [f"t = {t:.2g}" for t in times] + ["final"]
+        panels = zip(titles, np.moveaxis(drawn.trajectory, 1, 0), strict=True)
+        figures.scatter_figure(workdir / "trajectory.png", list(panels))
+    else:
+        return ["trajectory.npz"]
+    return ["trajectory.npz", "trajectory.png"]
 
 
-def _pictures(workdir, setup, pixels, states):
-    """The grid of samples, and the states [chains, M, H, W, C] on the way to some of them."""
+def _trajectory_picture(workdir, setup, states):
+    """The states [chains, M, H, W, C] on the way to some samples."""
     transform = setup.transform
-    figures.save_picture(workdir / "samples.png", figures.grid(pixels, transform.levels))
     # On VE the noise is far outside the range of the data: such states are shown in their own.
     middle = 0.0 if transform.centered else 0.5
     spread = (states - middle).std(axis=(2, 3, 4), keepdims=True) / (1 - middle)

@@ -25,6 +25,10 @@ POSITIVE = (
     "checkpoint.keep",
     "sampling.batch_size",
     "sampling.num_samples",
+    "calibration.noises",
+    "calibration.batch_size",
+    "calibration.starts",
+    "calibration.pictures",
     "eval.batch_size",
     "eval.max_images",
     "eval.num_samples",
@@ -135,6 +139,11 @@ def _choices(config):
     learned = config.denoiser.learned_variance and not config.mixture.name
     if config.eval.bound_variance == "learned" and not learned:
         yield 'eval.bound_variance="learned" needs a network trained with denoiser.learned_variance=True.'
+    nfe = config.calibration.nfe
+    if not nfe or not all(isinstance(n, int) and 3 <= n <= 30 for n in nfe):
+        yield f"calibration.nfe={nfe} must be numbers of network calls from 3 to 30."
+    if config.calibration.fine_steps < 50:
+        yield f"calibration.fine_steps={config.calibration.fine_steps} must be at least 50."
     temperatures = config.encoding.temperatures
     if not temperatures or not all(isinstance(t, int | float) and t > 0 for t in temperatures):
         yield f"encoding.temperatures={config.encoding.temperatures} must be positive numbers."
@@ -144,9 +153,11 @@ def _choices(config):
 
 def _forward_process(config):
     sde = sde_lib.create(config.sde)
-    yield from _refusal(samplers.create, config.sampling, sde)
-    yield from _refusal(losses.create, config.loss, sde, config.denoiser)
     case = experiment.mixture_case(config.mixture)
+    ranges = {True: (-1.0, 1.0), False: (0.0, 1.0)}
+    data_range = ranges[config.data.centered] if not case or case.levels else None
+    yield from _refusal(samplers.create, config.sampling, sde, data_range)
+    yield from _refusal(losses.create, config.loss, sde, config.denoiser)
     side = getattr(sde, "image_side", None)
     of_images = getattr(case, "side", None) if case else config.data.image_size
     if side and of_images and side != of_images:

@@ -116,16 +116,70 @@ def get_config():
     config.checkpoint.keep = 2  # the latest ones
     config.checkpoint.keep_every = 0  # keep these multiples for ever; 0: none
 
+    # How samples are drawn; docs/samplers.md says when to use what
     sampling = config.sampling = ConfigDict()
-    sampling.predictor = "reverse_diffusion"  # reverse_diffusion, ancestral, euler_maruyama
-    sampling.corrector = "langevin"  # langevin, none
-    sampling.corrector_steps = 1
-    sampling.snr = 0.16  # langevin: signal-to-noise ratio r
-    sampling.steps = 1000  # predictor steps
-    sampling.grid = "uniform"  # spacing of the times: uniform
+    # adams, ddim, edm, dpm_solver, dpm_solver_fast, dpm_solver++, dpm_solver++_single, sde_dpm_solver++,
+    # unipc, pndm, deis, sa_solver, restart, fitted; reverse_diffusion, ancestral, euler_maruyama, stochastic_heun,
+    # none; legacy_reverse_diffusion, legacy_ancestral, legacy_euler_maruyama; adaptive_sde, ode
+    sampling.predictor = placeholder(str)  # None: adams, of an order that suits the number of calls
+    sampling.steps = 50  # steps from t_max to sampling_t_min; dpm_solver_fast: network calls
+    sampling.nfe = placeholder(int)  # in place of steps: as many as fit into this number of network calls
+    # vp_time, uniform, quadratic, cubic (in t), log_snr, rho (EDM), explicit, fitted; of a discrete process's
+    # levels: even, leading, leading_quadratic
+    sampling.grid = placeholder(str)  # None: the predictor's default
+    sampling.rho = placeholder(float)  # rho: (sigma / alpha)^(1/rho) is spaced evenly; 7
+    sampling.power = placeholder(float)  # vp_time: its root that is spaced evenly; 3
+    sampling.times = placeholder(tuple)  # explicit: decreasing times
     sampling.final_denoise = True  # one last call that returns E[x_0 | x]
+    # none, langevin, annealed_langevin, legacy_langevin, legacy_annealed_langevin
+    sampling.corrector = "none"
+    sampling.corrector_steps = 1
+    sampling.snr = 0.16  # signal-to-noise ratio r of the correctors
+    sampling.corrector_norm = "sample"  # langevin: norms of each sample, or their mean over the batch
+    sampling.temperature = 1.0  # divides the score; below 1: sharper samples
+    sampling.threshold = "none"  # of x_0: none, data_range (clip), static, dynamic
+    sampling.threshold_value = placeholder(float)  # static: |x_0| is clipped to it
+    sampling.threshold_quantile = 0.995  # dynamic
     sampling.batch_size = 256  # over all devices together
     sampling.num_samples = 64
+    # Fields of the predictors; None: the class's default
+    sampling.order = placeholder(int)  # dpm_solver*, unipc, pndm, deis, sa_solver, adams, edm
+    sampling.start = placeholder(str)  # multistep solvers: lower_order, single_step; pndm: runge_kutta
+    sampling.probability_flow = placeholder(bool)  # reverse_diffusion, ancestral, euler_maruyama, legacy ones
+    sampling.eta = placeholder(float)  # ddim: 0 (deterministic) to 1 (ancestral)
+    sampling.churn = placeholder(float)  # edm: S_churn, and S_min, S_max, S_noise in sigma / alpha
+    sampling.churn_min = placeholder(float)
+    sampling.churn_max = placeholder(float)
+    sampling.churn_noise = placeholder(float)
+    sampling.published = placeholder(bool)  # dpm_solver++, sde_dpm_solver++: the paper's code to the letter
+    sampling.variant = placeholder(str)  # unipc: bh1, bh2
+    sampling.unic = placeholder(bool)  # unipc: with its corrector
+    sampling.variable = placeholder(str)  # deis: t (tAB), r (rhoAB), log_snr; adams: these, measure, vp_time
+    sampling.prediction = placeholder(str)  # adams: x0, eps, f
+    sampling.data_std = placeholder(float)  # adams: standard deviation s in F
+    sampling.file = placeholder(str)  # fitted: what --mode=calibrate wrote
+    sampling.grid_file = placeholder(str)  # grid fitted: what --mode=calibrate wrote
+    sampling.corrector_order = placeholder(int)  # sa_solver, adams: 0 for none
+    sampling.tau = placeholder(float)  # sa_solver: 0 (probability flow) to 1 (reverse SDE) and beyond
+    sampling.tau_min = placeholder(float)  # sa_solver: the sigma / alpha between which tau holds
+    sampling.tau_max = placeholder(float)
+    sampling.restart_min = placeholder(float)  # restart: the interval in sigma / alpha
+    sampling.restart_max = placeholder(float)
+    sampling.restarts = placeholder(int)
+    sampling.restart_steps = placeholder(int)
+    sampling.rows = placeholder(str)  # legacy ones: how a time finds its row: intended, truncated
+    sampling.absolute_tolerance = placeholder(float)  # adaptive_sde
+    sampling.relative_tolerance = placeholder(float)  # adaptive_sde
+    sampling.method = placeholder(str)  # ode: dopri5, tsit5, dopri8, heun
+    sampling.tolerance = placeholder(float)  # ode: relative and absolute
+
+    calibration = config.calibration = ConfigDict()  # --mode=calibrate
+    calibration.nfe = (5, 8, 10)  # network calls of the solvers that are fitted, 3 to 30
+    calibration.noises = 512  # from which fine solutions are followed; as many again are held out
+    calibration.fine_steps = 200  # of the fine solutions
+    calibration.starts = 2  # general-purpose solvers from which each fit starts, the best ones first
+    calibration.batch_size = 128  # noises whose derivatives are taken together
+    calibration.pictures = 16  # samples shown side by side
 
     evaluation = config.eval = ConfigDict()
     evaluation.batch_size = 256

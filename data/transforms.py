@@ -28,6 +28,11 @@ class Transform:
     random_flip: bool = False
     dequantize: bool = False
 
+    @property
+    def range(self):
+        """(low, high) of the model's data."""
+        return (-1.0, 1.0) if self.centered else (0.0, 1.0)
+
     def _scale(self, bins):
         unit = bins / self.levels
         return 2 * unit - 1 if self.centered else unit

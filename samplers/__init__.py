@@ -1,16 +1,107 @@
-"""How samples are drawn: a predictor on a time grid becomes a table, one loop runs it."""
+"""How samples are drawn: a solver on a time grid becomes a table, one loop runs it.
+
+A new solver is one class in a file of its own, and one line in SOLVERS.
+"""
 
 import dataclasses
+import functools
+from typing import Any
 
-from creation import ConfigError, choose
-from samplers import correctors, predictors, time_grids
+import flax.struct
+import jax
+import numpy as np
+
+from creation import ConfigError, choose, closest
+from samplers import (
+    adams,
+    adaptive,
+    correctors,
+    ddim,
+    deis,
+    dpm_solver,
+    dpm_solver_plus_plus,
+    edm,
+    fitted,
+    legacy,
+    ode,
+    pndm,
+    predictors,
+    restart,
+    sa_solver,
+    time_grids,
+    unipc,
+    wrappers,
+)
 from samplers.table import Samples, Table, sample
+from samplers.tape import Solver
 
-__all__ = ["Sampler", "Samples", "Table", "create", "sample"]
+__all__ = [
+    "CORRECTORS",
+    "SOLVERS",
+    "Sampler",
+    "Samples",
+    "Table",
+    "create",
+    "default_fields",
+    "resolve",
+    "sample",
+]
+
+SOLVERS = {
+    "reverse_diffusion": predictors.ReverseDiffusion,
+    "ancestral": predictors.Ancestral,
+    "euler_maruyama": predictors.EulerMaruyama,
+    "stochastic_heun": predictors.StochasticHeun,
+    "none": predictors.NoPredictor,
+    "ddim": ddim.DDIM,
+    "edm": edm.EDM,
+    "dpm_solver": dpm_solver.DPMSolver,
+    "dpm_solver_fast": dpm_solver.DPMSolverFast,
+    "dpm_solver++": dpm_solver_plus_plus.Multistep,
+    "dpm_solver++_single": dpm_solver_plus_plus.SingleStep,
+    "sde_dpm_solver++": dpm_solver_plus_plus.Stochastic,
+    "unipc": unipc.UniPC,
+    "pndm": pndm.PNDM,
+    "deis": deis.DEIS,
+    "sa_solver": sa_solver.SASolver,
+    "adams": adams.Adams,
+    "restart": restart.Restart,
+    "fitted": fitted.Fitted,
+    "legacy_euler_maruyama": legacy.EulerMaruyama,
+    "legacy_reverse_diffusion": legacy.ReverseDiffusion,
+    "legacy_ancestral": legacy.Ancestral,
+    "adaptive_sde": adaptive.AdaptiveSDE,
+    "ode": ode.AdaptiveODE,
+}
 
 
-@dataclasses.dataclass(frozen=True)
-class Sampler:
+def _langevin(config, sde):
+    return correctors.Langevin(config.snr, config.corrector_steps, config.corrector_norm)
+
+
+def _legacy_langevin(config, sde):
+    return correctors.Langevin(config.snr, config.corrector_steps, "batch", legacy.Damping(sde, config.steps))
+
+
+def _annealed_langevin(config, sde):
+    return correctors.AnnealedLangevin(config.snr, config.corrector_steps)
+
+
+def _legacy_annealed_langevin(config, sde):
+    return correctors.AnnealedLangevin(config.snr, config.corrector_steps, legacy.Damping(sde, config.steps))
+
+
+CORRECTORS = {
+    "none": lambda config, sde: None,
+    "langevin": _langevin,
+    "annealed_langevin": _annealed_langevin,
+    "legacy_langevin": _legacy_langevin,
+    "legacy_annealed_langevin": _legacy_annealed_langevin,
+}
+
+
+@flax.struct.dataclass
+class TableSampler:
     """A table and the corrector that acts between its rows.
 
     Attributes:
@@ -19,25 +110,201 @@ class Sampler:
     """
 
     table: Table
-    corrector: correctors.Langevin | None
+    corrector: Any = flax.struct.field(pytree_node=False, default=None)
+
+    @property
+    def times(self):
+        """[K] of the calls."""
+        return self.table.times
+
+    def draw(self, keys, sde, denoise, shape, keep=None):
+        """Runs the table; see `table.sample`."""
+        return sample(keys, sde, denoise, shape, self.table, self.corrector, keep)
 
 
-def create(config, sde):
+@flax.struct.dataclass
+class Sampler:
+    """Everything between a denoiser and samples; a pytree whose leaves are numbers of a table.
+
+    Attributes:
+      method: TableSampler, or another object with `times` and `draw`.
+      wrappers: functions denoise -> denoise, applied in this order.
+    """
+
+    method: Any
+    wrappers: tuple = flax.struct.field(pytree_node=False, default=())
+
+    @property
+    def table(self):
+        """The Table, or None where steps are chosen on the way."""
+        return getattr(self.method, "table", None)
+
+    @property
+    def nfe(self):
+        """Network calls a sample, or None where they are chosen on the way."""
+        if self.table is None:
+            return None
+        corrector = self.method.corrector
+        return self.table.rows * (1 + (corrector.calls if corrector else 0))
+
+    def astype(self, dtype):
+        """The same sampler, its table cast."""
+        return jax.tree.map(lambda a: np.asarray(a, dtype), self)
+
+    def draw(self, keys, sde, denoise, shape, keep=None):
+        """One sample for each key: Samples. See `table.sample`."""
+        return self.method.draw(keys, sde, wrappers.wrap(self.wrappers, denoise), shape, keep)
+
+
+# Up to here low orders are better: the few steps are longer than what high orders assume.
+FEW_STEPS = 17
+
+
+def _own_fields(table):
+    """Config fields that some class of the table has and that are None unless set."""
+    fields = {field.name for cls in table.values() for field in dataclasses.fields(cls) if field.init}
+    return fields - {"steps", "final_denoise"}
+
+
+def _create(table, config, family):
+    """An object of the class that sampling.<family> names, from the subtree's fields that are its own."""
+    name = config[family]
+    cls = choose(table, name, f"sampling.{family}")
+    own = {field.name for field in dataclasses.fields(cls) if field.init}
+    given = {field: config[field] for field in sorted(_own_fields(table)) if config[field] is not None}
+    for field in given:
+        if field not in own:
+            shown = ", ".join(sorted(own & _own_fields(table))) or "none"
+            raise ConfigError(
+                f'sampling.{field} is set, but sampling.{family}="{name}" has no such field.'
+                f"{closest(field, own)} Its fields: {shown}."
+            )
+    supplied = {field: config[field] for field in ("steps", "final_denoise") if field in own}
+    try:
+        return cls(**given, **supplied)
+    except ValueError as error:
+        raise ConfigError(f'sampling.{family}="{name}": {error}') from error
+
+
+def default_fields(steps):
+    """The default solver and grid for a number of steps; docs/samplers.md has the measurements behind it.
+
+    The same noise levels and the same polynomial serve every process, since all are one ODE in y and r.
+    """
+    if steps <= FEW_STEPS:
+        own = {"order": 2, "corrector_order": 0, "power": 3.0}
+    else:
+        own = {"order": 4, "corrector_order": 4, "power": 4.0}
+    return {"predictor": "adams", "grid": "vp_time", **own}
+
+
+def _table(config, solver, grid, sde, steps):
+    times = grid(sde, solver.intervals(steps))
+    if len(times) < 2:
+        raise ConfigError(f"sampling.steps={steps} is too few.")
+    refusal = solver.refusal(sde, times)
+    if refusal:
+        raise ConfigError(f'sampling.predictor="{config.predictor}" {refusal}')
+    table = solver(sde, times, config.final_denoise)
+    finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(table))
+    if not finite:
+        raise ConfigError(
+            f'sampling.predictor="{config.predictor}" has infinite coefficients on {type(sde).__name__} '
+            'with this grid. Use "ancestral" or "dpm_solver++".'
+        )
+    return table
+
+
+def _within(config, build):
+    """The table with the most steps whose calls stay within sampling.nfe."""
+    low, high = 0, config.nfe + 1
+    rows = functools.cache(lambda steps: build(steps).rows)
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            fits = rows(middle) <= config.nfe
+        except ConfigError:
+            if middle > 1:
+                raise
+            fits = True
+        low, high = (middle, high) if fits else (low, middle)
+    if low == 0:
+        raise ConfigError(
+            f'sampling.nfe={config.nfe} is too few for sampling.predictor="{config.predictor}".'
+        )
+    return low
+
+
+def resolve(config):
+    """Writes the defaults into the subtree's fields `predictor` and `grid`, where they are None."""
+    if config.predictor is None and config.grid is None:
+        steps = config.steps if config.nfe is None else config.nfe - config.final_denoise
+        defaults = default_fields(steps)
+        if any(config[field] is not None for field in defaults):
+            raise ConfigError(
+                "sampling.predictor is not set, and its default has its own order. Set it too, for "
+                "example sampling.predictor=adams sampling.grid=vp_time."
+            )
+        config.update(defaults)
+    if config.predictor is None:
+        config.predictor = "adams"
+    solver = choose(SOLVERS, config.predictor, "sampling.predictor")
+    if config.grid is None and issubclass(solver, Solver):
+        config.grid = solver.default_grid
+
+
+def create(config, sde, data_range=None):
     """The sampler that the subtree `sampling` describes.
 
+    Args:
+      data_range: (low, high) of the model's data where it has one, for thresholds.
+
     Raises:
-      ConfigError: unknown names, numbers out of range, or a predictor that cannot
-        serve this SDE.
+      ConfigError: unknown names, fields that do not belong together, numbers out of range, or a solver
+        that cannot serve this SDE.
     """
-    choose(predictors.PREDICTORS, config.predictor, "sampling.predictor")
-    grid = choose(time_grids.TIME_GRIDS, config.grid, "sampling.grid")
-    corrector = choose(correctors.CORRECTORS, config.corrector, "sampling.corrector")
+    config = config.copy_and_resolve_references()
+    resolve(config)
     for field in ("steps", "corrector_steps", "snr"):
         if not config[field] > 0:
             raise ConfigError(f"sampling.{field}={config[field]} must be positive.")
-    times = grid(sde, config.steps)
-    refusal = predictors.refusal(config.predictor, sde, times)
-    if refusal:
-        raise ConfigError(f'sampling.predictor="{config.predictor}" {refusal}')
-    table = predictors.table(config.predictor, sde, times, config.final_denoise)
-    return Sampler(table, corrector(config))
+    solver = _create(SOLVERS, config, "predictor")
+    try:
+        around = wrappers.create(config, data_range)
+    except ValueError as error:
+        raise ConfigError(f"sampling.{error}.") from error
+    make_corrector = choose(CORRECTORS, config.corrector, "sampling.corrector")
+    if not isinstance(solver, Solver):
+        if config.corrector != "none" or config.grid is not None or config.nfe is not None:
+            raise ConfigError(
+                f'sampling.predictor="{config.predictor}" chooses its own steps: it takes no '
+                "sampling.corrector, sampling.grid or sampling.nfe."
+            )
+        return Sampler(solver, around)
+
+    grid = _create(time_grids.TIME_GRIDS, config, "grid")
+
+    def build(steps):
+        try:
+            return _table(config, solver, grid, sde, steps)
+        except ValueError as error:
+            raise ConfigError(f'sampling.grid="{config.grid}" {error}.') from error
+
+    table = build(config.steps if config.nfe is None else _within(config, build))
+    try:
+        corrector = make_corrector(config, sde)
+    except ValueError as error:
+        raise ConfigError(f'sampling.corrector="{config.corrector}": {error}') from error
+    _require_states(config, table, corrector)
+    return Sampler(TableSampler(table, corrector), around)
+
+
+def _require_states(config, table, corrector):
+    """Refuses a corrector where the network is not always called at the state of a new time."""
+    unit = np.eye(1 + table.history)[0]
+    if corrector is not None and not ((table.look == unit).all() and (np.diff(table.times) < 0).all()):
+        raise ConfigError(
+            f'sampling.corrector="{config.corrector}" acts on a state at the time of each call, and '
+            f'sampling.predictor="{config.predictor}" calls the network in between. Use a predictor of one '
+            "call a step, or sampling.corrector=none."
+        )

@@ -1,94 +1,145 @@
-"""Predictors of Song et al. (2021) as tables: one step from t to s < t.
+"""Predictors of Song et al. (2021): one step of the reverse SDE, or of the probability flow.
 
-With the score written through the denoiser, score = (alpha_t D - x) / sigma_t^2, each is
+With the score written through the denoiser, score = (alpha_t D - x) / sigma_t^2, each step is
 x_s = (coefficient) x_t + (coefficient) D(x_t, t) + (standard deviation) z. In the names
 of appendix E and F, but with each step's own length and the SDE's exact transition
-x_t = scale x_s + std z in place of its first-order discretization.
+x_t = scale x_s + std z in place of its first-order discretization (samplers/legacy.py has
+the released code's own steps).
 """
 
-import contextlib
+import dataclasses
+from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from samplers.table import one_step_table
+from samplers.ddim import DDIM
+from samplers.tape import Solver, float64_on_host
 from sde_lib.rectified_flow import RectifiedFlow
-from sde_lib.subvp import SubVP
 
 
-def _by_score(sde, t, from_state, from_score, noise):
+def by_score(sde, t, from_state, from_score, noise):
     """Coefficients (state, D, noise) of x_s = from_state x + from_score score + noise z."""
-    return (
-        from_state - from_score / sde.sigma(t) ** 2,
-        from_score * sde.alpha(t) / sde.sigma(t) ** 2,
-        noise,
-    )
+    weight = from_score * sde.alpha(t) / sde.sigma(t) ** 2
+    return from_state - from_score / sde.sigma(t) ** 2, weight, noise
 
 
-def reverse_diffusion(sde, t, s):
+def one_step(tape, points, state, prediction, noise):
+    """Notes a one-step method with coefficients [N] on the tape."""
+    rows = (np.broadcast_to(np.asarray(c), len(points) - 1).tolist() for c in (state, prediction, noise))
+    for point, a, b, std in zip(points, *rows, strict=False):
+        d = tape.x0(tape.state, point)
+        tape.state = a * tape.state + b * d + tape.noise(std)
+
+
+def _ends(points):
+    t = jnp.array([p.t for p in points])
+    return t[:-1], t[1:]
+
+
+def _infinite_drift(sde):
+    if isinstance(sde, RectifiedFlow):
+        return 'assumes small steps, and the drift of rectified flow is infinite at t = 1. Use "ancestral".'
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class ReverseDiffusion(Solver):
     """The forward step's own discretization, reversed (Song et al. 2021, eq. 46).
 
-    With x_t = x_s + F + G z, F = (scale - 1) x and G = std: x_s = x - F + G^2 score + G z.
+    With x_t = x_s + F + G z, F = (scale - 1) x and G = std: x_s = x - F + G^2 score + G z, and
+    for the probability flow x_s = x - F + G^2 score / 2. Order 1.
     """
-    scale, std = sde.transition(t, s)
-    return _by_score(sde, t, 2 - scale, std**2, std)
 
+    default_grid: ClassVar[str] = "uniform"
+    probability_flow: bool = False
 
-def ancestral(sde, t, s):
-    """The posterior of x_s given x_t and x_0 = D (Ho et al. 2020; Song et al. 2021, appendix F)."""
-    return sde.posterior_coefficients(s, t)
+    def refusal(self, sde, times):
+        return _infinite_drift(sde)
 
-
-def euler_maruyama(sde, t, s):
-    """Euler-Maruyama on the reverse SDE dx = (f x - g^2 score) dt + g dw, backwards in time."""
-    h, f, g = t - s, sde.drift_rate(t), sde.diffusion(t)
-    return _by_score(sde, t, 1 - h * f, h * g**2, jnp.sqrt(h) * g)
-
-
-PREDICTORS = {
-    "reverse_diffusion": reverse_diffusion,
-    "ancestral": ancestral,
-    "euler_maruyama": euler_maruyama,
-}
-
-
-def refusal(predictor, sde, times):
-    """Why the predictor of that name cannot serve the SDE on a grid of times, or None."""
-    if predictor == "ancestral" and isinstance(sde, SubVP):
-        return (
-            "is defined for the VP and VE SDEs (Song et al. 2021, appendix F), not for the sub-VP SDE. "
-            'Use "reverse_diffusion" or "euler_maruyama".'
+    def walk(self, tape, sde, points):
+        t, s = _ends(points)
+        scale, std = sde.transition(t, s)
+        flow = self.probability_flow
+        one_step(
+            tape, points, *by_score(sde, t, 2 - scale, std**2 / (2 if flow else 1), 0.0 if flow else std)
         )
-    if predictor != "ancestral" and isinstance(sde, RectifiedFlow):
-        return 'assumes small steps, and the drift of rectified flow is infinite at t = 1. Use "ancestral".'
-    if predictor == "euler_maruyama":
-        drifts = -np.diff(times) * np.abs(sde.drift_rate(jnp.asarray(times[:-1], jnp.float32)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Ancestral(Solver):
+    """The posterior of x_s given x_t and x_0 = D, of any linear SDE.
+
+    On VP and VE the ancestral sampling of Ho et al. (2020) and of Song et al. (2021, appendix F)
+    with the small variance; equal to DDIM with eta = 1. Its probability flow is DDIM. Order 1.
+    """
+
+    default_grid: ClassVar[str] = "uniform"
+    probability_flow: bool = False
+
+    def walk(self, tape, sde, points):
+        if self.probability_flow:
+            DDIM().walk(tape, sde, points)
+        else:
+            t, s = _ends(points)
+            one_step(tape, points, *sde.posterior_coefficients(s, t))
+
+
+@dataclasses.dataclass(frozen=True)
+class EulerMaruyama(Solver):
+    """Euler-Maruyama on the reverse SDE dx = (f x - g^2 score) dt + g dw, backwards in time.
+
+    The probability flow is Euler's method on dx = (f x - g^2 score / 2) dt. Order 1.
+    """
+
+    default_grid: ClassVar[str] = "uniform"
+    probability_flow: bool = False
+
+    def refusal(self, sde, times):
+        if _infinite_drift(sde):
+            return _infinite_drift(sde)
+        with float64_on_host():
+            drifts = -np.diff(times) * np.abs(sde.drift_rate(jnp.asarray(times[:-1])))
         worst = int(np.argmax(drifts))
         if drifts[worst] > 1:
             return (
                 f"takes steps too long for the drift: step times drift rate is {drifts[worst]:.2g} at "
                 f't = {times[worst]:.3g}, and above 1 it overshoots. Use "ancestral" or more sampling.steps.'
             )
-    return None
+        return None
+
+    def walk(self, tape, sde, points):
+        t, s = _ends(points)
+        h, f, g = t - s, sde.drift_rate(t), sde.diffusion(t)
+        flow = self.probability_flow
+        noise = 0.0 if flow else jnp.sqrt(h) * g
+        one_step(tape, points, *by_score(sde, t, 1 - h * f, h * g**2 / (2 if flow else 1), noise))
 
 
-def _on_host():
-    try:
-        return jax.default_device(jax.local_devices(backend="cpu")[0])
-    except RuntimeError:  # JAX_PLATFORMS leaves the CPU out
-        return contextlib.nullcontext()
+@dataclasses.dataclass(frozen=True)
+class StochasticHeun(Solver):
+    """Heun's method on the reverse SDE, its linear part and its noise integrated exactly.
 
-
-def table(predictor, sde, times, final_denoise=True):
-    """The Table of a predictor on a grid, formed in float64 on the host.
-
-    Args:
-      predictor: key of PREDICTORS.
-      times: [N + 1] decreasing times.
-      final_denoise: end with E[x_0 | x] at the last time, at the cost of one call.
+    A step of ancestral sampling, whose D is then averaged with the one found there; the noise is
+    additive, so that the same noise serves both and the weak order is 2. Two calls a step.
     """
-    with jax.enable_x64(True), _on_host():
-        t, s = jnp.asarray(times[:-1], jnp.float64), jnp.asarray(times[1:], jnp.float64)
-        steps = [np.asarray(c) for c in PREDICTORS[predictor](sde, t, s)]
-    return one_step_table(np.asarray(times, np.float64), *steps, final_denoise)
+
+    def walk(self, tape, sde, points):
+        t, s = _ends(points)
+        for p, q, a, b, std in zip(
+            points, points[1:], *np.asarray(sde.posterior_coefficients(s, t)).tolist(), strict=False
+        ):
+            first = tape.x0(tape.state, p)
+            tape.state = a * tape.state + b * first + tape.noise(std)
+            second = tape.x0(tape.state, q)
+            tape.state = tape.state + 0.5 * b * (second - first)
+
+
+@dataclasses.dataclass(frozen=True)
+class NoPredictor(Solver):
+    """Leaves the state as it is: a corrector alone makes the samples (Song et al. 2021, C2000)."""
+
+    default_grid: ClassVar[str] = "uniform"
+
+    def walk(self, tape, sde, points):
+        one_step(tape, points, 1.0, 0.0, 0.0)

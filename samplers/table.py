@@ -1,18 +1,18 @@
 """A sampler is a table of numbers, and one loop that runs any table.
 
-A solver only ever takes linear combinations of the state, of the last H predictions
-D of x_0 and of fresh noise, with coefficients that depend on the SDE and the time grid
-alone. One row for each network call:
+A solver only ever takes linear combinations of the state, of the last H predictions P
+and of fresh noise, with coefficients that depend on the SDE and the time grid alone.
+A prediction is E[x_0 | x_t] or E[eps | x_t], as the solver's paper has it. One row for
+each network call:
 
-    state <- move . [state, D_1, ..., D_H] + noise z        D_1 the newest, z ~ N(0, I)
+    state <- move . [state, P_1, ..., P_H] + noise z        P_1 the newest, z ~ N(0, I)
              (a corrector may act on the state here, at time t)
-    point <- look . [state, D_1, ..., D_H]
-    D_1   <- denoise(point, t).x0                           older predictions shift by one
+    point <- look . [state, P_1, ..., P_H]
+    P_1   <- record . [x0, eps] of denoise(point, t)        older predictions shift by one
 
-and one closing move without a call. Coefficients are formed on the host in float64.
+and one closing move without a call. Coefficients are formed on the host in float64
+(samplers/tape.py writes a solver's algorithm down as such rows).
 """
-
-import dataclasses
 
 import flax.struct
 import jax
@@ -25,10 +25,11 @@ class Table:
     """The coefficients of one run, K rows of calls and a history of H predictions.
 
     Attributes:
-      times: [K] time of each call, decreasing.
+      times: [K] time of each call.
       move: [K, 1 + H] weights of the state and of the predictions before the call.
       noise: [K] standard deviation of the noise added by the move.
       look: [K, 1 + H] weights of the point at which the network is called.
+      record: [K, 2] weights of E[x_0] and E[eps] in what is remembered of the call.
       closing_move: [1 + H] and closing_noise: [] of the last move, after which no call follows.
     """
 
@@ -36,6 +37,7 @@ class Table:
     move: jax.Array
     noise: jax.Array
     look: jax.Array
+    record: jax.Array
     closing_move: jax.Array
     closing_noise: jax.Array
 
@@ -44,50 +46,54 @@ class Table:
         """Number of network calls, correctors not counted."""
         return self.times.shape[0]
 
+    @property
+    def history(self):
+        """Number H of predictions that are remembered."""
+        return self.move.shape[1] - 1
+
     def astype(self, dtype):
         """The same table, cast."""
         return jax.tree.map(lambda a: np.asarray(a, dtype), self)
 
+    def __str__(self):
+        """The rows as they are read: time, move, noise, look and what is remembered."""
+        names = ["x", *(f"P{i + 1}" for i in range(self.history))]
 
-@dataclasses.dataclass(frozen=True)
+        def combination(weights):
+            terms = [f"{w:+.6g} {n}" for w, n in zip(weights, names, strict=True) if w != 0]
+            return " ".join(terms) or "0"
+
+        def remembered(weights):
+            return {(1.0, 0.0): "x0", (0.0, 1.0): "eps"}.get(tuple(map(float, weights)), str(weights))
+
+        lines = [f"{'call':>5} {'time':>12} {'P1':>4} {'noise':>11}  state <- move;  called at"]
+        for k in range(self.rows):
+            move, look = combination(self.move[k]), combination(self.look[k])
+            lines.append(
+                f"{k + 1:5d} {self.times[k]:12.6g} {remembered(self.record[k]):>4} {self.noise[k]:11.4g}"
+                f"  {'unchanged' if move == '+1 x' else 'x <- ' + move};  {look}"
+            )
+        lines.append(
+            f"{'end':>5} {'':12} {'':4} {self.closing_noise:11.4g}  x <- {combination(self.closing_move)}"
+        )
+        return "\n".join(lines)
+
+
+@flax.struct.dataclass
 class Samples:
     """What a run returns.
 
     Attributes:
       x: [B, ...] samples, in the model's data range.
-      nfe: network calls a sample, those of correctors included.
+      nfe: [B] network calls of each sample, those of correctors included.
       trajectory: [M, B, ...] states at the chosen rows and the final one, or None.
+      predictions: [M - 1, B, ...] E[x_0] at the calls of the chosen rows, or None.
     """
 
     x: jax.Array
-    nfe: int
+    nfe: jax.Array
     trajectory: jax.Array | None = None
-
-
-def one_step_table(times, state, prediction, noise, final_denoise):
-    """The table of a one-step method: x_s = state x_t + prediction D(x_t) + noise z.
-
-    Args:
-      times: [N + 1] decreasing grid; step n goes from times[n] to times[n + 1].
-      state, prediction, noise: [N] float64 coefficients of the N steps.
-      final_denoise: whether a last call at times[N] replaces the state by D.
-    """
-    steps = len(state)
-    keep, moves = np.array([1.0, 0.0]), np.stack([state, prediction], axis=1)
-    if final_denoise:
-        closing_move, closing_noise = np.array([0.0, 1.0]), 0.0
-    else:
-        closing_move, closing_noise = moves[-1], noise[-1]
-        moves, noise, times = moves[:-1], noise[:-1], times[:-1]
-    rows = steps + 1 if final_denoise else steps
-    return Table(
-        times=np.asarray(times),
-        move=np.concatenate([keep[None], moves]),
-        noise=np.concatenate([[0.0], noise]),
-        look=np.tile(keep, (rows, 1)),
-        closing_move=closing_move,
-        closing_noise=np.asarray(closing_noise),
-    )
+    predictions: jax.Array | None = None
 
 
 def _combine(weights, state, history):
@@ -97,11 +103,27 @@ def _combine(weights, state, history):
     return total
 
 
-def sample(keys, sde, denoise, shape, table, corrector=None, keep=None):
+def fold_in(keys, number):
+    """The keys [B], each with a number folded in."""
+    return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+
+
+def normal(keys, shape, dtype=None):
+    """[B, *shape] standard normal noise, one draw for each key."""
+    return jax.vmap(lambda key: jax.random.normal(key, shape, dtype or float))(keys)
+
+
+def prior_noise(keys, sde, shape, rows):
+    """[B, *shape] the states at which runs with these keys begin."""
+    return sde.prior_std * normal(fold_in(keys, rows + 1), shape)
+
+
+def sample(keys, sde, denoise, shape, table, corrector=None, keep=None, start=None):
     """Draws one sample for each key by running a table from the prior to the data.
 
     The noise of a sample depends on its own key and the row alone, so a sample is the
-    same picture in any batch and on any number of devices. One `lax.scan`; jit-able.
+    same picture in any batch and on any number of devices. Rows without noise draw none.
+    One `lax.scan`; jit-able.
 
     Args:
       keys: [B] typed keys, one a sample.
@@ -112,53 +134,50 @@ def sample(keys, sde, denoise, shape, table, corrector=None, keep=None):
       corrector: object with `step(keys, x, t, denoise) -> x` and `calls`, or None.
       keep: increasing rows [M - 1] (static) whose states, after move and corrector, make
         up the trajectory, together with the final state; None keeps nothing.
+      start: [B, ...] states to begin with in place of draws from the prior.
 
     Returns:
       Samples.
     """
-    batch, history_length, rows = keys.shape[0], table.move.shape[1] - 1, table.rows
-
-    def row_keys(row):
-        return jax.vmap(jax.random.fold_in, (0, None))(keys, row)
-
-    def normal(keys):
-        return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
-
-    x = sde.prior_std * normal(row_keys(rows + 1))
-    history = (jnp.zeros_like(x),) * history_length
+    batch, rows = keys.shape[0], table.rows
+    x = prior_noise(keys, sde, shape, rows) if start is None else start
+    history = (jnp.zeros_like(x),) * table.history
     # Rows that are not kept write into a last slot that is thrown away.
     slots = np.full(rows, len(keep) if keep is not None else 0, np.int32)
+    kept = None
     if keep is not None:
         slots[np.asarray(keep)] = np.arange(len(keep))
-    kept = jnp.zeros((len(keep) + 1, *x.shape)) if keep is not None else None
+        kept = (jnp.zeros((len(keep) + 1, *x.shape), x.dtype),) * 2
+
+    def add_noise(x, std, keys):
+        return jax.lax.cond(std > 0, lambda: x + std * normal(keys, shape, x.dtype), lambda: x)
 
     def row_step(carry, row):
         x, history, kept = carry
         k, coefficients, slot = row
-        move_keys, corrector_keys = _two(row_keys(k))
-        x = _combine(coefficients.move, x, history) + coefficients.noise * normal(move_keys)
+        move_keys, corrector_keys = _two(fold_in(keys, k))
+        x = add_noise(_combine(coefficients.move, x, history), coefficients.noise, move_keys)
         t = jnp.full((batch,), coefficients.times)
         if corrector is not None:
             x = corrector.step(corrector_keys, x, t, denoise)
+        prediction = denoise(_combine(coefficients.look, x, history), t)
         if kept is not None:
-            kept = kept.at[slot].set(x)
-        prediction = denoise(_combine(coefficients.look, x, history), t).x0
-        return (x, (prediction, *history[:-1]), kept), None
+            kept = tuple(a.at[slot].set(b) for a, b in zip(kept, (x, prediction.x0), strict=True))
+        remembered = coefficients.record[0] * prediction.x0 + coefficients.record[1] * prediction.eps
+        return (x, (remembered, *history[:-1]), kept), None
 
+    scanned = table.replace(closing_move=None, closing_noise=None)
     (x, history, kept), _ = jax.lax.scan(
-        row_step, (x, history, kept), (jnp.arange(rows), _rows_of(table), jnp.asarray(slots))
+        row_step, (x, history, kept), (jnp.arange(rows), scanned, jnp.asarray(slots))
     )
-    x = _combine(table.closing_move, x, history) + table.closing_noise * normal(row_keys(rows))
-    trajectory = None if kept is None else kept.at[-1].set(x)
-    return Samples(x, rows * (1 + (corrector.calls if corrector else 0)), trajectory)
+    x = add_noise(_combine(table.closing_move, x, history), table.closing_noise, fold_in(keys, rows))
+    nfe = jnp.full((batch,), rows * (1 + (corrector.calls if corrector else 0)))
+    if kept is None:
+        return Samples(x, nfe)
+    return Samples(x, nfe, kept[0].at[-1].set(x), kept[1][:-1])
 
 
 def _two(keys):
     """Splits [B] keys into two arrays of [B] keys."""
     pairs = jax.vmap(jax.random.split)(keys)
     return pairs[:, 0], pairs[:, 1]
-
-
-def _rows_of(table):
-    """The part of the table that the scan runs over."""
-    return table.replace(closing_move=None, closing_noise=None)

@@ -1,13 +1,210 @@
-"""Where on [t_end, t_max] a sampler calls the network."""
+"""Where on [t_end, t_max] a sampler calls the network: decreasing times, a choice of its own.
 
+Each grid is a frozen dataclass, called with the SDE and a number of steps, that returns
+float64 [steps + 1] from t_max (or below) down to the SDE's sampling_t_min.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import jax.numpy as jnp
 import numpy as np
 
+from samplers import pilot
+from samplers.tape import float64_on_host
+from sde_lib.vp import VP
 
-def uniform(sde, steps):
-    """[steps + 1] equally spaced times from t_max down to the SDE's sampling_t_min."""
-    return np.linspace(sde.t_max, sde.sampling_t_min, steps + 1)
+
+def half_log_snr_ends(sde):
+    """[2] log(alpha / sigma) at t_max and at sampling_t_min."""
+    with float64_on_host():
+        return 0.5 * np.asarray(sde.log_snr(jnp.array([sde.t_max, sde.sampling_t_min])))
+
+
+def times_of_half_log_snr(sde, levels):
+    """The times at increasing values [N] of log(alpha / sigma), of which the ends are the SDE's own."""
+    with float64_on_host():
+        times = np.array(sde.time_of_log_snr(2 * jnp.asarray(levels)))
+    times[0], times[-1] = sde.t_max, sde.sampling_t_min
+    return times
+
+
+@dataclasses.dataclass(frozen=True)
+class Power:
+    """t^(1/power) spaced evenly: power 1 is uniform in t, 2 quadratic, 3 cubic."""
+
+    power: ClassVar[float] = 1.0
+
+    def __call__(self, sde, steps):
+        ends = np.array([sde.t_max, sde.sampling_t_min]) ** (1 / self.power)
+        times = np.linspace(*ends, steps + 1) ** self.power
+        times[0], times[-1] = sde.t_max, sde.sampling_t_min
+        return times
+
+
+@dataclasses.dataclass(frozen=True)
+class Quadratic(Power):
+    """t^(1/2) spaced evenly."""
+
+    power: ClassVar[float] = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Cubic(Power):
+    """t^(1/3) spaced evenly."""
+
+    power: ClassVar[float] = 3.0
+
+
+@dataclasses.dataclass(frozen=True)
+class LogSNR:
+    """Uniform in log-SNR (Lu et al. 2022a, section 3.3)."""
+
+    def __call__(self, sde, steps):
+        return times_of_half_log_snr(sde, np.linspace(*half_log_snr_ends(sde), steps + 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Rho:
+    """(sigma / alpha)^(1/rho) spaced evenly (Karras et al. 2022, eq. 5).
+
+    Attributes:
+      rho: 7 in the paper; the larger, the more steps near the data.
+    """
+
+    rho: float = 7.0
+
+    def __post_init__(self):
+        if not self.rho > 0:
+            raise ValueError(f"rho={self.rho} must be positive")
+
+    def __call__(self, sde, steps):
+        ends = np.exp(-half_log_snr_ends(sde) / self.rho)
+        return times_of_half_log_snr(sde, -self.rho * np.log(np.linspace(*ends, steps + 1)))
+
+
+@dataclasses.dataclass(frozen=True)
+class VPTime:
+    """u^(1/power) spaced evenly, u the time at which the linear VP SDE has the same log-SNR.
+
+    On the VP SDE with its default betas a power of t; on any other process the same noise levels, between
+    its own ends. Steps are long where Gaussian noise hides the data and short where modes part.
+
+    Attributes:
+      power: 3 by default.
+    """
+
+    power: float = 3.0
+
+    def __post_init__(self):
+        if not self.power > 0:
+            raise ValueError(f"power={self.power} must be positive")
+
+    def __call__(self, sde, steps):
+        ends = half_log_snr_ends(sde)
+        with float64_on_host():
+            vp = VP()
+            ends_of_u = np.asarray(vp.time_of_log_snr(2 * jnp.asarray(ends))) ** (1 / self.power)
+            u = jnp.asarray(np.linspace(*ends_of_u, steps + 1) ** self.power)
+            levels = np.array(0.5 * vp.log_snr(u))
+        levels[0], levels[-1] = ends
+        return times_of_half_log_snr(sde, levels)
+
+
+def _levels(sde):
+    if sde.noise_levels is None:
+        raise ValueError(
+            "is a sub-sequence of a discrete process's levels, and this process has none. Use sde.name=ddpm, "
+            "iddpm or smld, or a continuous grid"
+        )
+    return sde.noise_levels
+
+
+def _subsequence(sde, levels):
+    if len(set(levels)) < len(levels):
+        raise ValueError(f"has fewer than {len(levels)} different levels; use fewer sampling.steps")
+    return np.asarray(sorted(levels, reverse=True), np.float64) / sde.noise_levels
+
+
+@dataclasses.dataclass(frozen=True)
+class Even:
+    """round(1 + (N - 1) k / steps) of N levels, halves to even (Nichol & Dhariwal 2021), with both ends."""
+
+    def __call__(self, sde, steps):
+        levels = _levels(sde)
+        return _subsequence(sde, np.round(1 + (levels - 1) / steps * np.arange(steps + 1)).tolist())
+
+
+@dataclasses.dataclass(frozen=True)
+class Leading:
+    """1 + k floor(N / (steps + 1)) (Song et al. 2020, linear): the highest levels are left out."""
+
+    def __call__(self, sde, steps):
+        stride = _levels(sde) // (steps + 1)
+        return _subsequence(sde, (1 + stride * np.arange(steps + 1)).tolist())
+
+
+@dataclasses.dataclass(frozen=True)
+class LeadingQuadratic:
+    """1 + floor(linspace(0, sqrt(0.8 N))^2) (Song et al. 2020, quadratic): only the lower 80% of levels."""
+
+    def __call__(self, sde, steps):
+        ends = np.sqrt(0.8 * _levels(sde))
+        return _subsequence(sde, (1 + np.floor(np.linspace(0, ends, steps + 1) ** 2)).tolist())
+
+
+@dataclasses.dataclass(frozen=True)
+class Explicit:
+    """The user's own times.
+
+    Attributes:
+      times: decreasing, from sde.t_max or below; their number overrules sampling.steps.
+    """
+
+    times: tuple = ()
+
+    def __post_init__(self):
+        if len(self.times) < 2 or any(s >= t for t, s in zip(self.times, self.times[1:], strict=False)):
+            raise ValueError(f"times={self.times} must be at least two decreasing numbers")
+        if not self.times[-1] > 0:
+            raise ValueError(f"times={self.times} must be positive")
+
+    def __call__(self, sde, steps):
+        if self.times[0] > sde.t_max:
+            raise ValueError(f"begins at {self.times[0]}, above sde.t_max={sde.t_max}")
+        return np.asarray(self.times, np.float64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """Equal error at each step, by the pilot run of --mode=calibrate (samplers/pilot.py).
+
+    Attributes:
+      grid_file: what it wrote.
+    """
+
+    grid_file: str = ""
+
+    def __post_init__(self):
+        pilot.load(self.grid_file)
+
+    def __call__(self, sde, steps):
+        levels, density, about = pilot.load(self.grid_file)
+        if about["sde"] != repr(sde):
+            raise ValueError(f"was fitted to {about['sde']}, not to {sde!r}")
+        return times_of_half_log_snr(sde, pilot.equal_error(levels, density, steps))
 
 
 TIME_GRIDS = {
-    "uniform": uniform,
+    "uniform": Power,
+    "quadratic": Quadratic,
+    "cubic": Cubic,
+    "log_snr": LogSNR,
+    "rho": Rho,
+    "vp_time": VPTime,
+    "even": Even,
+    "leading": Leading,
+    "leading_quadratic": LeadingQuadratic,
+    "explicit": Explicit,
+    "fitted": Fitted,
 }

@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "data": {"creation"},
     "variational": {"sde_lib"},
     "losses": {"creation", "sde_lib", "variational"},
-    "samplers": {"creation", "sde_lib"},
+    "samplers": {"creation", "probability_flow", "sde_lib"},
     "probability_flow": {"sde_lib"},
     "likelihood": {"probability_flow", "sde_lib"},
     "encoding": {"probability_flow", "sde_lib"},
@@ -22,7 +22,9 @@ MAY_IMPORT = {
     "metrics": {"creation"},
     "figures": set(),
     "training": {"creation", "sde_lib", "models", "losses", "data"},
-    "experiment": {"creation", "sde_lib", "models", "losses", "data", "training", "variational"},
+    "experiment": {
+        "creation", "sde_lib", "models", "losses", "data", "samplers", "training", "variational",
+    },
     "validation": {
         "creation", "data", "experiment", "likelihood", "losses", "models", "probability_flow", "samplers",
         "sde_lib", "training", "variational",
@@ -33,6 +35,8 @@ MAY_IMPORT = {
     "sample": {
         "creation", "data", "experiment", "figures", "samplers", "sde_lib", "training", "validation",
     },
+    "calibrate": {"configs", "creation", "figures", "sample", "samplers", "training"},
+    "table": {"creation", "samplers", "sde_lib"},
     "testbed": {"evaluation", "figures", "metrics", "sample", "training", "variational"},
     "evaluate": {
         "data", "evaluation", "figures", "metrics", "sample", "sde_lib", "testbed", "training",
@@ -41,7 +45,10 @@ MAY_IMPORT = {
     "train": {
         "creation", "data", "evaluation", "experiment", "figures", "sample", "training", "validation",
     },
-    "main": {"creation", "experiment", "validation", "train", "sample", "evaluate", "encode", "data"},
+    "main": {
+        "calibrate", "creation", "data", "encode", "evaluate", "experiment", "sample", "table", "train",
+        "validation",
+    },
 }  # fmt: skip
 
 

@@ -29,6 +29,7 @@ HARMLESS = (
     "data.directory",
     "data.memory_gib",
     "data.threads",
+    "calibration.",
     "encoding.",
     "eval.",
     "model.dropout",

@@ -32,8 +32,16 @@ def shard(x, axis=0):
     return np.moveaxis(x.reshape(*x.shape[:axis], devices, share, *x.shape[axis + 1 :]), axis, 0)
 
 
+def wait_for_all(name):
+    """Returns when every process has come here; at once where there is one alone."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
+
+
 class BatchMap:
-    """A function of examples, compiled once and run over all local devices in batches.
+    """A function of examples, compiled once and run over the devices of this process in batches.
 
     Args:
       function: (constants, examples) -> results; examples (NumPy) and results are pytrees
@@ -43,7 +51,7 @@ class BatchMap:
 
     def __init__(self, function, batch_size):
         self.batch_size = batch_size
-        self._mapped = jax.pmap(function, in_axes=(None, 0))
+        self._mapped = jax.pmap(function, in_axes=(None, 0), devices=jax.local_devices())
 
     def batches(self, constants, examples):
         """Yields the results of one batch after the other, as NumPy arrays.

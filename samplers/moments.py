@@ -1,0 +1,49 @@
+"""Exact moments of any table's samples on Gaussian data, without a sample drawn.
+
+For x_0 ~ N(m, v) the denoiser is affine, D = m + gain (x - alpha m) with gain = alpha v / (alpha^2 v +
+sigma^2), so that the state and the remembered predictions stay jointly Gaussian and each row of a
+table maps their mean and covariance to the next.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+from samplers.tape import float64_on_host
+
+
+def moments(sde, table, mean, variance):
+    """Mean and variance of the samples of a float64 table on data N(mean, variance), one dimension.
+
+    Returns:
+      (mean, variance) of the final state.
+    """
+    with float64_on_host():
+        t = jnp.asarray(table.times)
+        alpha, sigma = np.asarray(sde.alpha(t)), np.asarray(sde.sigma(t))
+    size = 1 + table.history
+    means, covariance = np.zeros(size), np.zeros((size, size))
+    covariance[0, 0] = sde.prior_std**2
+
+    def moved(move, noise):
+        step = np.eye(size)
+        step[0] = move
+        after = step @ covariance @ step.T
+        after[0, 0] += noise**2
+        return step @ means, after
+
+    for k in range(table.rows):
+        means, covariance = moved(table.move[k], table.noise[k])
+        total = alpha[k] ** 2 * variance + sigma[k] ** 2
+        gain = alpha[k] * variance / total
+        # x0 = mean + gain (x - alpha mean), eps = sigma / total (x - alpha mean)
+        slope = table.record[k] @ [gain, sigma[k] / total]
+        shift = table.record[k, 0] * mean - slope * alpha[k] * mean
+        step = np.zeros((size, size))
+        step[0, 0] = 1.0
+        step[1] = slope * table.look[k]
+        step[range(2, size), range(1, size - 1)] = 1.0
+        means = step @ means
+        means[1] += shift
+        covariance = step @ covariance @ step.T
+    means, covariance = moved(table.closing_move, float(table.closing_noise))
+    return float(means[0]), float(covariance[0, 0])
