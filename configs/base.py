@@ -119,9 +119,10 @@ def get_config():
     # How samples are drawn; docs/samplers.md says when to use what
     sampling = config.sampling = ConfigDict()
     # adams, ddim, edm, dpm_solver, dpm_solver_fast, dpm_solver++, dpm_solver++_single, sde_dpm_solver++,
-    # unipc, pndm, deis, sa_solver, restart, fitted; reverse_diffusion, ancestral, euler_maruyama, stochastic_heun,
-    # none; legacy_reverse_diffusion, legacy_ancestral, legacy_euler_maruyama; adaptive_sde, ode
-    sampling.predictor = placeholder(str)  # None: adams, of an order that suits the number of calls
+    # unipc, pndm, deis, sa_solver, restart, fitted; reverse_diffusion, ancestral, euler_maruyama,
+    # stochastic_heun, none; adaptive_sde, ode; legacy_reverse_diffusion, legacy_ancestral,
+    # legacy_euler_maruyama. None: adams, of an order that suits the number of calls
+    sampling.predictor = placeholder(str)
     sampling.steps = 50  # steps from t_max to sampling_t_min; dpm_solver_fast: network calls
     sampling.nfe = placeholder(int)  # in place of steps: as many as fit into this number of network calls
     # vp_time, uniform, quadratic, cubic (in t), log_snr, rho (EDM), explicit, fitted; of a discrete process's
@@ -170,6 +171,7 @@ def get_config():
     sampling.rows = placeholder(str)  # legacy ones: how a time finds its row: intended, truncated
     sampling.absolute_tolerance = placeholder(float)  # adaptive_sde
     sampling.relative_tolerance = placeholder(float)  # adaptive_sde
+    sampling.redraw = placeholder(bool)  # adaptive_sde: fresh noise after a rejected step, as published
     sampling.method = placeholder(str)  # ode: dopri5, tsit5, dopri8, heun
     sampling.tolerance = placeholder(float)  # ode: relative and absolute
 

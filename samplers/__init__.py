@@ -156,8 +156,26 @@ class Sampler:
         return self.method.draw(keys, sde, wrappers.wrap(self.wrappers, denoise), shape, keep)
 
 
-# Up to here low orders are better: the few steps are longer than what high orders assume.
-FEW_STEPS = 17
+# Up to so many calls: predictor's and corrector's order, prediction, variable, power of the grid vp_time.
+# Chosen by `make bench-samplers`; docs/samplers.md says how, and how it fares on data it was not chosen on.
+DEFAULTS = {
+    7: (3, 0, "f", "measure", 3.0),
+    9: (3, 4, "f", "vp_time", 3.0),
+    12: (3, 4, "x0", "vp_time", 3.75),
+    17: (3, 4, "x0", "vp_time", 3.25),
+    25: (4, 4, "f", "log_snr", 4.0),
+    np.inf: (4, 4, "f", "log_snr", 3.0),
+}
+
+
+def default_fields(calls):
+    """Fields of the default solver and grid for a number of calls.
+
+    One choice serves every process, since all are the same ODE in y = x / alpha and r = sigma / alpha.
+    """
+    chosen = next(fields for most, fields in DEFAULTS.items() if calls <= most)
+    names = ("order", "corrector_order", "prediction", "variable", "power")
+    return {"predictor": "adams", "grid": "vp_time", **dict(zip(names, chosen, strict=True))}
 
 
 def _own_fields(table):
@@ -184,18 +202,6 @@ def _create(table, config, family):
         return cls(**given, **supplied)
     except ValueError as error:
         raise ConfigError(f'sampling.{family}="{name}": {error}') from error
-
-
-def default_fields(steps):
-    """The default solver and grid for a number of steps; docs/samplers.md has the measurements behind it.
-
-    The same noise levels and the same polynomial serve every process, since all are one ODE in y and r.
-    """
-    if steps <= FEW_STEPS:
-        own = {"order": 2, "corrector_order": 0, "power": 3.0}
-    else:
-        own = {"order": 4, "corrector_order": 4, "power": 4.0}
-    return {"predictor": "adams", "grid": "vp_time", **own}
 
 
 def _table(config, solver, grid, sde, steps):
@@ -238,8 +244,8 @@ def _within(config, build):
 def resolve(config):
     """Writes the defaults into the subtree's fields `predictor` and `grid`, where they are None."""
     if config.predictor is None and config.grid is None:
-        steps = config.steps if config.nfe is None else config.nfe - config.final_denoise
-        defaults = default_fields(steps)
+        calls = config.steps + config.final_denoise if config.nfe is None else config.nfe
+        defaults = default_fields(calls)
         if any(config[field] is not None for field in defaults):
             raise ConfigError(
                 "sampling.predictor is not set, and its default has its own order. Set it too, for "
@@ -280,6 +286,8 @@ def create(config, sde, data_range=None):
                 f'sampling.predictor="{config.predictor}" chooses its own steps: it takes no '
                 "sampling.corrector, sampling.grid or sampling.nfe."
             )
+        if solver.refusal(sde):
+            raise ConfigError(f'sampling.predictor="{config.predictor}" {solver.refusal(sde)}')
         return Sampler(solver, around)
 
     grid = _create(time_grids.TIME_GRIDS, config, "grid")

@@ -22,6 +22,17 @@ class AdaptiveODE:
     tolerance: float = flax.struct.field(pytree_node=False, default=1e-5)
     final_denoise: bool = flax.struct.field(pytree_node=False, default=True)
 
+    def __post_init__(self):
+        if self.method not in probability_flow.SOLVERS:
+            known = ", ".join(probability_flow.SOLVERS)
+            raise ValueError(f'method="{self.method}" must be one of {known}')
+        if not self.tolerance > 0:
+            raise ValueError(f"tolerance={self.tolerance} must be positive")
+
+    def refusal(self, sde, times=None):
+        """Why this solver cannot serve the SDE: None, it serves all."""
+        return None
+
     @property
     def times(self):
         """None: the times are chosen on the way."""

@@ -37,7 +37,8 @@ def _ends(points):
     return t[:-1], t[1:]
 
 
-def _infinite_drift(sde):
+def infinite_drift(sde):
+    """Why methods that use the drift itself cannot serve the SDE, or None."""
     if isinstance(sde, RectifiedFlow):
         return 'assumes small steps, and the drift of rectified flow is infinite at t = 1. Use "ancestral".'
     return None
@@ -55,7 +56,7 @@ class ReverseDiffusion(Solver):
     probability_flow: bool = False
 
     def refusal(self, sde, times):
-        return _infinite_drift(sde)
+        return infinite_drift(sde)
 
     def walk(self, tape, sde, points):
         t, s = _ends(points)
@@ -96,8 +97,8 @@ class EulerMaruyama(Solver):
     probability_flow: bool = False
 
     def refusal(self, sde, times):
-        if _infinite_drift(sde):
-            return _infinite_drift(sde)
+        if infinite_drift(sde):
+            return infinite_drift(sde)
         with float64_on_host():
             drifts = -np.diff(times) * np.abs(sde.drift_rate(jnp.asarray(times[:-1])))
         worst = int(np.argmax(drifts))

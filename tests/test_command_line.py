@@ -27,7 +27,7 @@ TRAIN = (DIGITS, "--workdir=/nowhere/at/all", "--mode=train")
         ((*TRAIN, "--config.sde.name=vpp"), ['sde.name="vpp"', 'Did you mean "vp"?', "vp, subvp, ve, edm"]),
         ((*TRAIN, "--config.model.name=unett"), ['model.name="unett"', '"unet"']),
         ((*TRAIN, "--config.sde.sigma_max=9"), ["sde.sigma_max", 'sde.name="vp"', "beta_max"]),
-        ((*TRAIN, "--config.sampling.predictor=ancestral", "--config.sde.name=subvp"), ["sub-VP"]),
+        ((*TRAIN, "--config.sampling.predictor=legacy_ancestral", "--config.sde.name=subvp"), ["sub-VP"]),
         ((*TRAIN, "--config.training.jitted_steps=3"), ["training.steps", "training.jitted_steps=3"]),
         ((*TRAIN, "--config.training.batch_size=12"), ["training.batch_size=12", "8 devices", "8 or 16"]),
         (

@@ -1,6 +1,7 @@
 """Solvers as tables against textbook loops, the identities between them, and their orders."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ from samplers.restart import Restart
 from samplers.sa_solver import SASolver
 from samplers.table import sample
 from samplers.tape import Solver, Tape, points_at
-from samplers.time_grids import LogSNR, Power, Rho
+from samplers.time_grids import LogSNR, Power, Rho, VPTime
 from samplers.unipc import UniPC
 from sde_lib import SDES
 from sde_lib.gaussian_mixture import GaussianMixture
@@ -174,16 +175,18 @@ SAME = {
     "ddim eta 1 = ancestral": (DDIM(1.0), Ancestral()),
     "ddim eta 1 = sde-dpm-solver++(1)": (DDIM(1.0), Stochastic(1)),
     "dpm-solver++(2m) of one prediction = (1)": (Multistep(1, published=True), SingleStep(1)),
-    "dpm-solver++(3m) = unip-3": (Multistep(3), UniPC(3, unic=False)),
+    "dpm-solver++(3m) = unip-3": (
+        Multistep(3, start="single_step"),
+        UniPC(3, unic=False, start="single_step"),
+    ),
     "sde-dpm-solver++(3m) = sa-solver": (Stochastic(3), SASolver(3, 0, 1.0)),
     "sa-solver of tau 0 = dpm-solver++(3m)": (Multistep(3), SASolver(3, 0, 0.0)),
     "adams in x0 and log-snr = dpm-solver++(3m)": (Multistep(3), Adams(3, 0, "x0", "log_snr")),
     "adams in eps and t = deis": (DEIS(3), Adams(4, 0, "eps", "t")),
-    "adams with corrector = unipc": (UniPC(3), Adams(3, 4, "x0", "log_snr")),
 }
 
 
-@pytest.mark.parametrize("name", ["vp", "ve", "cosine"])
+@pytest.mark.parametrize("name", ["vp", "ve", "subvp"])
 @pytest.mark.parametrize("pair", SAME)
 def test_solvers_that_are_the_same(pair, name):
     with jax.enable_x64(True):
@@ -201,7 +204,7 @@ def test_heun_of_edm_is_heun_on_sigma():
         def slope(x, s):
             return (x - mixture.denoise(sde, x, jnp.full(BATCH, s)).x0) / s
 
-        for a, b in zip(sigma, sigma[1:], strict=False):
+        for a, b in itertools.pairwise(sigma):
             k = slope(x, a)
             x = x + (b - a) * (k + slope(x + (b - a) * k, b)) / 2
         x = mixture.denoise(sde, x, jnp.full(BATCH, sigma[-1])).x0
@@ -256,24 +259,25 @@ ORDERS = {
     "dpm_solver++ 2m published": (Multistep(2, True), 2),
     "dpm_solver++ 3m": (Multistep(3, start=SINGLE), 3),
     "dpm_solver++ 3m published": (Multistep(3, True, SINGLE), 2),
-    "dpm_solver++ 3m, low start": (Multistep(3), 2),
     "unip 2": (UniPC(2, unic=False, start=SINGLE), 2),
     "unip 3": (UniPC(3, unic=False, start=SINGLE), 3),
     "unipc 1": (UniPC(1), 2),
     "unipc 2": (UniPC(2, start=SINGLE), 3),
     "unipc 2 bh1": (UniPC(2, "bh1", start=SINGLE), 3),
     "unipc 3": (UniPC(3, start=SINGLE), 4),
-    "deis 1": (DEIS(1, "log_snr", SINGLE), 2),
-    "deis 2": (DEIS(2, "log_snr", SINGLE), 3),
-    "deis 3": (DEIS(3, "log_snr", SINGLE), 4),
+    "deis 1": (DEIS(1, "t", SINGLE), 2),
+    "deis 2": (DEIS(2, "t", SINGLE), 3),
+    "deis 3": (DEIS(3, "t", SINGLE), 4),
+    "adams 3": (Adams(3), 3),
+    "adams 3, 4": (Adams(3, 4), 4),
 }
 
 
-def _order(name, solver, steps):
+def _order(name, solver, steps, grid):
     sde, exact = _problem(name)[0], _exact_flow(name)
     errors = []
     for count in (steps, 2 * steps):
-        found = _sampled(name, solver(sde, LogSNR()(sde, count)), 32, pad=False)
+        found = _sampled(name, solver(sde, grid(sde, count)), 32, pad=False)
         errors.append(np.sqrt(np.mean((found - exact) ** 2)))
     return np.log2(errors[0] / errors[1])
 
@@ -283,11 +287,17 @@ def _order(name, solver, steps):
 def test_the_order_of_convergence_is_the_theory_s(method, name):
     solver, order = ORDERS[method]
     with jax.enable_x64(True):
-        found = _order(name, solver, 128)
-    if method == "dpm_solver++ 3m, low start":
-        assert found < 2.7  # the one first-order step shows
-    else:
-        assert abs(found - order) < 0.15
+        # tAB-3 comes to its order later than the others.
+        steps = 256 if method == "deis 3" else 128
+        assert abs(_order(name, solver, steps, Rho()) - order) < 0.15
+
+
+def test_one_first_order_step_at_the_start_costs_an_order():
+    with jax.enable_x64(True):
+        low, single = (
+            _order("ve", Multistep(3, start=start), 128, VPTime()) for start in ("lower_order", SINGLE)
+        )
+    assert low < 2.75 < single
 
 
 def _config(**fields):
@@ -296,7 +306,7 @@ def _config(**fields):
     return config
 
 
-FAMILIES = [name for name, cls in samplers.SOLVERS.items() if issubclass(cls, Solver)]
+FAMILIES = [name for name, cls in samplers.SOLVERS.items() if issubclass(cls, Solver) and name != "fitted"]
 
 
 @pytest.mark.parametrize("sde_name", SDES)

@@ -3,6 +3,8 @@
 A loop gets a Run, which calls the denoiser and draws the noise that the table's loop would draw.
 """
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,7 +45,7 @@ class Run:
 def one_step(run, times, step):
     """step(x, t, s) from each time to the next."""
     x = run.x
-    for t, s in zip(times, times[1:], strict=False):
+    for t, s in itertools.pairwise(times):
         x = step(x, t, s)
     return x
 
@@ -117,7 +119,7 @@ def edm(run, times, order, churn=0.0, churn_min=0.0, churn_max=np.inf, churn_noi
         t = run.time(-np.log(r))
         return run.eps(run.level(t)[0] * y, t)
 
-    for here, there in zip(r, r[1:], strict=False):
+    for here, there in itertools.pairwise(r):
         gamma = min(churn / len(r), np.sqrt(2) - 1) if churn_min <= here <= churn_max else 0.0
         hat = min(here * (1 + gamma), r[0])
         y = y + churn_noise * np.sqrt(hat**2 - here**2) * run.z()
@@ -157,7 +159,7 @@ def dpm_solver(run, times, orders):
 
 def plus_plus_single(run, times, order):
     x = run.x
-    for t, s in zip(times, times[1:], strict=False):
+    for t, s in itertools.pairwise(times):
         (_, sigma, lam), (a_s, sigma_s, lam_s) = run.level(t), run.level(s)
         h = lam_s - lam
         d = run.x0(x, t)
@@ -181,7 +183,7 @@ def plus_plus_single(run, times, order):
 
 def plus_plus_multi(run, times, order, published, tau=0.0):
     x, old = run.x, []
-    for t, s in zip(times, times[1:], strict=False):
+    for t, s in itertools.pairwise(times):
         (_, sigma, lam), (a_s, sigma_s, lam_s) = run.level(t), run.level(s)
         k = 1 + tau**2
         h = k * (lam_s - lam)
@@ -207,7 +209,7 @@ def plus_plus_multi(run, times, order, published, tau=0.0):
 
 def unipc(run, times, order, variant, correct=True):
     x, history = run.x, []
-    for i, (t, s) in enumerate(zip(times, times[1:], strict=False)):
+    for i, (t, s) in enumerate(itertools.pairwise(times)):
         (_, sigma, lam), (a_s, sigma_s, lam_s) = run.level(t), run.level(s)
         if i == 0 or not correct:
             history = [(lam, run.x0(x, t)), *history]
@@ -246,7 +248,7 @@ def pndm(run, times, order, runge_kutta):
 
     weights = [[1], [1.5, -0.5], np.array([23, -16, 5]) / 12, np.array([55, -59, 37, -9]) / 24]
     x, history = run.x, []
-    for i, (t, s) in enumerate(zip(times, times[1:], strict=False)):
+    for i, (t, s) in enumerate(itertools.pairwise(times)):
         e = run.eps(x, t)
         history = [e, *history][:order]
         if runge_kutta and i < order - 1:
@@ -265,7 +267,7 @@ def _integral(nodes, j, value, element, low, high):
     u, w = np.polynomial.legendre.leggauss(12)
     edges = np.linspace(low, high, 41)
     total = 0.0
-    for a, b in zip(edges, edges[1:], strict=False):
+    for a, b in itertools.pairwise(edges):
         at = a + (b - a) * (1 + u) / 2
         v = value(at)
         others = [n for i, n in enumerate(nodes) if i != j]
@@ -300,7 +302,7 @@ def sa_solver(run, times, order, corrector_order, tau):
         kernel = lambda u: k * np.exp(-k * (lam_s - u))  # noqa: E731
         return [_integral(nodes, j, lambda u: u, kernel, lam, lam_s) for j in range(len(nodes))]
 
-    for t, s in zip(times, times[1:], strict=False):
+    for t, s in itertools.pairwise(times):
         (_, sigma, lam), (a_s, sigma_s, lam_s) = run.level(t), run.level(s)
         d = run.x0(x, t)
         if before is not None and corrector_order:
@@ -330,7 +332,7 @@ def restart(run, times, low, high, restarts, steps):
         return run.eps(run.level(t)[0] * y, t)
 
     def heun(y, grid):
-        for here, there in zip(grid, grid[1:], strict=False):
+        for here, there in itertools.pairwise(grid):
             d = eps(y, here)
             y = y + (there - here) * 0.5 * (d + eps(y + (there - here) * d, there))
         return y

@@ -1,0 +1,134 @@
+"""Fitted solvers: they contain the plain ones, they fit, they are read back, and refuse what they are not for."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import main
+import samplers
+from configs import base
+from creation import ConfigError
+from samplers import fitted
+from samplers.adams import Adams
+from samplers.tape import float64_on_host
+from samplers.time_grids import VPTime
+from sde_lib import SDES
+from sde_lib.mixtures import Ring
+from tests.conftest import as_flags
+
+
+@pytest.mark.parametrize("name", ["vp", "ve", "edm", "cosine"])
+@pytest.mark.parametrize(
+    "solver", [Adams(2, 0), Adams(3, 4), Adams(3, 0, "x0"), Adams(3, 3, "x0", "vp_time")], ids=str
+)
+def test_adams_methods_are_special_cases(solver, name):
+    sde, grid = SDES[name](), VPTime(2.5)
+    form = fitted.form_of(sde, 7, solver.prediction)
+    theta = fitted.start_from(solver, grid, form, sde)
+    assert len(theta) == fitted.size(form)
+    with float64_on_host():
+        found = jax.tree.map(np.asarray, fitted.table_of(jnp.asarray(theta), form, sde))
+    plain = solver(sde, grid(sde, 6))
+    np.testing.assert_allclose(found.times, plain.times, rtol=1e-6)
+    np.testing.assert_allclose(found.record, plain.record, atol=1e-6)
+    move = np.pad(plain.move, ((0, 0), (0, fitted.HISTORY - plain.history)))
+    np.testing.assert_allclose(found.move, move, rtol=1e-5, atol=1e-6)
+
+
+def _problem(count):
+    sde, mixture = SDES["vp"](), Ring().build()
+    problem = fitted.Problem(sde, lambda m, x, t: m.denoise(sde, x, t), mixture, (2,), chunk=64)
+    fine = Adams(4, 4)(sde, VPTime(4.0)(sde, 150)).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal((2, count, 2)).astype(np.float32)
+    return sde, problem, [(part, problem.solve(fine, part)) for part in x]
+
+
+def test_a_fit_is_far_better_than_its_start_on_noises_it_has_not_seen():
+    sde, problem, (train, held_out) = _problem(128)
+    form = fitted.form_of(sde, 5, "f")
+    theta = fitted.start_from(Adams(3, 0), VPTime(), form, sde).astype(np.float32)
+    fit = fitted.fit(problem, form, theta, train, held_out)
+    assert np.median(fit.errors) < 0.2 * np.median(fit.start_errors)
+    assert min(fit.history) == fitted.pseudo_huber(
+        fit.errors, max(float(np.median(fit.start_errors)) * 0.3, 1e-6)
+    )
+
+
+def test_the_normal_equations_are_those_of_finite_differences():
+    sde, problem, (train, _) = _problem(96)
+    form = fitted.form_of(sde, 4, "x0")
+    theta = fitted.start_from(Adams(2, 0, "x0"), VPTime(), form, sde).astype(np.float32)
+    weights = np.ones(96, np.float32)
+    curvature, slope = problem.equations(form, theta, *train, weights)
+    assert np.allclose(curvature, curvature.T) and np.linalg.eigvalsh(curvature).min() > -1e-6
+
+    def loss(theta):
+        # Sum over chunks of half the mean square.
+        errors = problem.errors(form, theta.astype(np.float32), *train) ** 2
+        return 0.5 * sum(errors[i : i + 64].mean() for i in range(0, 96, 64))
+
+    step = 1e-2
+    for i in range(len(theta)):
+        shift = step * np.eye(len(theta))[i]
+        numeric = (loss(theta + shift) - loss(theta - shift)) / (2 * step)
+        np.testing.assert_allclose(slope[i], numeric, rtol=0.05, atol=2e-4)
+
+
+def test_a_start_that_cannot_be_bettered_is_kept():
+    sde, problem, (train, held_out) = _problem(64)
+    form = fitted.form_of(sde, 4, "f")
+    theta = fitted.start_from(Adams(3, 0), VPTime(), form, sde).astype(np.float32)
+    best = fitted.fit(problem, form, theta, train, held_out)
+    again = fitted.fit(problem, form, best.theta.astype(np.float32), train, held_out)
+    scale = max(float(np.median(again.start_errors)) * 0.3, 1e-6)
+    assert fitted.pseudo_huber(again.errors, scale) <= fitted.pseudo_huber(again.start_errors, scale)
+
+
+def test_calibrate_writes_a_solver_that_sample_takes(tmp_path, capsys):
+    def run(mode, **fields):
+        flags = as_flags({name.replace("__", "."): value for name, value in fields.items()})
+        return main.main(
+            [
+                "main.py",
+                "--config=configs/gaussian_mixture.py:ring",
+                f"--workdir={tmp_path}",
+                f"--mode={mode}",
+                *flags,
+            ]
+        )
+
+    settings = {"calibration__nfe": "(5,)", "calibration__noises": 64, "calibration__starts": 1}
+    assert run("calibrate", calibration__fine_steps=60, **settings) == 0
+    report = json.loads((tmp_path / "calibration.json").read_text())["results"]["5"]
+    assert report["fitted"]["median"] < 0.5 * report["default"]["median"]
+    assert (tmp_path / "calibration.png").stat().st_size > 1000
+    drawing = {"sampling__num_samples": 64, "sampling__batch_size": 64, "sampling__grid": "None"}
+    path = tmp_path / "fitted_5.npz"
+    drawing.pop("sampling__grid")
+    assert run("sample", sampling__predictor="fitted", sampling__file=path, **drawing) == 0
+    with np.load(tmp_path / "samples.npz") as found:
+        assert (found["nfe"] == 5).all()
+        assert np.mean(np.abs(np.linalg.norm(found["x"], axis=1) - 1) < 0.4) > 0.95
+    grid = {"sampling__predictor": "ddim", "sampling__grid": "fitted", "sampling__steps": 20}
+    assert run("sample", sampling__grid_file=tmp_path / "fitted_grid.npz", **grid, **drawing) == 0
+
+    capsys.readouterr()
+    assert run("sample", sde__name="ve", sampling__predictor="fitted", sampling__file=path, **drawing) == 2
+    assert "was fitted to VP" in capsys.readouterr().err
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(bytes(damaged))
+    assert run("sample", sampling__predictor="fitted", sampling__file=path, **drawing) == 2
+    assert "calibrate" in capsys.readouterr().err
+
+
+def test_too_few_calls_and_a_missing_file_are_refused():
+    with pytest.raises(ValueError, match="at least 3"):
+        fitted.form_of(SDES["vp"](), 2, "f")
+    config = base.get_config().sampling
+    config.update({"predictor": "fitted", "file": "nowhere.npz"})
+    with pytest.raises(ConfigError, match="--mode=calibrate"):
+        samplers.create(config, SDES["vp"]())
