@@ -35,7 +35,6 @@ def get_config(sde="vp"):
     config.checkpoint.every = 250
     config.sampling.predictor = "reverse_diffusion"
     config.sampling.corrector = "langevin"
-    config.sampling.grid = "uniform"
     config.sampling.steps = 100
     config.sampling.snr = 0.1
     config.sampling.batch_size = 64

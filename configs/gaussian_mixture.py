@@ -16,7 +16,6 @@ def get_config(argument="ring"):
     config.mixture.name = mixture
     config.sde.name = sde or "vp"
     config.sampling.predictor = "ancestral"
-    config.sampling.grid = "uniform"
     config.sampling.steps = 500
     config.sampling.num_samples = 2_000 if mixture in ("gaussian", "two_moons", "ring") else 64
     config.eval.num_samples = 2_000 if mixture in ("gaussian", "two_moons", "ring") else 500
