@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 
 LEVELS = 1000
+TWO_CALLS_A_STEP = ("HeunDiscreteScheduler", "KDPM2DiscreteScheduler")
 
 
 def available():
@@ -138,7 +139,8 @@ def run(setting, steps, r, y, denoise, most):
 def best_within(setting, nfe, r, y, denoise):
     """The denoised result of the scheduler with the most steps whose calls stay within nfe, or None."""
     to_sigma_min = setting[1].get("final_sigmas_type") == "sigma_min"
-    for steps in range(nfe - to_sigma_min, 0, -1):
+    most = nfe // 2 + 1 if setting[0] in TWO_CALLS_A_STEP else nfe - to_sigma_min
+    for steps in range(most, 0, -1):
         try:
             result, calls = run(setting, steps, r, y, denoise, most=nfe - to_sigma_min)
             if to_sigma_min and result is not None:

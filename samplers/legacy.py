@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from samplers.predictors import by_score
-from samplers.tape import Solver, Tape, float64_on_host, points_at
+from samplers.tape import Solver, Tape, evaluate, points_at
 from sde_lib.subvp import SubVP
 from sde_lib.ve import VE
 from sde_lib.vp import VP
@@ -85,9 +85,7 @@ class _Released(Solver):
 
     def __call__(self, sde, times, final_denoise=True):
         tape, points = Tape(), points_at(sde, times)
-        with float64_on_host():
-            t = np.array([p.t for p in points])
-            coefficients = [np.broadcast_to(np.asarray(c), len(t)) for c in self.coefficients(sde, t)]
+        coefficients = [np.broadcast_to(c, len(points)) for c in self.coefficients(sde, points)]
         for n, (p, a, b, std) in enumerate(zip(points, *coefficients, strict=True)):
             d = tape.x0(tape.state, p)
             last = final_denoise and n == len(points) - 1
@@ -98,10 +96,11 @@ class _Released(Solver):
 class EulerMaruyama(_Released):
     """x + (f x - g^2 score) dt + g sqrt(-dt) z with dt = -1 / N."""
 
-    def coefficients(self, sde, t):
-        h, f, g = 1 / len(t), sde.drift_rate(jnp.asarray(t)), sde.diffusion(jnp.asarray(t))
+    def coefficients(self, sde, points):
+        t = [p.t for p in points]
+        h, f, g = 1 / len(t), evaluate(sde, "drift_rate", t), evaluate(sde, "diffusion", t)
         share, noise = (0.5, 0.0) if self.probability_flow else (1.0, 1.0)
-        return by_score(sde, t, 1 - h * f, share * h * g**2, noise * np.sqrt(h) * g)
+        return by_score(points, 1 - h * f, share * h * g**2, noise * np.sqrt(h) * g)
 
 
 def _beta(sde, count, rows):
@@ -117,18 +116,22 @@ def _variances(sde, count, rows):
 class ReverseDiffusion(_Released):
     """x - F + G^2 score + G z with F, G of the table (sub-VP: F = f dt, G = g sqrt(dt), dt = 1 / N)."""
 
-    def coefficients(self, sde, t):
-        rows, count = _rows_of(self.rows, t, len(t)), len(t)
+    def coefficients(self, sde, points):
+        t, count = np.array([p.t for p in points]), len(points)
+        rows = _rows_of(self.rows, t, count)
         if isinstance(sde, VE):
             here, below = _variances(sde, count, rows)
             drift, variance = 0.0, here - below
         elif isinstance(sde, SubVP):
-            drift, variance = sde.drift_rate(t) / count, sde.diffusion(jnp.asarray(t)) ** 2 / count
+            drift, variance = (
+                evaluate(sde, "drift_rate", t) / count,
+                evaluate(sde, "diffusion", t) ** 2 / count,
+            )
         else:
             variance = _beta(sde, count, rows)
             drift = np.sqrt(1 - variance) - 1
         share, noise = (0.5, 0.0) if self.probability_flow else (1.0, 1.0)
-        return by_score(sde, t, 1 - drift, share * variance, noise * np.sqrt(variance))
+        return by_score(points, 1 - drift, share * variance, noise * np.sqrt(variance))
 
 
 class Ancestral(_Released):
@@ -141,10 +144,11 @@ class Ancestral(_Released):
             return 'is not defined for the sub-VP SDE in the released code. Use "ancestral".'
         return super().refusal(sde, times)
 
-    def coefficients(self, sde, t):
-        rows, count = _rows_of(self.rows, t, len(t)), len(t)
+    def coefficients(self, sde, points):
+        t, count = np.array([p.t for p in points]), len(points)
+        rows = _rows_of(self.rows, t, count)
         if isinstance(sde, VE):
             here, below = _variances(sde, count, rows)
-            return by_score(sde, t, 1.0, here - below, np.sqrt(below * (here - below) / here))
+            return by_score(points, 1.0, here - below, np.sqrt(below * (here - below) / here))
         beta = _beta(sde, count, rows)
-        return by_score(sde, t, (1 - beta) ** -0.5, beta * (1 - beta) ** -0.5, np.sqrt(beta))
+        return by_score(points, (1 - beta) ** -0.5, beta * (1 - beta) ** -0.5, np.sqrt(beta))

@@ -5,10 +5,9 @@ sigma^2), so that the state and the remembered predictions stay jointly Gaussian
 table maps their mean and covariance to the next.
 """
 
-import jax.numpy as jnp
 import numpy as np
 
-from samplers.tape import float64_on_host
+from samplers.tape import evaluate
 
 
 def moments(sde, table, mean, variance):
@@ -17,9 +16,7 @@ def moments(sde, table, mean, variance):
     Returns:
       (mean, variance) of the final state.
     """
-    with float64_on_host():
-        t = jnp.asarray(table.times)
-        alpha, sigma = np.asarray(sde.alpha(t)), np.asarray(sde.sigma(t))
+    alpha, sigma = (evaluate(sde, method, table.times) for method in ("alpha", "sigma"))
     size = 1 + table.history
     means, covariance = np.zeros(size), np.zeros((size, size))
     covariance[0, 0] = sde.prior_std**2

@@ -10,18 +10,18 @@ the released code's own steps).
 import dataclasses
 from typing import ClassVar
 
-import jax.numpy as jnp
 import numpy as np
 
 from samplers.ddim import DDIM
-from samplers.tape import Solver, float64_on_host
+from samplers.tape import Solver, evaluate
 from sde_lib.rectified_flow import RectifiedFlow
 
 
-def by_score(sde, t, from_state, from_score, noise):
-    """Coefficients (state, D, noise) of x_s = from_state x + from_score score + noise z."""
-    weight = from_score * sde.alpha(t) / sde.sigma(t) ** 2
-    return from_state - from_score / sde.sigma(t) ** 2, weight, noise
+def by_score(points, from_state, from_score, noise):
+    """Coefficients (state, D, noise) of x_s = from_state x + from_score score + noise z, at the points x."""
+    alpha, sigma = (np.array([getattr(p, name) for p in points]) for name in ("alpha", "sigma"))
+    weight = from_score * alpha / sigma**2
+    return from_state - from_score / sigma**2, weight, noise
 
 
 def one_step(tape, points, state, prediction, noise):
@@ -33,7 +33,7 @@ def one_step(tape, points, state, prediction, noise):
 
 
 def _ends(points):
-    t = jnp.array([p.t for p in points])
+    t = np.array([p.t for p in points])
     return t[:-1], t[1:]
 
 
@@ -60,11 +60,10 @@ class ReverseDiffusion(Solver):
 
     def walk(self, tape, sde, points):
         t, s = _ends(points)
-        scale, std = sde.transition(t, s)
+        scale, std = evaluate(sde, "transition", t, s)
         flow = self.probability_flow
-        one_step(
-            tape, points, *by_score(sde, t, 2 - scale, std**2 / (2 if flow else 1), 0.0 if flow else std)
-        )
+        weights = by_score(points[:-1], 2 - scale, std**2 / (2 if flow else 1), 0.0 if flow else std)
+        one_step(tape, points, *weights)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Ancestral(Solver):
             DDIM().walk(tape, sde, points)
         else:
             t, s = _ends(points)
-            one_step(tape, points, *sde.posterior_coefficients(s, t))
+            one_step(tape, points, *evaluate(sde, "posterior_coefficients", s, t))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +98,7 @@ class EulerMaruyama(Solver):
     def refusal(self, sde, times):
         if infinite_drift(sde):
             return infinite_drift(sde)
-        with float64_on_host():
-            drifts = -np.diff(times) * np.abs(sde.drift_rate(jnp.asarray(times[:-1])))
+        drifts = -np.diff(times) * np.abs(evaluate(sde, "drift_rate", times[:-1]))
         worst = int(np.argmax(drifts))
         if drifts[worst] > 1:
             return (
@@ -111,10 +109,10 @@ class EulerMaruyama(Solver):
 
     def walk(self, tape, sde, points):
         t, s = _ends(points)
-        h, f, g = t - s, sde.drift_rate(t), sde.diffusion(t)
+        h, f, g = t - s, evaluate(sde, "drift_rate", t), evaluate(sde, "diffusion", t)
         flow = self.probability_flow
-        noise = 0.0 if flow else jnp.sqrt(h) * g
-        one_step(tape, points, *by_score(sde, t, 1 - h * f, h * g**2 / (2 if flow else 1), noise))
+        noise = 0.0 if flow else np.sqrt(h) * g
+        one_step(tape, points, *by_score(points[:-1], 1 - h * f, h * g**2 / (2 if flow else 1), noise))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,9 +125,8 @@ class StochasticHeun(Solver):
 
     def walk(self, tape, sde, points):
         t, s = _ends(points)
-        for p, q, a, b, std in zip(
-            points, points[1:], *np.asarray(sde.posterior_coefficients(s, t)).tolist(), strict=False
-        ):
+        coefficients = np.asarray(evaluate(sde, "posterior_coefficients", s, t)).tolist()
+        for p, q, a, b, std in zip(points, points[1:], *coefficients, strict=False):
             first = tape.x0(tape.state, p)
             tape.state = a * tape.state + b * first + tape.noise(std)
             second = tape.x0(tape.state, q)

@@ -12,13 +12,15 @@ combination of the state and of earlier predictions at which the network is call
 import abc
 import contextlib
 import dataclasses
+import functools
 from typing import ClassVar, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from samplers.table import Table
+
+_CHUNK = 256
 
 
 class Point(NamedTuple):
@@ -52,20 +54,33 @@ def float64_on_host():
         yield
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _call(sde, method, *arrays):
+    return getattr(sde, method)(*arrays)
+
+
+def evaluate(sde, method, *arrays):
+    """What a method of the SDE gives for float64 arrays [N], as NumPy arrays formed on the host.
+
+    In chunks of one size, so that one compilation serves every number of steps.
+    """
+    arrays = [np.asarray(a, np.float64) for a in arrays]
+    count = len(arrays[0])
+    arrays = [np.pad(a, (0, -count % _CHUNK), mode="edge").reshape(-1, _CHUNK) for a in arrays]
+    with float64_on_host():
+        parts = [_call(sde, method, *rows) for rows in zip(*arrays, strict=True)]
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *parts)
+
+
 def points_at(sde, times):
     """The Points of times [N], as a list."""
-    with float64_on_host():
-        t = jnp.asarray(np.asarray(times, np.float64))
-        columns = (t, sde.alpha(t), sde.sigma(t), 0.5 * sde.log_snr(t))
-        rows = np.stack([np.asarray(c, np.float64) for c in columns], axis=1)
-    return [Point(*row) for row in rows.tolist()]
+    alpha, sigma, log_snr = (evaluate(sde, method, times) for method in ("alpha", "sigma", "log_snr"))
+    return [Point(*map(float, row)) for row in zip(times, alpha, sigma, 0.5 * log_snr, strict=True)]
 
 
 def points_of_half_log_snr(sde, half_log_snr):
     """The Points at given values [N] of log(alpha / sigma), as a list."""
-    with float64_on_host():
-        times = np.asarray(sde.time_of_log_snr(2 * jnp.asarray(half_log_snr, jnp.float64)))
-    return points_at(sde, times)
+    return points_at(sde, evaluate(sde, "time_of_log_snr", 2 * np.asarray(half_log_snr)))
 
 
 def points_between(sde, points, fraction):
@@ -223,8 +238,7 @@ class Solver(abc.ABC):
           final_denoise: end with E[x_0 | x] at the last time, at the cost of one call.
         """
         tape, points = Tape(), points_at(sde, times)
-        with float64_on_host():
-            self.walk(tape, sde, points)
+        self.walk(tape, sde, points)
         if final_denoise:
             tape.state = tape.x0(tape.state, points[-1])
         return tape.table()

@@ -7,24 +7,21 @@ float64 [steps + 1] from t_max (or below) down to the SDE's sampling_t_min.
 import dataclasses
 from typing import ClassVar
 
-import jax.numpy as jnp
 import numpy as np
 
 from samplers import pilot
-from samplers.tape import float64_on_host
+from samplers.tape import evaluate
 from sde_lib.vp import VP
 
 
 def half_log_snr_ends(sde):
     """[2] log(alpha / sigma) at t_max and at sampling_t_min."""
-    with float64_on_host():
-        return 0.5 * np.asarray(sde.log_snr(jnp.array([sde.t_max, sde.sampling_t_min])))
+    return 0.5 * evaluate(sde, "log_snr", [sde.t_max, sde.sampling_t_min])
 
 
 def times_of_half_log_snr(sde, levels):
     """The times at increasing values [N] of log(alpha / sigma), of which the ends are the SDE's own."""
-    with float64_on_host():
-        times = np.array(sde.time_of_log_snr(2 * jnp.asarray(levels)))
+    times = evaluate(sde, "time_of_log_snr", 2 * levels)
     times[0], times[-1] = sde.t_max, sde.sampling_t_min
     return times
 
@@ -102,11 +99,9 @@ class VPTime:
 
     def __call__(self, sde, steps):
         ends = half_log_snr_ends(sde)
-        with float64_on_host():
-            vp = VP()
-            ends_of_u = np.asarray(vp.time_of_log_snr(2 * jnp.asarray(ends))) ** (1 / self.power)
-            u = jnp.asarray(np.linspace(*ends_of_u, steps + 1) ** self.power)
-            levels = np.array(0.5 * vp.log_snr(u))
+        vp = VP()
+        ends_of_u = evaluate(vp, "time_of_log_snr", 2 * ends) ** (1 / self.power)
+        levels = 0.5 * evaluate(vp, "log_snr", np.linspace(*ends_of_u, steps + 1) ** self.power)
         levels[0], levels[-1] = ends
         return times_of_half_log_snr(sde, levels)
 

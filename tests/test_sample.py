@@ -54,7 +54,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, killed_after, capsys):
     drawn = killed_after(-1)
     assert main.main(_command(workdir)) == 0
     assert "32 were drawn before" in capsys.readouterr().err
-    assert [len(numbers) for numbers in drawn][0] == 8  # the third batch, then the trajectories
+    assert len(drawn[0]) == 8  # the third batch, then the trajectories
     np.testing.assert_array_equal(_samples(workdir)[0], _samples(tmp_path / "whole")[0])
     assert not (workdir / "samples.parts").exists()
 

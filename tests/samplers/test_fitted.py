@@ -1,4 +1,4 @@
-"""Fitted solvers: they contain the plain ones, they fit, they are read back, and refuse what they are not for."""
+"""Fitted solvers contain the plain ones, fit, are read back, and refuse what they are not for."""
 
 import json
 

@@ -1,10 +1,11 @@
 """Figures that a public library's tests expect, where they describe the same algorithm.
 
-From the scheduler tests of huggingface/diffusers (Apache-2.0): a dummy model eps = x t / (t + 1) at the integer
-timesteps t of the linear schedule of DDPM, ten calls, and a ramp as start. DDIM and DPM-Solver++(2M) are the
-same there; the rest is not. Its UniPC, DEIS and single-step solvers lower the order of the last steps; its
-PNDM takes the last step with four predictions where ours denoises; its Euler, Heun, LMS and KDPM2
-interpolate sigma between levels linearly and ours in log-SNR; its stochastic ones draw torch's noise.
+From the scheduler tests of huggingface/diffusers (Apache-2.0): a dummy model eps = x t / (t + 1) at
+the integer timesteps t of the linear schedule of DDPM, ten calls, and a ramp as start. DDIM and
+DPM-Solver++(2M) are the same there; the rest is not. Its UniPC, DEIS and single-step solvers lower
+the order of the last steps; its PNDM takes the last step with four predictions where ours denoises;
+its Euler, Heun, LMS and KDPM2 interpolate sigma between levels linearly and ours in log-SNR; its
+stochastic ones draw torch's noise.
 """
 
 import jax
