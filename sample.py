@@ -179,7 +179,8 @@ def run(config, workdir):
     setup, params, record = load(config, workdir)
     prepare_workdir(workdir)
     drawer = Drawer(setup, config.sampling)
-    arrays = _draw_in_parts(setup, drawer, params, record, config, workdir)
+    parts = Parts(workdir / "samples.parts", _identity(setup, params, record, config))
+    arrays = _draw_in_parts(parts, setup, drawer, params, record, config)
     if jax.process_index() != 0:
         return
     written = ["samples.npz"]
@@ -194,7 +195,7 @@ def run(config, workdir):
     if drawer.times is not None:
         written += _trajectories(setup, params, config, workdir, len(drawer.times))
     np.savez_compressed(workdir / "samples.npz", **arrays, step=record["step"])
-    Parts(workdir / "samples.parts", _identity(setup, params, record, config)).remove()
+    parts.remove()
     say(f"wrote {', '.join(written)} to {workdir}")
 
 
@@ -204,11 +205,10 @@ def _identity(setup, params, record, config):
     return {**described, "seed": config.seed, "step": record["step"], "parameters": checksum(params)}
 
 
-def _draw_in_parts(setup, drawer, params, record, config, workdir):
+def _draw_in_parts(parts, setup, drawer, params, record, config):
     """The merged arrays of all samples; each process draws every n-th batch, on its own devices."""
     count, size = config.sampling.num_samples, drawer.batch_size
     ranges = [range(start, min(start + size, count)) for start in range(0, count, size)]
-    parts = Parts(workdir / "samples.parts", _identity(setup, params, record, config))
     mine = ranges[jax.process_index() :: jax.process_count()]
     todo = [numbers for numbers in mine if not parts.has(numbers)]
     done = sum(map(len, mine)) - sum(map(len, todo))

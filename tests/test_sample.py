@@ -1,5 +1,6 @@
 """Sampling from the command line: killed and resumed, on any devices, by several processes."""
 
+import socket
 import subprocess
 import sys
 import textwrap
@@ -115,10 +116,12 @@ PROCESS = """
 """
 
 
-@pytest.mark.slow
 def test_two_processes_share_the_work(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     assert main.main(_command(tmp_path / "one")) == 0
-    code = textwrap.dedent(PROCESS).format(port=12_497, command=_command(tmp_path / "two"))
+    code = textwrap.dedent(PROCESS).format(port=port, command=_command(tmp_path / "two"))
     both = [
         subprocess.Popen(
             [sys.executable, "-c", code, str(i)], env=environment(2), cwd=ROOT, stderr=subprocess.PIPE
