@@ -1,11 +1,11 @@
-# make demo | test | test-slow | lint | bench | clean. Another Python: make test PYTHON=python3.13
+# make demo | test | test-slow | lint | bench | bench-samplers | bench-moments | clean. Another Python: make test PYTHON=python3.13
 PYTHON ?= python3
 VENV := .venv/$(notdir $(PYTHON))
 BIN := $(VENV)/bin
 RUN := runs/digits
 CONFIG := configs/digits.py
 
-.PHONY: demo test test-slow lint format bench clean
+.PHONY: demo test test-slow lint format bench bench-samplers bench-moments clean
 
 # The environment is complete when its stamp is newer than the requirements.
 $(VENV)/installed: requirements.txt
@@ -16,6 +16,10 @@ $(VENV)/installed: requirements.txt
 $(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt
 	@echo "installing requirements/dev.txt into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt && touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed requirements/bench.txt
+	@echo "installing requirements/bench.txt into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/bench.txt && touch $@
 
 demo: $(VENV)/installed
 	$(BIN)/python main.py --config=$(CONFIG) --workdir=$(RUN) --mode=train
@@ -41,6 +45,13 @@ bench: $(VENV)/installed
 	taskset -c 0 $(BIN)/python -m bench.pipeline
 	$(BIN)/python -m bench.sampler
 	$(BIN)/python -m bench.testbed
+
+# A minute's version: make bench-samplers BENCH="--quick --out /tmp/quick"
+bench-samplers: $(VENV)/installed-bench
+	$(BIN)/python -m bench.samplers $(BENCH)
+
+bench-moments: $(VENV)/installed
+	$(BIN)/python -m bench.moments $(BENCH)
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache runs

@@ -36,7 +36,7 @@ class UniPC(Solver):
     Attributes:
       order: p, 1 to 4.
       variant: B(h) = bh1 (h) or bh2 (expm1(h)); they differ for p = 2, and in the corrector of p = 1.
-      corrector: whether to correct.
+      unic: whether to correct (the paper's name of the corrector).
       start: lower_order, or single_step (DPM-Solver++ of order up to 3, two or three calls each).
     """
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import main
-from samplers import predictors, time_grids
-from samplers.table import sample
-from sde_lib.gaussian_mixture import GaussianMixture
+import samplers
+from configs import base
+from samplers.moments import moments
 from sde_lib.vp import VP
 from tests.conftest import ROOT
 
@@ -36,23 +36,23 @@ def test_the_sde_of_the_readme_is_the_ornstein_uhlenbeck_process():
 
 
 def test_the_sampler_of_the_readme_follows_the_probability_flow(monkeypatch):
-    monkeypatch.setitem(predictors.PREDICTORS, "ddim", _snippet("def ddim")["ddim"])
-    sde, variance = VP(), 0.25
+    euler = _snippet("import dataclasses\n\nfrom samplers")["Euler"]
+    monkeypatch.setitem(samplers.SOLVERS, "euler", euler)
+    sde, mean, variance = VP(), 0.3, 0.25
+    config = base.get_config().sampling
+    config.predictor = "euler"
+
+    def bias(steps):
+        config.steps = steps
+        found = moments(sde, samplers.create(config, sde).table, mean, variance)[1]
+        # The flow of a Gaussian scales by the ratio of the spreads.
+        start, end = (sde.alpha(t) ** 2 * variance + sde.sigma(t) ** 2 for t in (1.0, sde.sampling_t_min))
+        denoised = (sde.alpha(sde.sampling_t_min) * variance / end) ** 2 * end
+        return found / (denoised / start) - 1
+
     with jax.enable_x64(True):
-        gaussian = GaussianMixture.diagonal([1.0], np.zeros((1, 2)), np.full((1, 2), variance), (2, 1, 1))
-        times = time_grids.uniform(sde, 4000)
-        table = predictors.table("ddim", sde, times, final_denoise=False)
-        keys = jax.random.split(jax.random.key(0), 4)
-
-        def denoise(x, t):
-            return gaussian.denoise(sde, x, t)
-
-        x = jax.jit(lambda: sample(keys, sde, denoise, (2, 1, 1), table).x)()
-        start = jax.vmap(lambda k: jax.random.normal(jax.random.fold_in(k, table.rows + 1), (2, 1, 1)))(keys)
-        ends = jnp.asarray([sde.t_max, sde.sampling_t_min])
-        spread = jnp.sqrt(sde.alpha(ends) ** 2 * variance + sde.sigma(ends) ** 2)
-        # The flow of a Gaussian scales by the ratio of the spreads; the solver is of first order.
-        np.testing.assert_allclose(x, start * spread[1] / spread[0], rtol=5e-3)
+        assert abs(bias(4000)) < 1e-2
+        assert np.log2(bias(500) / bias(1000)) == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.parametrize("line", re.findall(r"^python main.py .*--mode=\w+.*$", TEXT, re.M))
