@@ -98,7 +98,7 @@ class EulerMaruyama(_Released):
 
     def coefficients(self, sde, points):
         t = [p.t for p in points]
-        h, f, g = 1 / len(t), evaluate(sde, "drift_rate", t), evaluate(sde, "diffusion", t)
+        h, f, g = 1 / len(t), evaluate(sde.drift_rate, t), evaluate(sde.diffusion, t)
         share, noise = (0.5, 0.0) if self.probability_flow else (1.0, 1.0)
         return by_score(points, 1 - h * f, share * h * g**2, noise * np.sqrt(h) * g)
 
@@ -124,8 +124,8 @@ class ReverseDiffusion(_Released):
             drift, variance = 0.0, here - below
         elif isinstance(sde, SubVP):
             drift, variance = (
-                evaluate(sde, "drift_rate", t) / count,
-                evaluate(sde, "diffusion", t) ** 2 / count,
+                evaluate(sde.drift_rate, t) / count,
+                evaluate(sde.diffusion, t) ** 2 / count,
             )
         else:
             variance = _beta(sde, count, rows)

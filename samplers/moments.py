@@ -16,7 +16,7 @@ def moments(sde, table, mean, variance):
     Returns:
       (mean, variance) of the final state.
     """
-    alpha, sigma = (evaluate(sde, method, table.times) for method in ("alpha", "sigma"))
+    alpha, sigma = (evaluate(method, table.times) for method in (sde.alpha, sde.sigma))
     size = 1 + table.history
     means, covariance = np.zeros(size), np.zeros((size, size))
     covariance[0, 0] = sde.prior_std**2

@@ -60,7 +60,7 @@ class ReverseDiffusion(Solver):
 
     def walk(self, tape, sde, points):
         t, s = _ends(points)
-        scale, std = evaluate(sde, "transition", t, s)
+        scale, std = evaluate(sde.transition, t, s)
         flow = self.probability_flow
         weights = by_score(points[:-1], 2 - scale, std**2 / (2 if flow else 1), 0.0 if flow else std)
         one_step(tape, points, *weights)
@@ -82,7 +82,7 @@ class Ancestral(Solver):
             DDIM().walk(tape, sde, points)
         else:
             t, s = _ends(points)
-            one_step(tape, points, *evaluate(sde, "posterior_coefficients", s, t))
+            one_step(tape, points, *evaluate(sde.posterior_coefficients, s, t))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +98,7 @@ class EulerMaruyama(Solver):
     def refusal(self, sde, times):
         if infinite_drift(sde):
             return infinite_drift(sde)
-        drifts = -np.diff(times) * np.abs(evaluate(sde, "drift_rate", times[:-1]))
+        drifts = -np.diff(times) * np.abs(evaluate(sde.drift_rate, times[:-1]))
         worst = int(np.argmax(drifts))
         if drifts[worst] > 1:
             return (
@@ -109,7 +109,7 @@ class EulerMaruyama(Solver):
 
     def walk(self, tape, sde, points):
         t, s = _ends(points)
-        h, f, g = t - s, evaluate(sde, "drift_rate", t), evaluate(sde, "diffusion", t)
+        h, f, g = t - s, evaluate(sde.drift_rate, t), evaluate(sde.diffusion, t)
         flow = self.probability_flow
         noise = 0.0 if flow else np.sqrt(h) * g
         one_step(tape, points, *by_score(points[:-1], 1 - h * f, h * g**2 / (2 if flow else 1), noise))
@@ -125,7 +125,7 @@ class StochasticHeun(Solver):
 
     def walk(self, tape, sde, points):
         t, s = _ends(points)
-        coefficients = np.asarray(evaluate(sde, "posterior_coefficients", s, t)).tolist()
+        coefficients = np.asarray(evaluate(sde.posterior_coefficients, s, t)).tolist()
         for p, q, a, b, std in zip(points, points[1:], *coefficients, strict=False):
             first = tape.x0(tape.state, p)
             tape.state = a * tape.state + b * first + tape.noise(std)

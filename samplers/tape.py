@@ -55,12 +55,12 @@ def float64_on_host():
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _call(sde, method, *arrays):
-    return getattr(sde, method)(*arrays)
+def _call(function, sde, *arrays):
+    return function(sde, *arrays)
 
 
-def evaluate(sde, method, *arrays):
-    """What a method of the SDE gives for float64 arrays [N], as NumPy arrays formed on the host.
+def evaluate(method, *arrays):
+    """What a method of an SDE gives for float64 arrays [N], as NumPy arrays formed on the host.
 
     In chunks of one size, so that one compilation serves every number of steps.
     """
@@ -68,19 +68,19 @@ def evaluate(sde, method, *arrays):
     count = len(arrays[0])
     arrays = [np.pad(a, (0, -count % _CHUNK), mode="edge").reshape(-1, _CHUNK) for a in arrays]
     with float64_on_host():
-        parts = [_call(sde, method, *rows) for rows in zip(*arrays, strict=True)]
+        parts = [_call(method.__func__, method.__self__, *rows) for rows in zip(*arrays, strict=True)]
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *parts)
 
 
 def points_at(sde, times):
     """The Points of times [N], as a list."""
-    alpha, sigma, log_snr = (evaluate(sde, method, times) for method in ("alpha", "sigma", "log_snr"))
+    alpha, sigma, log_snr = (evaluate(method, times) for method in (sde.alpha, sde.sigma, sde.log_snr))
     return [Point(*map(float, row)) for row in zip(times, alpha, sigma, 0.5 * log_snr, strict=True)]
 
 
 def points_of_half_log_snr(sde, half_log_snr):
     """The Points at given values [N] of log(alpha / sigma), as a list."""
-    return points_at(sde, evaluate(sde, "time_of_log_snr", 2 * np.asarray(half_log_snr)))
+    return points_at(sde, evaluate(sde.time_of_log_snr, 2 * np.asarray(half_log_snr)))
 
 
 def points_between(sde, points, fraction):

@@ -16,12 +16,12 @@ from sde_lib.vp import VP
 
 def half_log_snr_ends(sde):
     """[2] log(alpha / sigma) at t_max and at sampling_t_min."""
-    return 0.5 * evaluate(sde, "log_snr", [sde.t_max, sde.sampling_t_min])
+    return 0.5 * evaluate(sde.log_snr, [sde.t_max, sde.sampling_t_min])
 
 
 def times_of_half_log_snr(sde, levels):
     """The times at increasing values [N] of log(alpha / sigma), of which the ends are the SDE's own."""
-    times = evaluate(sde, "time_of_log_snr", 2 * levels)
+    times = evaluate(sde.time_of_log_snr, 2 * levels)
     times[0], times[-1] = sde.t_max, sde.sampling_t_min
     return times
 
@@ -100,8 +100,8 @@ class VPTime:
     def __call__(self, sde, steps):
         ends = half_log_snr_ends(sde)
         vp = VP()
-        ends_of_u = evaluate(vp, "time_of_log_snr", 2 * ends) ** (1 / self.power)
-        levels = 0.5 * evaluate(vp, "log_snr", np.linspace(*ends_of_u, steps + 1) ** self.power)
+        ends_of_u = evaluate(vp.time_of_log_snr, 2 * ends) ** (1 / self.power)
+        levels = 0.5 * evaluate(vp.log_snr, np.linspace(*ends_of_u, steps + 1) ** self.power)
         levels[0], levels[-1] = ends
         return times_of_half_log_snr(sde, levels)
 
