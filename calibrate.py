@@ -78,8 +78,8 @@ def fit_calls(setup, problem, calls, train, held_out, starts, progress=None):
     """
     candidates = []
     for solver, grid in fitted.starts():
-        form = fitted.form_of(setup.sde, calls, solver.prediction)
-        theta = fitted.start_from(solver, grid, form, setup.sde).astype(np.float32)
+        form, theta = fitted.start_from(solver, grid, calls, setup.sde)
+        theta = theta.astype(np.float32)
         errors = problem.errors(form, theta, *held_out)
         if np.isfinite(errors).all():
             candidates.append((float(np.median(errors)), len(candidates), form, theta, solver, grid))

@@ -31,7 +31,7 @@ from creation import ConfigError
 from metrics.sliced_wasserstein import sliced_wasserstein
 from samplers import fitted
 from samplers.table import sample
-from samplers.time_grids import VPTime
+from samplers.time_grids import Rho, VPTime
 from sde_lib.mixtures import MIXTURES, Ring
 
 CASES = (("ring", "vp"), ("digits", "vp"), ("ring", "edm"), ("digits", "edm"))
@@ -194,11 +194,23 @@ def fitted_rows(mixture, sde, case, budgets, noises):
 
 
 def levels_of(sde):
-    """[LEVELS] increasing sigma / alpha that the peers' tables hold: a process's own integer levels."""
+    """Pairs (label, [LEVELS] increasing sigma / alpha) that the peers' tables may hold.
+
+    A process on [0, 1] has its own integer levels. EDM has not: those of the linear VP SDE, its rho levels,
+    and, which nobody ships, those of our own grid.
+    """
     count = diffusers_peers.LEVELS
-    own = np.linspace(1 / count, 1, count)
-    t = jnp.asarray(own if sde.t_max == 1 else VPTime()(sde, count - 1)[::-1].copy())
-    return np.asarray(sde.sigma(t) / sde.alpha(t))
+    if sde.t_max == 1:
+        grids = {"": np.linspace(1, 1 / count, count)}
+    else:
+        grids = {
+            "": VPTime(1.0)(sde, count - 1),
+            ", rho levels": Rho()(sde, count - 1),
+            ", our levels": VPTime(3.0)(sde, count - 1),
+        }
+    for label, times in grids.items():
+        t = jnp.asarray(times[::-1].copy())
+        yield label, np.asarray(sde.sigma(t) / sde.alpha(t))
 
 
 def peers(case, budgets):
@@ -210,11 +222,7 @@ def peers(case, budgets):
     def denoise(y, r):
         return np.asarray(call(y, r))
 
-    grids = [("", levels_of(case.sde))]
-    if case.sde.t_max != 1:
-        rho = np.linspace(case.sde.sampling_t_min ** (1 / 7), case.sde.t_max ** (1 / 7), 1000) ** 7
-        grids.append((", rho levels", rho))
-    for label, r in grids:
+    for label, r in levels_of(case.sde):
         for name, setting in diffusers_peers.settings().items():
             for nfe in budgets:
                 x = diffusers_peers.best_within(setting, nfe, r, y, denoise)

@@ -130,6 +130,7 @@ def get_config():
     sampling.grid = placeholder(str)  # None: the predictor's default
     sampling.rho = placeholder(float)  # rho: (sigma / alpha)^(1/rho) is spaced evenly; 7
     sampling.power = placeholder(float)  # vp_time: its root that is spaced evenly; 3
+    sampling.toward_zero = placeholder(bool)  # vp_time: few calls end above sampling_t_min, and denoise there
     sampling.times = placeholder(tuple)  # explicit: decreasing times
     sampling.final_denoise = True  # one last call that returns E[x_0 | x]
     # none, langevin, annealed_langevin, legacy_langevin, legacy_annealed_langevin

@@ -159,23 +159,25 @@ class Sampler:
 # Up to so many calls: predictor's and corrector's order, prediction, variable, power of the grid vp_time.
 # Chosen by `make bench-samplers`; docs/samplers.md says how, and how it fares on data it was not chosen on.
 DEFAULTS = {
-    7: (3, 0, "f", "measure", 3.0),
-    9: (3, 4, "f", "vp_time", 3.0),
-    12: (3, 4, "x0", "vp_time", 3.75),
-    17: (3, 4, "x0", "vp_time", 3.25),
-    25: (4, 4, "f", "log_snr", 4.0),
+    5: (4, 0, "f", "measure", 3.25),
+    7: (4, 0, "f", "vp_time", 3.0),
+    9: (2, 4, "f", "measure", 3.0),
+    12: (2, 4, "f", "measure", 2.5),
+    17: (4, 0, "x0", "vp_time", 2.5),
+    25: (3, 3, "f", "log_snr", 3.0),
     np.inf: (4, 4, "f", "log_snr", 3.0),
 }
 
 
-def default_fields(calls):
+def default_fields(calls, final_denoise=True):
     """Fields of the default solver and grid for a number of calls.
 
     One choice serves every process, since all are the same ODE in y = x / alpha and r = sigma / alpha.
     """
     chosen = next(fields for most, fields in DEFAULTS.items() if calls <= most)
     names = ("order", "corrector_order", "prediction", "variable", "power")
-    return {"predictor": "adams", "grid": "vp_time", **dict(zip(names, chosen, strict=True))}
+    own = {"predictor": "adams", "grid": "vp_time", "toward_zero": final_denoise}
+    return {**own, **dict(zip(names, chosen, strict=True))}
 
 
 def _own_fields(table):
@@ -245,7 +247,7 @@ def resolve(config):
     """Writes the defaults into the subtree's fields `predictor` and `grid`, where they are None."""
     if config.predictor is None and config.grid is None:
         calls = config.steps + config.final_denoise if config.nfe is None else config.nfe
-        defaults = default_fields(calls)
+        defaults = default_fields(calls, config.final_denoise)
         if any(config[field] is not None for field in defaults):
             raise ConfigError(
                 "sampling.predictor is not set, and its default has its own order. Set it too, for "

@@ -13,6 +13,7 @@ are special cases and the starts of the fit. The last call denoises.
 
 import dataclasses
 import functools
+import itertools
 import json
 import zipfile
 import zlib
@@ -26,7 +27,7 @@ import numpy as np
 from samplers.adams import Adams
 from samplers.table import Table, sample
 from samplers.tape import Solver, float64_on_host, points_at
-from samplers.time_grids import VPTime, half_log_snr_ends
+from samplers.time_grids import VPTime
 
 HISTORY = 4
 LARGEST_FIT = 30  # iterations of a fit
@@ -94,12 +95,20 @@ def table_of(theta, form, sde):
     return Table(times, jnp.stack(rows), zeros, look, record, closing, jnp.zeros(()))
 
 
-def start_from(solver, grid, form, sde):
-    """Theta [size(form)] at which `table_of` is the table of an Adams solver on a grid."""
-    times = grid(sde, form.steps)
+def start_from(solver, grid, calls, sde):
+    """The table of an Adams solver on a grid as (Form, theta [size(form)]) of `table_of`.
+
+    Raises:
+      ValueError: fewer than 3 calls.
+    """
+    if calls < 3:
+        raise ValueError(f"a fitted solver needs at least 3 calls, not {calls}")
+    times = grid(sde, calls - 1)
     table = solver(sde, times)
     points = points_at(sde, times)
     levels = np.array([p.half_log_snr for p in points])
+    ends, t_ends = (tuple(map(float, a[[0, -1]])) for a in (levels, times))
+    form = Form(calls - 1, ends, t_ends, solver.prediction)
     theta = [np.log(np.diff(levels) / (levels[-1] - levels[0]))]
     for step in range(form.steps):
         p, q = points[step], points[step + 1]
@@ -110,25 +119,14 @@ def start_from(solver, grid, form, sde):
         theta.append(weights[1 : 1 + _weight_count(step)])
     if form.prediction == "f":
         theta.append([np.log(solver.data_std)])
-    return np.concatenate(theta)
-
-
-def form_of(sde, calls, prediction):
-    """The Form of a table of that many calls.
-
-    Raises:
-      ValueError: fewer than 3 calls.
-    """
-    if calls < 3:
-        raise ValueError(f"a fitted solver needs at least 3 calls, not {calls}")
-    ends = tuple(map(float, half_log_snr_ends(sde)))
-    return Form(calls - 1, ends, (sde.t_max, sde.sampling_t_min), prediction)
+    return form, np.concatenate(theta)
 
 
 def starts():
     """Pairs (solver, grid) of the general-purpose tables from which fits may start."""
     solvers = [Adams(2, 0, "f"), Adams(3, 0, "f"), Adams(2, 3, "f"), Adams(3, 4, "f"), Adams(3, 0, "x0")]
-    return [(solver, VPTime(power)) for solver in solvers for power in (2.5, 3.0, 4.0)]
+    grids = [VPTime(power, toward) for power in (2.5, 3.0, 4.0) for toward in (True, False)]
+    return list(itertools.product(solvers, grids))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -19,10 +19,12 @@ def half_log_snr_ends(sde):
     return 0.5 * evaluate(sde.log_snr, [sde.t_max, sde.sampling_t_min])
 
 
-def times_of_half_log_snr(sde, levels):
-    """The times at increasing values [N] of log(alpha / sigma), of which the ends are the SDE's own."""
+def times_of_half_log_snr(sde, levels, to_end=True):
+    """The times at increasing values [N] of log(alpha / sigma): from t_max, `to_end` to sampling_t_min."""
     times = evaluate(sde.time_of_log_snr, 2 * levels)
-    times[0], times[-1] = sde.t_max, sde.sampling_t_min
+    times[0] = sde.t_max
+    if to_end:
+        times[-1] = sde.sampling_t_min
     return times
 
 
@@ -89,21 +91,23 @@ class VPTime:
 
     Attributes:
       power: 3 by default.
+      toward_zero: K calls stand at the first K of K + 1 points down to u = 0, where the final denoising
+        leads, if the K-th lies above sampling_t_min: few calls are not spent beside the data.
     """
 
     power: float = 3.0
+    toward_zero: bool = False
 
     def __post_init__(self):
         if not self.power > 0:
             raise ValueError(f"power={self.power} must be positive")
 
     def __call__(self, sde, steps):
-        ends = half_log_snr_ends(sde)
         vp = VP()
-        ends_of_u = evaluate(vp.time_of_log_snr, 2 * ends) ** (1 / self.power)
-        levels = 0.5 * evaluate(vp.log_snr, np.linspace(*ends_of_u, steps + 1) ** self.power)
-        levels[0], levels[-1] = ends
-        return times_of_half_log_snr(sde, levels)
+        start, end = evaluate(vp.time_of_log_snr, 2 * half_log_snr_ends(sde)) ** (1 / self.power)
+        early = self.toward_zero and start / (steps + 1) > end
+        u = np.linspace(start, start / (steps + 1) if early else end, steps + 1) ** self.power
+        return times_of_half_log_snr(sde, 0.5 * evaluate(vp.log_snr, u), to_end=not early)
 
 
 def _levels(sde):

@@ -25,9 +25,8 @@ from tests.conftest import as_flags
     "solver", [Adams(2, 0), Adams(3, 4), Adams(3, 0, "x0"), Adams(3, 3, "x0", "vp_time")], ids=str
 )
 def test_adams_methods_are_special_cases(solver, name):
-    sde, grid = SDES[name](), VPTime(2.5)
-    form = fitted.form_of(sde, 7, solver.prediction)
-    theta = fitted.start_from(solver, grid, form, sde)
+    sde, grid = SDES[name](), VPTime(2.5, toward_zero=True)
+    form, theta = fitted.start_from(solver, grid, 7, sde)
     assert len(theta) == fitted.size(form)
     with float64_on_host():
         found = jax.tree.map(np.asarray, fitted.table_of(jnp.asarray(theta), form, sde))
@@ -48,8 +47,8 @@ def _problem(count):
 
 def test_a_fit_is_far_better_than_its_start_on_noises_it_has_not_seen():
     sde, problem, (train, held_out) = _problem(128)
-    form = fitted.form_of(sde, 5, "f")
-    theta = fitted.start_from(Adams(3, 0), VPTime(), form, sde).astype(np.float32)
+    form, theta = fitted.start_from(Adams(3, 0), VPTime(), 5, sde)
+    theta = theta.astype(np.float32)
     fit = fitted.fit(problem, form, theta, train, held_out)
     assert np.median(fit.errors) < 0.2 * np.median(fit.start_errors)
     assert min(fit.history) == fitted.pseudo_huber(
@@ -59,8 +58,8 @@ def test_a_fit_is_far_better_than_its_start_on_noises_it_has_not_seen():
 
 def test_the_normal_equations_are_those_of_finite_differences():
     sde, problem, (train, _) = _problem(96)
-    form = fitted.form_of(sde, 4, "x0")
-    theta = fitted.start_from(Adams(2, 0, "x0"), VPTime(), form, sde).astype(np.float32)
+    form, theta = fitted.start_from(Adams(2, 0, "x0"), VPTime(), 4, sde)
+    theta = theta.astype(np.float32)
     weights = np.ones(96, np.float32)
     curvature, slope = problem.equations(form, theta, *train, weights)
     assert np.allclose(curvature, curvature.T) and np.linalg.eigvalsh(curvature).min() > -1e-6
@@ -79,8 +78,8 @@ def test_the_normal_equations_are_those_of_finite_differences():
 
 def test_a_start_that_cannot_be_bettered_is_kept():
     sde, problem, (train, held_out) = _problem(64)
-    form = fitted.form_of(sde, 4, "f")
-    theta = fitted.start_from(Adams(3, 0), VPTime(), form, sde).astype(np.float32)
+    form, theta = fitted.start_from(Adams(3, 0), VPTime(), 4, sde)
+    theta = theta.astype(np.float32)
     best = fitted.fit(problem, form, theta, train, held_out)
     again = fitted.fit(problem, form, best.theta.astype(np.float32), train, held_out)
     scale = max(float(np.median(again.start_errors)) * 0.3, 1e-6)
@@ -127,7 +126,7 @@ def test_calibrate_writes_a_solver_that_sample_takes(tmp_path, capsys):
 
 def test_too_few_calls_and_a_missing_file_are_refused():
     with pytest.raises(ValueError, match="at least 3"):
-        fitted.form_of(SDES["vp"](), 2, "f")
+        fitted.start_from(Adams(3, 0), VPTime(), 2, SDES["vp"]())
     config = base.get_config().sampling
     config.update({"predictor": "fitted", "file": "nowhere.npz"})
     with pytest.raises(ConfigError, match="--mode=calibrate"):

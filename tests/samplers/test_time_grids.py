@@ -7,7 +7,7 @@ import pytest
 import samplers
 from configs import base
 from samplers import pilot
-from samplers.tape import points_at
+from samplers.tape import evaluate, points_at
 from samplers.time_grids import TIME_GRIDS, Rho, VPTime
 from sde_lib import SDES
 
@@ -103,3 +103,18 @@ def test_a_fitted_grid_is_read_and_refuses_other_processes(tmp_path):
     config.grid_file = str(tmp_path / "other.npz")
     with pytest.raises(samplers.ConfigError, match="calibrate"):
         samplers.create(config, vp)
+
+
+@pytest.mark.parametrize(("name", "calls"), [("vp", 5), ("edm", 5), ("edm", 20)])
+def test_few_calls_stand_where_a_grid_down_to_zero_has_them(name, calls):
+    sde = SDES[name]()
+    times = VPTime(3.0, toward_zero=True)(sde, calls - 1)
+    levels = np.array([p.half_log_snr for p in points_at(sde, times)])
+    u = evaluate(SDES["vp"]().time_of_log_snr, 2 * levels) ** (1 / 3)
+    np.testing.assert_allclose(np.append(u, 0.0), u[0] * np.linspace(1, 0, calls + 1), atol=1e-9)
+    assert times[0] == sde.t_max and times[-1] > sde.sampling_t_min
+
+
+def test_many_calls_end_at_the_sampler_s_last_time_also_toward_zero():
+    sde = SDES["vp"]()
+    np.testing.assert_array_equal(VPTime(3.0, toward_zero=True)(sde, 30), VPTime(3.0)(sde, 30))
