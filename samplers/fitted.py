@@ -8,7 +8,7 @@ step from t to s is
     x / n at s  =  x / n at t  +  (m_s - m_t) sum_j w_j P_j,        sum_j w_j = 1,
 
 over the last four predictions, so that a constant P stays exact; Adams' methods, with correctors,
-are special cases and the starts of the fit. The last call denoises.
+are special cases and the starts of the fit. The closing move denoises, with that mean in place of P.
 """
 
 import dataclasses
@@ -57,7 +57,7 @@ def _weight_count(step):
 
 def size(form):
     """How many numbers are fitted."""
-    return form.steps + sum(map(_weight_count, range(form.steps))) + (form.prediction == "f")
+    return form.steps + sum(map(_weight_count, range(form.steps + 1))) + (form.prediction == "f")
 
 
 def table_of(theta, form, sde):
@@ -74,23 +74,27 @@ def table_of(theta, form, sde):
     if form.prediction == "x0":
         scale, m = sigma, alpha / sigma
         record = jnp.tile(jnp.array([1.0, 0.0]), (form.steps + 1, 1))
+        ending = jnp.array([0.0, 1.0])
     else:
         std = jnp.exp(weights[-1])
         scale = jnp.hypot(sigma, std * alpha)
         m = jnp.arctan(std * alpha / sigma)
         record = jnp.stack([sigma / (std * scale), -std * alpha / scale], axis=1)
-    rows, position = [jnp.eye(1 + HISTORY)[0]], 0
-    for step in range(form.steps):
+        # x_0 = s (sin(m) x / n + cos(m) F)
+        ending = std * jnp.stack([jnp.sin(m[-1]) / scale[-1], jnp.cos(m[-1])])
+    combined, position = [], 0
+    for step in range(form.steps + 1):
         count = _weight_count(step)
         older = weights[position : position + count]
         position += count
-        w = jnp.concatenate([1 - jnp.sum(older, keepdims=True), older, jnp.zeros(HISTORY - 1 - count)])
+        newest = 1 - jnp.sum(older, keepdims=True)
+        combined.append(jnp.concatenate([newest, older, jnp.zeros(HISTORY - 1 - count)]))
+    rows = [jnp.eye(1 + HISTORY)[0]]
+    for step, mean in enumerate(combined[:-1]):
         ratio = scale[step + 1] / scale[step]
-        rows.append(jnp.concatenate([ratio[None], scale[step + 1] * (m[step + 1] - m[step]) * w]))
-    # The last call denoises: it is remembered as x0.
-    record = record.at[-1].set(jnp.array([1.0, 0.0]))
+        rows.append(jnp.concatenate([ratio[None], scale[step + 1] * (m[step + 1] - m[step]) * mean]))
+    closing = jnp.concatenate([ending[:1], ending[1] * combined[-1]])
     look = jnp.zeros((form.steps + 1, 1 + HISTORY)).at[:, 0].set(1.0)
-    closing = jnp.zeros(1 + HISTORY).at[1].set(1.0)
     zeros = jnp.zeros(form.steps + 1)
     return Table(times, jnp.stack(rows), zeros, look, record, closing, jnp.zeros(()))
 
@@ -117,6 +121,7 @@ def start_from(solver, grid, calls, sde):
         weights[: len(row)] = row
         weights /= solver.scale(q) * (solver.measure(q) - solver.measure(p))
         theta.append(weights[1 : 1 + _weight_count(step)])
+    theta.append(np.zeros(_weight_count(form.steps)))
     if form.prediction == "f":
         theta.append([np.log(solver.data_std)])
     return form, np.concatenate(theta)
