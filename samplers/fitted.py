@@ -57,23 +57,27 @@ def _weight_count(step):
 
 def size(form):
     """How many numbers are fitted."""
-    return form.steps + sum(map(_weight_count, range(form.steps + 1))) + (form.prediction == "f")
+    return 1 + form.steps + sum(map(_weight_count, range(form.steps + 1))) + (form.prediction == "f")
 
 
 def table_of(theta, form, sde):
-    """The Table of numbers theta [size(form)]: logits of widths, weights, and log s for F. In jnp.
+    """The Table of numbers theta [size(form)]. In jnp.
 
-    The widths are those of the steps in half log-SNR.
+    They are the part of the range of half log-SNR before the first call, logits of the widths of the steps
+    there, weights, and log s for F.
     """
-    logits, weights = theta[: form.steps], theta[form.steps :]
-    fractions = jnp.cumsum(jax.nn.softmax(logits))[:-1]
-    levels = form.ends[0] + (form.ends[1] - form.ends[0]) * fractions
+    skipped, logits, weights = jnp.maximum(theta[0], 0.0), theta[1 : 1 + form.steps], theta[1 + form.steps :]
+    fractions = skipped + (1 - skipped) * jnp.cumsum(jax.nn.softmax(logits))
+    levels = form.ends[0] + (form.ends[1] - form.ends[0]) * jnp.append(skipped, fractions[:-1])
     times = sde.time_of_log_snr(2 * levels)
-    times = jnp.concatenate([jnp.array([form.t_ends[0]]), times, jnp.array([form.t_ends[1]])])
+    first = jnp.where(skipped > 0, times[0], form.t_ends[0])
+    times = jnp.concatenate(
+        [jnp.array([form.t_ends[0]]), first[None], times[1:], jnp.array([form.t_ends[1]])]
+    )
     alpha, sigma = sde.alpha(times), sde.sigma(times)
     if form.prediction == "x0":
         scale, m = sigma, alpha / sigma
-        record = jnp.tile(jnp.array([1.0, 0.0]), (form.steps + 1, 1))
+        record = jnp.tile(jnp.array([1.0, 0.0]), (form.steps + 2, 1))
         ending = jnp.array([0.0, 1.0])
     else:
         std = jnp.exp(weights[-1])
@@ -89,7 +93,9 @@ def table_of(theta, form, sde):
         position += count
         newest = 1 - jnp.sum(older, keepdims=True)
         combined.append(jnp.concatenate([newest, older, jnp.zeros(HISTORY - 1 - count)]))
-    rows = [jnp.eye(1 + HISTORY)[0]]
+    # The flow of Gaussian data of standard deviation s, P = 0, leads to the first call.
+    rows = [scale[1] / scale[0] * jnp.eye(1 + HISTORY)[0]]
+    scale, m, times, record = scale[1:], m[1:], times[1:], record[1:]
     for step, mean in enumerate(combined[:-1]):
         ratio = scale[step + 1] / scale[step]
         rows.append(jnp.concatenate([ratio[None], scale[step + 1] * (m[step + 1] - m[step]) * mean]))
@@ -113,7 +119,7 @@ def start_from(solver, grid, calls, sde):
     levels = np.array([p.half_log_snr for p in points])
     ends, t_ends = (tuple(map(float, a[[0, -1]])) for a in (levels, times))
     form = Form(calls - 1, ends, t_ends, solver.prediction)
-    theta = [np.log(np.diff(levels) / (levels[-1] - levels[0]))]
+    theta = [[0.0], np.log(np.diff(levels) / (levels[-1] - levels[0]))]
     for step in range(form.steps):
         p, q = points[step], points[step + 1]
         weights = np.zeros(HISTORY)
