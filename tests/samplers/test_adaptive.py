@@ -103,7 +103,7 @@ def test_the_pc_sampler_gives_each_mode_of_the_ring_its_weight(corrector):
     assert np.abs(share - 1 / 8).max() < 3 * np.sqrt(1 / 8 * 7 / 8 / COUNT)
 
 
-@pytest.mark.parametrize("name", ["vp", "ve", "edm"])
+@pytest.mark.parametrize("name", ["vp", *(pytest.param(n, marks=pytest.mark.slow) for n in ("ve", "edm"))])
 def test_the_adaptive_sde_solver_samples_the_data_and_counts_each_sample_s_calls(name):
     found = _draw(name, predictor="adaptive_sde", relative_tolerance=0.02)
     x, nfe = np.asarray(found.x), np.asarray(found.nfe)
@@ -124,7 +124,9 @@ def test_an_adaptive_sample_does_not_depend_on_its_batch(predictor):
     np.testing.assert_array_equal(few.nfe, many.nfe[:3])
 
 
-@pytest.mark.parametrize("method", ["dopri5", "tsit5", "heun"])
+@pytest.mark.parametrize(
+    "method", ["dopri5", *(pytest.param(n, marks=pytest.mark.slow) for n in ("tsit5", "heun"))]
+)
 def test_the_adaptive_ode_ends_where_the_fine_table_does(method):
     ode = _draw("vp", 64, predictor="ode", method=method, tolerance=1e-6)
     # Another first draw: the table's start has its own number, so compare by a fine run from that start.
