@@ -37,8 +37,8 @@ from sde_lib.mixtures import MIXTURES, Ring
 CASES = (("ring", "vp"), ("digits", "vp"), ("ring", "edm"), ("digits", "edm"))
 MORE_CASES = (("two_moons", "vp"), ("ring", "ve"), ("digits", "cosine"))
 NFE = (5, 6, 8, 10, 15, 20, 30, 50, 100)
-MORE_NFE = (5, 8, 10, 20, 50)
-STOCHASTIC_NFE = (10, 20, 50, 100, 300)
+MORE_NFE = (5, 10, 20, 50)
+STOCHASTIC_NFE = (10, 20, 50, 100)
 FITTED_NFE = (5, 8, 10)
 HISTORY = 9
 DETERMINISTIC = {
@@ -400,7 +400,7 @@ def main():
                 print(f"  {name}: {time.monotonic() - begin:.0f} s", flush=True)
             if chosen_on:
                 for name, nfe, calls, distance, floor in stochastic(
-                    case, (10, 100) if quick else STOCHASTIC_NFE, 2_000 if quick else 4_000
+                    case, (10, 100) if quick else STOCHASTIC_NFE, 2_000
                 ):
                     stochastic_rows.append(
                         dict(

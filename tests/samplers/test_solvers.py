@@ -351,6 +351,20 @@ def test_the_variance_converges_to_that_of_the_data(predictor, name):
     assert second < 0.35 * first or second < 1e-6
 
 
+@pytest.mark.parametrize("name", ["vp", "subvp", "ve", "edm", "cosine"])
+def test_the_default_s_variance_converges_at_the_order_of_its_start_or_better(name):
+    # Order 4 inside; one first step of order 1 over a long interval leaves between 2 and 4.
+    sde, bias = SDES[name](), []
+    with jax.enable_x64(True):
+        ends = jnp.array([sde.t_max, sde.sampling_t_min])
+        exact = np.asarray(sde.alpha(ends) ** 2 * 0.25 + sde.sigma(ends) ** 2)
+    for steps in (40, 320):
+        table = samplers.create(_config(steps=steps, final_denoise=False), sde).table
+        bias.append(abs(moments(sde, table, 0.0, 0.25)[1] / (exact[1] * sde.prior_std**2 / exact[0]) - 1))
+    assert np.log2(bias[0] / bias[1]) / 3 > 2.5
+    assert bias[1] < 2e-8
+
+
 def _is_stochastic(predictor):
     return predictor in (
         *("reverse_diffusion", "ancestral", "euler_maruyama", "stochastic_heun"),
