@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from samplers.edm import EDM
-from samplers.tape import Solver, points_of_half_log_snr
+from samplers.tape import Solver, points_at, points_of_half_log_snr
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,22 +41,34 @@ class Restart(Solver):
                 "must be positive"
             )
 
+    def _turn(self, points):
+        """Where the flow turns back: the last point of the grid within the interval, or None."""
+        inside = [
+            n for n, p in enumerate(points) if self.restart_min <= p.r < min(self.restart_max, points[0].r)
+        ]
+        return inside[-1] if inside else None
+
+    def refusal(self, sde, times):
+        if self._turn(points_at(sde, times)) is None:
+            return (
+                "finds no time of the grid with sigma / alpha between "
+                f"restart_min={self.restart_min} and restart_max={self.restart_max}. "
+                "Use more sampling.steps or sampling.nfe, or a wider interval."
+            )
+        return None
+
     def walk(self, tape, sde, points):
-        heun = EDM(order=2)
-        r = np.array([p.r for p in points])
-        inside = np.flatnonzero((r >= self.restart_min) & (r <= self.restart_max) & (r < r[0]))
-        # The end of the interval is the last point of the grid within it; a grid without one has none.
-        turn = int(inside[-1]) if len(inside) else len(points) - 1
+        heun, turn = EDM(order=2), self._turn(points)
         heun.walk(tape, sde, points[: turn + 1])
         bottom = points[turn]
-        rho = np.linspace(min(self.restart_max, r[0]) ** (1 / 7), bottom.r ** (1 / 7), self.restart_steps + 1)
-        if len(inside) and rho[0] > rho[-1]:
-            lap = points_of_half_log_snr(sde, -7 * np.log(rho))
-            lap[-1] = bottom
-            for _ in range(self.restarts):
-                ratio = lap[0].alpha / bottom.alpha
-                added = lap[0].alpha * math.sqrt(lap[0].r ** 2 - bottom.r**2)
-                tape.state = ratio * tape.state + tape.noise(added)
-                heun.walk(tape, sde, lap)
+        top = min(self.restart_max, points[0].r)
+        rho = np.linspace(top ** (1 / 7), bottom.r ** (1 / 7), self.restart_steps + 1)
+        lap = points_of_half_log_snr(sde, -7 * np.log(rho))
+        lap[-1] = bottom
+        for _ in range(self.restarts):
+            ratio = lap[0].alpha / bottom.alpha
+            added = lap[0].alpha * math.sqrt(lap[0].r ** 2 - bottom.r**2)
+            tape.state = ratio * tape.state + tape.noise(added)
+            heun.walk(tape, sde, lap)
         if turn < len(points) - 1:
             heun.walk(tape, sde, points[turn:])
