@@ -16,6 +16,7 @@ import figures
 import samplers
 import validation
 from creation import UserError
+from samplers import fitted, pilot
 from training import parallel
 from training.checkpoints import Checkpoints, checksum
 from training.logging import Progress, say
@@ -38,13 +39,14 @@ class Drawer:
       batch_size: over the devices of this process; default `sampling.batch_size`.
 
     Attributes:
+      sampler: samplers.Sampler in float32.
       times: [K] of the sampler's calls; None where they are chosen on the way.
       nfe: network calls a sample; where they are chosen on the way, None until `draw` has their mean.
     """
 
     def __init__(self, setup, config, keep=None, batch_size=None):
         sampler = samplers.create(config, setup.sde, experiment.data_range(setup))
-        self._sampler, self._key = sampler.astype(np.float32), setup.key("sample")
+        self.sampler, self._key = sampler.astype(np.float32), setup.key("sample")
         self.times, self.nfe = sampler.method.times, sampler.nfe
 
         def draw(constants, index):
@@ -65,7 +67,7 @@ class Drawer:
         Raises:
           UserError: samples that are not finite.
         """
-        constants = (params, self._sampler, self._key)
+        constants = (params, self.sampler, self._key)
         drawn = self._map(constants, np.asarray(numbers, np.uint32))
         if not np.isfinite(drawn.x).all():
             raise UserError(
@@ -179,7 +181,8 @@ def run(config, workdir):
     setup, params, record = load(config, workdir)
     prepare_workdir(workdir)
     drawer = Drawer(setup, config.sampling)
-    parts = Parts(workdir / "samples.parts", _identity(setup, params, record, config))
+    _warn_of_other_parameters(config, params)
+    parts = Parts(workdir / "samples.parts", _identity(setup, params, record, config, drawer))
     arrays = _draw_in_parts(parts, setup, drawer, params, record, config)
     if jax.process_index() != 0:
         return
@@ -192,6 +195,8 @@ def run(config, workdir):
         exact = np.asarray(setup.mixture.sample(setup.key("picture"), len(arrays["x"])))
         figures.scatter_figure(workdir / "samples.png", {"samples": arrays["x"], "exact": exact})
         written.append("samples.png")
+    for stale in workdir.glob("trajectory.*"):
+        stale.unlink()
     if drawer.times is not None:
         written += _trajectories(setup, params, config, workdir, len(drawer.times))
     np.savez_compressed(workdir / "samples.npz", **arrays, step=record["step"])
@@ -199,10 +204,25 @@ def run(config, workdir):
     say(f"wrote {', '.join(written)} to {workdir}")
 
 
-def _identity(setup, params, record, config):
+def _identity(setup, params, record, config, drawer):
+    """What must agree for the samples of a killed run to be part of this one."""
     described = {name: config[name].to_dict() for name in ("sampling", "sde", "mixture", "denoiser")}
     described["sampling"].pop("num_samples")
-    return {**described, "seed": config.seed, "step": record["step"], "parameters": checksum(params)}
+    numbers = {"parameters": checksum(params), "sampler": checksum(drawer.sampler)}
+    return {**described, "seed": config.seed, "step": record["step"], **numbers}
+
+
+def _warn_of_other_parameters(config, params):
+    """Says where a fitted solver or grid belongs to another model than the one that is sampled."""
+    for field, room in (("file", fitted), ("grid_file", pilot)):
+        path = config.sampling[field]
+        if path is not None:
+            about = room.load(path)[-1]
+            if about.get("parameters") not in (None, checksum(params)):
+                say(
+                    f"warning: sampling.{field}={path} was fitted to other parameters, of step "
+                    f"{about.get('step')}; --mode=calibrate fits to these"
+                )
 
 
 def _draw_in_parts(parts, setup, drawer, params, record, config):

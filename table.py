@@ -2,19 +2,21 @@
 
 import samplers
 import sde_lib
-from creation import UserError
+from creation import ConfigError
 
 
 def run(config, workdir):
     """Prints the sampler's table, one line a network call; nothing is drawn.
 
     Raises:
-      UserError: a sampler that chooses its steps on the way.
+      ConfigError: a sampler that chooses its steps on the way.
     """
     sde = sde_lib.create(config.sde)
     sampler = samplers.create(config.sampling, sde, (-1.0, 1.0) if config.data.centered else (0.0, 1.0))
     if sampler.table is None:
-        raise UserError(f'sampling.predictor="{config.sampling.predictor}" chooses its steps on the way.')
+        raise ConfigError(
+            f'sampling.predictor="{config.sampling.predictor}" chooses its steps on the way: it has no table.'
+        )
     print(f"{config.sampling.predictor} on {sde}")
     print(sampler.table)
     print(f"NFE {sampler.nfe}" + (f", {sampler.method.corrector}" if sampler.method.corrector else ""))

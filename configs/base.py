@@ -121,8 +121,8 @@ def get_config():
     # adams, ddim, edm, dpm_solver, dpm_solver_fast, dpm_solver++, dpm_solver++_single, sde_dpm_solver++,
     # unipc, pndm, deis, sa_solver, restart, fitted; reverse_diffusion, ancestral, euler_maruyama,
     # stochastic_heun, none; adaptive_sde, ode; legacy_reverse_diffusion, legacy_ancestral,
-    # legacy_euler_maruyama. None: adams, of an order that suits the number of calls
-    sampling.predictor = placeholder(str)
+    # legacy_euler_maruyama. default: adams, of an order and on a grid that suit the number of calls
+    sampling.predictor = "default"
     sampling.steps = 50  # steps from t_max to sampling_t_min; dpm_solver_fast: network calls
     sampling.nfe = placeholder(int)  # in place of steps: as many as fit into this number of network calls
     # vp_time, uniform, quadratic, cubic (in t), log_snr, rho (EDM), explicit, fitted; of a discrete process's

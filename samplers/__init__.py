@@ -75,24 +75,25 @@ SOLVERS = {
 }
 
 
-def _langevin(config, sde):
+def _langevin(config, sde, rows):
     return correctors.Langevin(config.snr, config.corrector_steps, config.corrector_norm)
 
 
-def _legacy_langevin(config, sde):
-    return correctors.Langevin(config.snr, config.corrector_steps, "batch", legacy.Damping(sde, config.steps))
+def _legacy_langevin(config, sde, rows):
+    return correctors.Langevin(config.snr, config.corrector_steps, "batch", legacy.Damping(sde, rows))
 
 
-def _annealed_langevin(config, sde):
+def _annealed_langevin(config, sde, rows):
     return correctors.AnnealedLangevin(config.snr, config.corrector_steps)
 
 
-def _legacy_annealed_langevin(config, sde):
-    return correctors.AnnealedLangevin(config.snr, config.corrector_steps, legacy.Damping(sde, config.steps))
+def _legacy_annealed_langevin(config, sde, rows):
+    return correctors.AnnealedLangevin(config.snr, config.corrector_steps, legacy.Damping(sde, rows))
 
 
+# config name -> function of the subtree, the SDE and the number of the table's rows
 CORRECTORS = {
-    "none": lambda config, sde: None,
+    "none": lambda config, sde, rows: None,
     "langevin": _langevin,
     "annealed_langevin": _annealed_langevin,
     "legacy_langevin": _legacy_langevin,
@@ -156,6 +157,7 @@ class Sampler:
         return self.method.draw(keys, sde, wrappers.wrap(self.wrappers, denoise), shape, keep)
 
 
+MOST_STEPS = 100_000
 # Up to so many calls: predictor's and corrector's order, prediction, variable, power of the grid vp_time.
 # Chosen by `make bench-samplers`; docs/samplers.md says how, and how it fares on data it was not chosen on.
 DEFAULTS = {
@@ -207,55 +209,71 @@ def _create(table, config, family):
 
 
 def _table(config, solver, grid, sde, steps):
-    times = grid(sde, solver.intervals(steps))
+    if "steps" in {field.name for field in dataclasses.fields(solver)}:
+        solver = dataclasses.replace(solver, steps=steps)
+    try:
+        times = grid(sde, solver.intervals(steps))
+    except ValueError as error:
+        raise ConfigError(f'sampling.grid="{config.grid}" {error}.') from error
     if len(times) < 2:
         raise ConfigError(f"sampling.steps={steps} is too few.")
     refusal = solver.refusal(sde, times)
     if refusal:
         raise ConfigError(f'sampling.predictor="{config.predictor}" {refusal}')
-    table = solver(sde, times, config.final_denoise)
+    with np.errstate(all="ignore"):  # what is not finite is refused below
+        try:
+            table = solver(sde, times, config.final_denoise)
+        except (ValueError, ArithmeticError) as error:
+            raise ConfigError(f'sampling.predictor="{config.predictor}" {error}.') from error
     finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(table))
     if not finite:
         raise ConfigError(
-            f'sampling.predictor="{config.predictor}" has infinite coefficients on {type(sde).__name__} '
-            'with this grid. Use "ancestral" or "dpm_solver++".'
+            f'sampling.predictor="{config.predictor}" has coefficients that are not finite on '
+            f'{type(sde).__name__} with sampling.grid="{config.grid}". Use another of them, or "ancestral".'
         )
     return table
 
 
-def _within(config, build):
-    """The table with the most steps whose calls stay within sampling.nfe."""
-    low, high = 0, config.nfe + 1
-    rows = functools.cache(lambda steps: build(steps).rows)
+def _most_steps(config, build, calls_a_row):
+    """The most steps whose calls stay within sampling.nfe.
+
+    Numbers of steps that are refused are passed over: a grid of discrete levels refuses many, some
+    solvers few.
+    """
+
+    @functools.cache
+    def calls(steps):
+        try:
+            return build(steps).rows * calls_a_row
+        except ConfigError:
+            return None
+
+    low, high = 0, config.nfe + 1  # low fits or is 0, high does not fit
     while high - low > 1:
         middle = (low + high) // 2
-        try:
-            fits = rows(middle) <= config.nfe
-        except ConfigError:
-            if middle > 1:
-                raise
-            fits = True
-        low, high = (middle, high) if fits else (low, middle)
-    if low == 0:
-        raise ConfigError(
-            f'sampling.nfe={config.nfe} is too few for sampling.predictor="{config.predictor}".'
-        )
+        # A refused number says nothing; the nearest larger one that is served does.
+        found = next((n for n in range(middle, high) if calls(n) is not None), high)
+        if found < high and calls(found) <= config.nfe:
+            low = found
+        else:
+            high = middle
     return low
 
 
 def resolve(config):
-    """Writes the defaults into the subtree's fields `predictor` and `grid`, where they are None."""
-    if config.predictor is None and config.grid is None:
-        calls = config.steps + config.final_denoise if config.nfe is None else config.nfe
-        defaults = default_fields(calls, config.final_denoise)
-        if any(config[field] is not None for field in defaults):
-            raise ConfigError(
-                "sampling.predictor is not set, and its default has its own order. Set it too, for "
-                "example sampling.predictor=adams sampling.grid=vp_time."
-            )
-        config.update(defaults)
-    if config.predictor is None:
+    """Writes the defaults into the subtree's fields `predictor` and `grid`, where they are not set."""
+    if config.predictor == "default":
         config.predictor = "adams"
+        if config.grid is None:
+            calls = config.steps + config.final_denoise if config.nfe is None else config.nfe
+            defaults = default_fields(calls, config.final_denoise)
+            own = [name for name in defaults if name != "predictor" and config[name] is not None]
+            if own:
+                raise ConfigError(
+                    f"sampling.{own[0]} is set, and sampling.predictor=default chooses it by the number of "
+                    "calls. Name the predictor too, for example sampling.predictor=adams."
+                )
+            config.update(defaults)
     solver = choose(SOLVERS, config.predictor, "sampling.predictor")
     if config.grid is None and issubclass(solver, Solver):
         config.grid = solver.default_grid
@@ -276,6 +294,9 @@ def create(config, sde, data_range=None):
     for field in ("steps", "corrector_steps", "snr"):
         if not config[field] > 0:
             raise ConfigError(f"sampling.{field}={config[field]} must be positive.")
+    for field in ("steps", "nfe"):
+        if config[field] is not None and config[field] > MOST_STEPS:
+            raise ConfigError(f"sampling.{field}={config[field]} must be at most {MOST_STEPS}.")
     solver = _create(SOLVERS, config, "predictor")
     try:
         around = wrappers.create(config, data_range)
@@ -292,19 +313,30 @@ def create(config, sde, data_range=None):
             raise ConfigError(f'sampling.predictor="{config.predictor}" {solver.refusal(sde)}')
         return Sampler(solver, around)
 
-    grid = _create(time_grids.TIME_GRIDS, config, "grid")
+    if solver.default_grid is None and config.grid is not None:
+        raise ConfigError(f'sampling.predictor="{config.predictor}" has its own times: set no sampling.grid.')
+    grid = _create(time_grids.TIME_GRIDS, config, "grid") if config.grid else time_grids.Power()
 
     def build(steps):
-        try:
-            return _table(config, solver, grid, sde, steps)
-        except ValueError as error:
-            raise ConfigError(f'sampling.grid="{config.grid}" {error}.') from error
+        return _table(config, solver, grid, sde, steps)
 
-    table = build(config.steps if config.nfe is None else _within(config, build))
-    try:
-        corrector = make_corrector(config, sde)
-    except ValueError as error:
-        raise ConfigError(f'sampling.corrector="{config.corrector}": {error}') from error
+    def corrector_of(rows):
+        try:
+            return make_corrector(config, sde, rows)
+        except ValueError as error:
+            raise ConfigError(f'sampling.corrector="{config.corrector}": {error}') from error
+
+    steps = config.steps
+    if config.nfe is not None:
+        corrector = corrector_of(1)
+        steps = _most_steps(config, build, 1 + (corrector.calls if corrector else 0))
+        if steps == 0:
+            build(config.nfe)  # where this is refused, its reason is the better one
+            raise ConfigError(
+                f'sampling.nfe={config.nfe} is too few for sampling.predictor="{config.predictor}".'
+            )
+    table = build(steps)
+    corrector = corrector_of(table.rows)
     _require_states(config, table, corrector)
     return Sampler(TableSampler(table, corrector), around)
 

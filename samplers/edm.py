@@ -36,6 +36,10 @@ class EDM(Solver):
             raise ValueError(f"order={self.order} must be 1 (Euler) or 2 (Heun)")
         if not self.churn >= 0:
             raise ValueError(f"churn={self.churn} must not be negative")
+        if not self.churn_min < self.churn_max:
+            raise ValueError(f"churn_min={self.churn_min} must be below churn_max={self.churn_max}")
+        if not 0 <= self.churn_noise < math.inf:
+            raise ValueError(f"churn_noise={self.churn_noise} must be finite and not negative")
 
     def walk(self, tape, sde, points):
         gamma = min(self.churn / len(points), math.sqrt(2) - 1)

@@ -13,6 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
+# What reading a damaged file may raise.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 # Part of the mean density that every place has at least: no step longer than a fifth of the way's share.
 FLOOR = 0.2
 
@@ -57,6 +68,11 @@ def load(path):
         raise ValueError(f"there is no file grid_file={path}; --mode=calibrate writes it")
     try:
         with np.load(path) as found:
-            return found["levels"], found["density"], json.loads(str(found["about"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            levels, density, about = found["levels"], found["density"], dict(json.loads(str(found["about"])))
+            about["sde"]
+    except UNREADABLE as error:
         raise ValueError(f"{path} cannot be read ({error}); --mode=calibrate writes it anew") from error
+    whole = levels.ndim == 1 and len(levels) > 1 and levels.shape == density.shape
+    if not (whole and (np.diff(levels) > 0).all() and (density > 0).all() and np.isfinite(density).all()):
+        raise ValueError(f"{path} holds no rising levels with positive densities; --mode=calibrate writes it")
+    return levels, density, about

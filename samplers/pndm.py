@@ -29,7 +29,7 @@ def _transfer(x, noise, p, q):
 class PNDM(Solver):
     """PNDM (start=runge_kutta) and PLMS (start=lower_order); one call a step after the start.
 
-    On grids with uneven steps the formulas are of first order only.
+    On our grids, whose steps are uneven, of second order.
 
     Attributes:
       order: 1 to 4 predictions.

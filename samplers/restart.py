@@ -35,10 +35,10 @@ class Restart(Solver):
                 f"restart_min={self.restart_min} and restart_max={self.restart_max} must satisfy "
                 "0 < restart_min < restart_max"
             )
-        if self.restarts < 0 or self.restart_steps < 1:
+        if not 0 <= self.restarts <= 1000 or not 1 <= self.restart_steps <= 1000:
             raise ValueError(
-                f"restarts={self.restarts} must not be negative and restart_steps={self.restart_steps} "
-                "must be positive"
+                f"restarts={self.restarts} must lie in [0, 1000] and restart_steps={self.restart_steps} "
+                "in [1, 1000]"
             )
 
     def _turn(self, points):

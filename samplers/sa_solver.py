@@ -35,8 +35,10 @@ class SASolver(Solver):
         require_order(self.order, 4)
         if self.corrector_order not in range(5):
             raise ValueError(f"corrector_order={self.corrector_order} must be one of 0, 1, 2, 3, 4")
-        if not self.tau >= 0:
-            raise ValueError(f"tau={self.tau} must not be negative")
+        if not 0 <= self.tau <= 10:
+            raise ValueError(f"tau={self.tau} must lie in [0, 10]")
+        if not self.tau_min < self.tau_max:
+            raise ValueError(f"tau_min={self.tau_min} must be below tau_max={self.tau_max}")
 
     def walk(self, tape, sde, points):
         history, correction = [], None

@@ -213,10 +213,10 @@ class Solver(abc.ABC):
     """A method as a pure function (sde, times) -> Table; its fields are config fields.
 
     Class attributes:
-      default_grid: where the config names none.
+      default_grid: where the config names none; None for a solver with its own times.
     """
 
-    default_grid: ClassVar[str] = "vp_time"
+    default_grid: ClassVar[str | None] = "vp_time"
 
     @abc.abstractmethod
     def walk(self, tape, sde, points):

@@ -145,11 +145,16 @@ class Leading:
 
 @dataclasses.dataclass(frozen=True)
 class LeadingQuadratic:
-    """1 + floor(linspace(0, sqrt(0.8 N))^2) (Song et al. 2020, quadratic): only the lower 80% of levels."""
+    """1 + floor(linspace(0, sqrt(0.8 N))^2) (Song et al. 2020, quadratic): only the lower 80% of levels.
+
+    Where steps are many the lowest levels come twice; their second time, at which DDIM stands still, is left
+    out.
+    """
 
     def __call__(self, sde, steps):
         ends = np.sqrt(0.8 * _levels(sde))
-        return _subsequence(sde, (1 + np.floor(np.linspace(0, ends, steps + 1) ** 2)).tolist())
+        levels = 1 + np.floor(np.linspace(0, ends, steps + 1) ** 2)
+        return _subsequence(sde, np.unique(levels).tolist())
 
 
 @dataclasses.dataclass(frozen=True)

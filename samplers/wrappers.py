@@ -4,6 +4,7 @@ x0 and eps stay two sides of one prediction: alpha x0 + sigma eps = x.
 """
 
 import dataclasses
+import math
 
 import jax.numpy as jnp
 
@@ -94,8 +95,12 @@ def create(config, data_range):
       ValueError: with the name of the field first.
     """
     wrappers = []
-    if not config.temperature > 0:
-        raise ValueError(f"temperature={config.temperature} must be positive")
+    if not 0 < config.temperature < math.inf:
+        raise ValueError(f"temperature={config.temperature} must be positive and finite")
+    if config.threshold != "static" and config.threshold_value is not None:
+        raise ValueError(
+            f'threshold_value={config.threshold_value} is set, and threshold="{config.threshold}"'
+        )
     if config.temperature != 1:
         wrappers.append(Temperature(config.temperature))
     if config.threshold == "none":

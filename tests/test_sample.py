@@ -10,6 +10,10 @@ import pytest
 
 import main
 import sample
+from samplers import fitted
+from samplers.adams import Adams
+from samplers.time_grids import VPTime
+from sde_lib import SDES
 from tests.conftest import ROOT, as_flags, environment
 
 FIELDS = {"sampling.num_samples": 40, "sampling.batch_size": 16, "sampling.steps": 12}
@@ -66,6 +70,29 @@ def test_parts_of_another_sampler_are_not_taken(tmp_path, killed_after):
     drawn = killed_after(-1)
     assert main.main(_command(tmp_path, sampling__predictor="ddim")) == 0
     assert [len(numbers) for numbers in drawn][:3] == [16, 16, 8]
+
+
+def test_parts_of_an_overwritten_fitted_solver_are_not_taken(tmp_path, killed_after, capsys):
+    paths = [tmp_path / "one.npz", tmp_path / "two.npz"]
+    sde, about = SDES["vp"](), {"parameters": "other", "step": 7}
+    for calls, path in zip((4, 5), paths, strict=True):
+        form, theta = fitted.start_from(Adams(3), VPTime(), calls, sde)
+        fitted.save(path, fitted.float64_table(theta, form, sde), sde, about)
+    command = _command(tmp_path, sampling__predictor="fitted", sampling__file=paths[0])
+    killed_after(2)
+    assert main.main(command) == 130
+    assert "fitted to other parameters, of step 7" in capsys.readouterr().err
+    paths[1].rename(paths[0])
+    killed_after(-1)
+    assert main.main(command) == 0
+    assert (_samples(tmp_path)[1] == 5).all()
+
+
+def test_the_trajectory_of_an_older_run_does_not_stay(tmp_path):
+    assert main.main(_command(tmp_path)) == 0
+    assert (tmp_path / "trajectory.npz").exists()
+    assert main.main(_command(tmp_path, sampling__predictor="ode")) == 0
+    assert not list(tmp_path.glob("trajectory.*"))
 
 
 def test_a_damaged_part_is_drawn_again_by_the_same_command(tmp_path, killed_after, capsys):

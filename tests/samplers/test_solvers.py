@@ -461,3 +461,45 @@ def test_unequal_gaussians_have_their_mean_too():
     mean, variance = moments(sde, table, 0.3, 0.25)
     assert abs(x.mean() - mean) < 4 * np.sqrt(variance / x.size)
     assert abs(x.var() / variance - 1) < 4 * np.sqrt(2 / x.size)
+
+
+@pytest.mark.parametrize(
+    ("fields", "nfe"),
+    [
+        ({"nfe": 20, "predictor": "ancestral", "corrector": "langevin"}, 20),
+        ({"nfe": 21, "predictor": "ancestral", "corrector": "langevin", "corrector_steps": 3}, 20),
+        ({"nfe": 15, "predictor": "dpm_solver_fast"}, 15),
+        ({"nfe": 15, "predictor": "euler_maruyama"}, 15),  # few steps are refused, these are not
+        ({"nfe": 32, "predictor": "restart"}, 31),
+        ({"nfe": 30, "predictor": "legacy_ancestral"}, 30),
+    ],
+    ids=str,
+)
+def test_a_budget_counts_correctors_and_passes_over_what_is_refused(fields, nfe):
+    assert samplers.create(_config(**fields), SDES["vp"]()).nfe == nfe
+
+
+@pytest.mark.parametrize(("grid", "nfe", "found"), [("even", 1000, 1000), ("leading", 60, 60)])
+def test_a_budget_on_integer_levels_is_filled(grid, nfe, found):
+    assert samplers.create(_config(predictor="ddim", grid=grid, nfe=nfe), SDES["ddpm"]()).nfe == found
+
+
+def test_the_quadratic_levels_of_many_steps_are_taken_once():
+    times = samplers.create(
+        _config(predictor="ddim", grid="leading_quadratic", steps=100), SDES["ddpm"]()
+    ).method.times
+    assert (np.diff(times) < 0).all() and 85 < len(times) <= 101
+
+
+def test_the_released_damping_has_as_many_levels_as_the_sampler_has_steps():
+    fields = {"predictor": "legacy_reverse_diffusion", "corrector": "legacy_langevin", "nfe": 200}
+    method = samplers.create(_config(**fields), SDES["vp"]()).method
+    assert method.table.rows == 100 and method.corrector.damping.levels == 100
+
+
+def test_default_is_a_name_that_any_config_can_take():
+    default = samplers.create(_config(predictor="default", nfe=10), SDES["vp"]())
+    assert default.nfe == 10
+    assert len(default.method.times) == 10
+    with pytest.raises(ConfigError, match="sampling.order is set"):
+        samplers.create(_config(predictor="default", order=2), SDES["vp"]())
