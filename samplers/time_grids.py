@@ -5,6 +5,8 @@ float64 [steps + 1] from t_max (or below) down to the SDE's sampling_t_min.
 """
 
 import dataclasses
+import itertools
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -74,8 +76,8 @@ class Rho:
     rho: float = 7.0
 
     def __post_init__(self):
-        if not self.rho > 0:
-            raise ValueError(f"rho={self.rho} must be positive")
+        if not 0 < self.rho < math.inf:
+            raise ValueError(f"rho={self.rho} must be positive and finite")
 
     def __call__(self, sde, steps):
         ends = np.exp(-half_log_snr_ends(sde) / self.rho)
@@ -99,8 +101,8 @@ class VPTime:
     toward_zero: bool = False
 
     def __post_init__(self):
-        if not self.power > 0:
-            raise ValueError(f"power={self.power} must be positive")
+        if not 0 < self.power < math.inf:
+            raise ValueError(f"power={self.power} must be positive and finite")
 
     def __call__(self, sde, steps):
         vp = VP()
@@ -168,7 +170,7 @@ class Explicit:
     times: tuple = ()
 
     def __post_init__(self):
-        if len(self.times) < 2 or any(s >= t for t, s in zip(self.times, self.times[1:], strict=False)):
+        if len(self.times) < 2 or not all(s < t for t, s in itertools.pairwise(self.times)):
             raise ValueError(f"times={self.times} must be at least two decreasing numbers")
         if not self.times[-1] > 0:
             raise ValueError(f"times={self.times} must be positive")
