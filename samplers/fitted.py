@@ -300,7 +300,7 @@ def load(path):
       ValueError: no such file, or a damaged one.
     """
     if not Path(path).is_file():
-        raise ValueError(f'there is no file="{path}"; --mode=calibrate writes it")
+        raise ValueError(f'there is no file="{path}"; --mode=calibrate writes it')
     try:
         with np.load(path) as found:
             table = Table(**{field.name: found[field.name] for field in dataclasses.fields(Table)})

@@ -65,7 +65,7 @@ def load(path):
       ValueError: no such file, or a damaged one.
     """
     if not Path(path).is_file():
-        raise ValueError(f'there is no grid_file="{path}"; --mode=calibrate writes it")
+        raise ValueError(f'there is no grid_file="{path}"; --mode=calibrate writes it')
     try:
         with np.load(path) as found:
             levels, density, about = found["levels"], found["density"], dict(json.loads(str(found["about"])))
