@@ -30,7 +30,7 @@ LARGEST_GRID = 400
 
 
 class Drawer:
-    """Samples by number: sample k depends on the seed and k alone, whatever the batch or the devices.
+    """Samples by number: sample k depends, to rounding, on the seed and k alone, not on batch or devices.
 
     Args:
       setup: Experiment.

@@ -121,8 +121,8 @@ def prior_noise(keys, sde, shape, rows):
 def sample(keys, sde, denoise, shape, table, corrector=None, keep=None, start=None):
     """Draws one sample for each key by running a table from the prior to the data.
 
-    The noise of a sample depends on its own key and the row alone, so a sample is the
-    same picture in any batch and on any number of devices. Rows without noise draw none.
+    The noise of a sample depends on its own key and the row alone, so a sample is the same
+    picture, to rounding, in any batch and on any number of devices. Rows without noise draw none.
     One `lax.scan`; jit-able.
 
     Args:

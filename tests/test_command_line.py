@@ -16,7 +16,7 @@ def _refused(capsys, *arguments):
 
 
 DIGITS = "--config=configs/digits.py"
-TRAIN = (DIGITS, "--workdir=/nowhere/at/all", "--mode=train")
+TRAIN = (DIGITS, "--workdir=/proc/nowhere/at/all", "--mode=train")
 
 
 @pytest.mark.parametrize(

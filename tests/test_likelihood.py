@@ -72,7 +72,12 @@ def test_exact_trace_gives_the_exact_log_density(case, name):
 
 @pytest.mark.parametrize(
     ("case", "probe"),
-    [*((case, "rademacher") for case in CASES), ("ring", "gaussian"), ("digits", "gaussian")],
+    [
+        ("ring", "gaussian"),
+        ("digits", "rademacher"),
+        ("digits", "gaussian"),
+        *(pytest.param(case, "rademacher", marks=pytest.mark.slow) for case in CASES if case != "digits"),
+    ],
 )
 def test_hutchinson_in_float32_agrees_within_its_error(case, probe):
     mixture, sde = CASES[case].build(), VP()
@@ -108,7 +113,9 @@ def test_isotropic_data_has_an_exact_divergence_from_one_probe():
             np.testing.assert_allclose(found.log_prob, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(
+    "solver", [pytest.param(s, marks=pytest.mark.slow) if s == "dopri8" else s for s in SOLVERS]
+)
 def test_every_solver_converges_and_counts_its_evaluations(solver):
     with jax.enable_x64(True):
         mixture, sde = TwoMoons().build(), VP()

@@ -39,7 +39,7 @@ def test_every_mixture_is_sampled_without_a_network(name, tmp_path):
     assert (tmp_path / "trajectory.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("name", ["ring", "digits"])
+@pytest.mark.parametrize("name", ["ring", pytest.param("digits", marks=pytest.mark.slow)])
 def test_evaluation_agrees_with_the_exact_figures(name, tmp_path):
     assert _run("eval", name, tmp_path, {"eval.diagnostics": name == "ring"}) == 0
     found = json.loads((tmp_path / "metrics.json").read_text())

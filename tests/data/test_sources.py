@@ -97,8 +97,8 @@ def test_broken_images_are_all_named_at_once(config, tmp_path):
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("npz:/nowhere.npz", "no such file"),
-        ("folder:/nowhere", "no such folder"),
+        ("npz:/proc/nowhere.npz", "no such file"),
+        ("folder:/proc/nowhere", "no such folder"),
         ("digits:3", "takes no argument"),
         ("npz", "npz:<path>"),
         ("digit", 'Did you mean "digits"'),

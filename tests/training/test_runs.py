@@ -61,7 +61,7 @@ def uninterrupted(tmp_path_factory):
     return workdir
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_stopped_run_resumes_bit_for_bit(tmp_path, command, uninterrupted, number):
     process = _start(tmp_path, {"training.steps": 20, "training.log_every": 1} | _slow())
     _wait_for_step(process, tmp_path, 3)
@@ -142,6 +142,7 @@ def test_nan_stops_with_the_step_and_keeps_the_last_good_checkpoint(tmp_path, co
     assert all(step < failed for step in steps)
 
 
+@pytest.mark.slow
 def test_inner_steps_give_the_same_run(tmp_path, command, uninterrupted):
     fields = {"training.steps": 20, "training.jitted_steps": 5, "training.log_every": 5}
     command("train", tmp_path, fields)
@@ -187,6 +188,7 @@ HYBRID = {
 }
 
 
+@pytest.mark.slow
 def test_the_hybrid_loss_resumes_bit_for_bit_and_is_evaluated_whole(tmp_path, command):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     command("train", whole, {**HYBRID, "training.steps": 20})

@@ -21,7 +21,7 @@ def setup(tiny_config):
 IMAGES = np.random.default_rng(0).integers(0, 17, (3, 16, 8, 8, 1), dtype=np.uint8)
 
 
-def _run(setup, devices, unroll=True):
+def _run(setup, devices, unroll=False):
     step = TrainStep(
         setup.denoiser, setup.objective, setup.optimizer, setup.transform, 16, ema_ramp=True, unroll=unroll
     )
