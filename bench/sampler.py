@@ -28,6 +28,7 @@ FIELDS = {
         for name, solver in samplers.SOLVERS.items()
         if issubclass(solver, samplers.Solver) and name not in ("fitted", "none")
     },
+    "restart": {"predictor": "restart", "restarts": 1, "restart_steps": 2},
 }
 
 
