@@ -229,7 +229,11 @@ def calibration_figure(path, results, panels, kind):
             values = [results[c][name][measure] for c in calls]
             axes[0].plot(calls, values, style, ms=4, color=colour, label=f"{name}, {measure}")
     axes[0].set(
-        xlabel="network calls", ylabel="distance to the fine solution", yscale="log", title="Fresh noises"
+        xlabel="network calls",
+        ylabel="distance to the fine solution",
+        yscale="log",
+        xticks=calls,
+        title="Fresh noises",
     )
     axes[0].legend(frameon=False)
     for axis, (title, panel) in zip(axes[1:], panels.items(), strict=True):
