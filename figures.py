@@ -279,3 +279,28 @@ def testbed_figure(path, result):
     right.margins(x=0.3)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def variance_figure(path, measured):
+    """Both estimates of the unexplained part of the noise by noise level, with two standard errors.
+
+    Args:
+      measured: variance.Measured.
+    """
+    plt = pyplot()
+    figure, axis = plt.subplots(figsize=(5.5, 3.8), layout="constrained")
+    norm, residual = 1 - measured.moments[:, 0], measured.moments[:, 1]
+    for values, errors, colour, label in (
+        (norm, measured.errors[:, 0], GREY, "1 - E|eps_hat|² / d (analytic)"),
+        (residual, measured.errors[:, 1], BLUE, "E|eps - eps_hat|² / d (analytic_residual)"),
+    ):
+        shown = values > 0
+        axis.plot(measured.log_snr[shown], values[shown], ".-", ms=3, color=colour, label=label)
+        low = np.maximum(values - 2 * errors, 1e-8)
+        axis.fill_between(
+            measured.log_snr, low, np.maximum(values + 2 * errors, 1e-8), color=colour, alpha=0.2
+        )
+    axis.set(xlabel="log-SNR", ylabel="unexplained part of the noise", yscale="log")
+    axis.legend(frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

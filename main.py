@@ -32,6 +32,11 @@ MODES = {
         True,
         "fit solvers of few calls to the model: fitted_<calls>.npz, calibration.png",
     ),
+    "variance": (
+        "estimate_variance",
+        True,
+        "measure what optimal reverse variances need: variance.npz, .png",
+    ),
     "table": ("table", False, "print the sampler's coefficients, one line a network call"),
     "check": ("validation", False, "print the resolved config and everything that would be refused"),
     "inspect": ("data.inspect", False, "print what the data set holds, and suggested settings"),

@@ -15,6 +15,7 @@ import experiment
 import figures
 import samplers
 import validation
+import variance
 from creation import UserError
 from samplers import fitted, pilot
 from training import parallel
@@ -214,14 +215,19 @@ def _identity(setup, params, record, config, drawer):
 
 def _warn_of_other_parameters(config, params):
     """Says where a fitted solver or grid belongs to another model than the one that is sampled."""
-    for field, room in (("file", fitted), ("grid_file", pilot)):
+    readers = {
+        "file": ("calibrate", lambda path: fitted.load(path)[-1]),
+        "grid_file": ("calibrate", lambda path: pilot.load(path)[-1]),
+        "variance_file": ("variance", lambda path: variance.load(path).about),
+    }
+    for field, (mode, about_of) in readers.items():
         path = config.sampling[field]
         if path is not None:
-            about = room.load(path)[-1]
+            about = about_of(path)
             if about.get("parameters") not in (None, checksum(params)):
                 say(
                     f"warning: sampling.{field}={path} was fitted to other parameters, of step "
-                    f"{about.get('step')}; --mode=calibrate fits to these"
+                    f"{about.get('step')}; --mode={mode} fits to these"
                 )
 
 

@@ -26,6 +26,7 @@ POSITIVE = (
     "sampling.batch_size",
     "sampling.num_samples",
     "calibration.noises",
+    "variance.batch_size",
     "calibration.batch_size",
     "calibration.starts",
     "calibration.pictures",
@@ -74,7 +75,7 @@ def _divisibility(config):
             "Change these to multiples of it, or use training.jitted_steps=1."
         )
     devices = jax.local_device_count()
-    for path in ("training.batch_size", "sampling.batch_size", "eval.batch_size"):
+    for path in ("training.batch_size", "sampling.batch_size", "eval.batch_size", "variance.batch_size"):
         size, count = _field(config, path), devices
         if path == "training.batch_size":
             count = jax.device_count()
@@ -139,6 +140,18 @@ def _choices(config):
     learned = config.denoiser.learned_variance and not config.mixture.name
     if config.eval.bound_variance == "learned" and not learned:
         yield 'eval.bound_variance="learned" needs a network trained with denoiser.learned_variance=True.'
+    if config.sampling.variance == "learned" and not learned:
+        yield 'sampling.variance="learned" needs a network trained with denoiser.learned_variance=True.'
+    if config.sampling.variance == "predicted" and not config.mixture.name:
+        yield (
+            'sampling.variance="predicted" needs a model that knows the variance of x_0, and a network knows '
+            "its mean alone. Use analytic_residual, jacobian or heuristic."
+        )
+    if config.variance.levels < 2 or config.variance.examples < 2:
+        yield (
+            f"variance.levels={config.variance.levels} and variance.examples={config.variance.examples} "
+            "must be at least 2."
+        )
     nfe = config.calibration.nfe
     if not nfe or not all(isinstance(n, int) and 3 <= n <= 30 for n in nfe):
         yield f"calibration.nfe={nfe} must be numbers of network calls from 3 to 30."

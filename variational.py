@@ -18,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from sde_lib.base import expand
+from variance import interpolated, reverse_variance
 
-VARIANCES = ("small", "large", "learned")
+VARIANCES = ("small", "large", "learned")  # of eval.bound_variance
 DECODERS = ("pixels", "density")
 
 
@@ -65,25 +66,6 @@ def _sum(x):
     return jnp.sum(x.reshape(len(x), -1), axis=1)
 
 
-def _choose(prediction, small, large, choice):
-    if choice == "learned":
-        fraction = prediction.variance_fraction
-        return jnp.exp(fraction * jnp.log(large) + (1 - fraction) * jnp.log(small))
-    return {"small": small, "large": large}[choice]
-
-
-def reverse_variance(sde, prediction, s, t, choice):
-    """The variance [B, 1, ...] or [B, ...] of the model's x_s given x_t, for 0 < s < t [B].
-
-    Args:
-      choice: "small", that of q(x_s | x_t, x_0); "large", that of q(x_t | x_s); "learned",
-        between them in the logarithm (Nichol & Dhariwal 2021, eq. 15).
-    """
-    large = expand(sde.transition(t, s)[1], prediction.x0) ** 2
-    small = expand(sde.posterior_coefficients(s, t)[2], prediction.x0) ** 2
-    return _choose(prediction, small, large, choice)
-
-
 @dataclasses.dataclass(frozen=True)
 class PixelDecoder:
     """A Gaussian integrated over each pixel's bin; the outer bins are unbounded (Ho et al. 2020, eq. 13).
@@ -118,12 +100,14 @@ class PixelDecoder:
     def variance(self, sde, prediction, first, second, choice):
         """Of x_0 given x_1, at times first < second [B] of the lowest two levels.
 
-        sigma(first)^2 for "large"; for "small" that of q(x_1 | x_2, x_0), because
-        q(x_0 | x_1, x_0) has none (Ho et al. 2020; Nichol & Dhariwal 2021).
+        sigma(first)^2 for "large"; for "small" and "optimal" that of q(x_1 | x_2, x_0), because
+        q(x_0 | x_1, x_0) has none (Ho et al. 2020; Nichol & Dhariwal 2021; Bao et al. 2022a).
         """
         large = prediction.sigma**2
         small = expand(sde.posterior_coefficients(first, second)[2], prediction.x0) ** 2
-        return _choose(prediction, small, large, choice)
+        if choice == "learned":
+            return interpolated(prediction.variance_fraction, small, large)
+        return large if choice == "large" else small
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +128,7 @@ class DensityDecoder:
 def transition_nats(sde, prediction, x0, s, t, choice):
     """KL(q(x_s|x_t,x_0) || p(x_s|x_t)) [B, ...] of each dimension, for 0 < s < t [B]."""
     _, from_x0, std = (expand(c, x0) for c in sde.posterior_coefficients(s, t))
-    variance = reverse_variance(sde, prediction, s, t, choice)
+    variance = reverse_variance(choice, sde, prediction, s, t)
     ratio = std**2 / variance
     distance = (from_x0 * (x0 - prediction.x0)) ** 2 / variance
     return 0.5 * (ratio - 1 - jnp.log(ratio) + distance)
@@ -183,7 +167,7 @@ def discrete_bound(keys, sde, denoise, x0, times, decoder, choice="small", clip=
       x0: [B, ...] data; for a PixelDecoder at the centres of the bins.
       times: [K] increasing levels, the last at t_max; K network calls.
       decoder: PixelDecoder or DensityDecoder.
-      choice: variance of the reverse steps, one of VARIANCES.
+      choice: variance of the reverse steps; see variance.reverse_variance.
       clip: range of the data to which predictions of x_0 are clipped, as published bounds do
         (at the highest noise an error of eps is many times larger in x_0), or None.
     """

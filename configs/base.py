@@ -142,6 +142,13 @@ def get_config():
     sampling.threshold = "none"  # of x_0: none, data_range (clip), static, dynamic
     sampling.threshold_value = placeholder(float)  # static: |x_0| is clipped to it
     sampling.threshold_quantile = 0.995  # dynamic
+    # Of a reverse step: small (the solver's own), large, learned; or optimal by an estimate of x_0's
+    # variance: heuristic, analytic, analytic_residual (--mode=variance), jacobian, predicted (a mixture's)
+    sampling.variance = "small"
+    sampling.variance_file = placeholder(str)  # analytic, analytic_residual: what --mode=variance wrote
+    sampling.variance_probes = 8  # jacobian: random signs; 0: all unit vectors, exact
+    sampling.variance_average = False  # over the dimensions of each state
+    sampling.variance_pixels = placeholder(float)  # most noise of the last noisy step, in 1/255 of the range
     sampling.batch_size = 256  # over all devices together
     sampling.num_samples = 64
     # Fields of the predictors; None: the class's default
@@ -183,6 +190,11 @@ def get_config():
     calibration.starts = 2  # general-purpose solvers from which each fit starts, the best ones first
     calibration.batch_size = 128  # noises whose derivatives are taken together
     calibration.pictures = 16  # samples shown side by side
+
+    variance = config.variance = ConfigDict()  # --mode=variance
+    variance.levels = 200  # noise levels, equally spaced in log-SNR
+    variance.examples = 10_000  # of the training data, one noise for each example and level
+    variance.batch_size = 256  # over all devices together
 
     evaluation = config.eval = ConfigDict()
     evaluation.batch_size = 256

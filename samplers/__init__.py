@@ -24,6 +24,7 @@ from samplers import (
     fitted,
     legacy,
     ode,
+    optimal_variance,
     pndm,
     predictors,
     restart,
@@ -133,7 +134,7 @@ class Sampler:
     """
 
     method: Any
-    wrappers: tuple = flax.struct.field(pytree_node=False, default=())
+    wrappers: tuple = ()
 
     @property
     def table(self):
@@ -338,7 +339,9 @@ def create(config, sde, data_range=None):
     table = build(steps)
     corrector = corrector_of(table.rows)
     _require_states(config, table, corrector)
-    return Sampler(TableSampler(table, corrector), around)
+    end = grid(sde, solver.intervals(steps))[-1]
+    table, inner = optimal_variance.apply(config, sde, table, end, data_range)
+    return Sampler(TableSampler(table, corrector), (*inner, *around))
 
 
 def _require_states(config, table, corrector):

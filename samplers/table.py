@@ -5,13 +5,15 @@ and of fresh noise, with coefficients that depend on the SDE and the time grid a
 A prediction is E[x_0 | x_t] or E[eps | x_t], as the solver's paper has it. One row for
 each network call:
 
-    state <- move . [state, P_1, ..., P_H] + noise z        P_1 the newest, z ~ N(0, I)
+    state <- move . [state, P_1, ..., P_H] + std z          P_1 the newest, z ~ N(0, I)
              (a corrector may act on the state here, at time t)
     point <- look . [state, P_1, ..., P_H]
     P_1   <- record . [x0, eps] of denoise(point, t)        older predictions shift by one
 
-and one closing move without a call. Coefficients are formed on the host in float64
-(samplers/tape.py writes a solver's algorithm down as such rows).
+and one closing move without a call. std is the row's `noise`; where the table has a `spread`,
+std^2 = noise^2 + spread^2 Var[x_0 | x_t] with the variance that the newest call found.
+Coefficients are formed on the host in float64 (samplers/tape.py writes a solver's algorithm
+down as such rows).
 """
 
 import flax.struct
@@ -31,6 +33,8 @@ class Table:
       look: [K, 1 + H] weights of the point at which the network is called.
       record: [K, 2] weights of E[x_0] and E[eps] in what is remembered of the call.
       closing_move: [1 + H] and closing_noise: [] of the last move, after which no call follows.
+      spread: [K + 1] weights of the standard deviation of x_0 given x_t in the noise of the moves,
+        the closing one last; None where no variance but `noise` is used.
     """
 
     times: jax.Array
@@ -40,6 +44,7 @@ class Table:
     record: jax.Array
     closing_move: jax.Array
     closing_noise: jax.Array
+    spread: jax.Array | None = None
 
     @property
     def rows(self):
@@ -149,14 +154,17 @@ def sample(keys, sde, denoise, shape, table, corrector=None, keep=None, start=No
         slots[np.asarray(keep)] = np.arange(len(keep))
         kept = (jnp.zeros((len(keep) + 1, *x.shape), x.dtype),) * 2
 
-    def add_noise(x, std, keys):
+    def add_noise(x, std, spread, variance, keys):
+        if spread is not None:
+            return x + jnp.sqrt(std**2 + spread**2 * variance) * normal(keys, shape, x.dtype)
         return jax.lax.cond(std > 0, lambda: x + std * normal(keys, shape, x.dtype), lambda: x)
 
     def row_step(carry, row):
-        x, history, kept = carry
+        x, history, variance, kept = carry
         k, coefficients, slot = row
         move_keys, corrector_keys = _two(fold_in(keys, k))
-        x = add_noise(_combine(coefficients.move, x, history), coefficients.noise, move_keys)
+        moved = _combine(coefficients.move, x, history)
+        x = add_noise(moved, coefficients.noise, coefficients.spread, variance, move_keys)
         t = jnp.full((batch,), coefficients.times)
         if corrector is not None:
             x = corrector.step(corrector_keys, x, t, denoise)
@@ -164,13 +172,17 @@ def sample(keys, sde, denoise, shape, table, corrector=None, keep=None, start=No
         if kept is not None:
             kept = tuple(a.at[slot].set(b) for a, b in zip(kept, (x, prediction.x0), strict=True))
         remembered = coefficients.record[0] * prediction.x0 + coefficients.record[1] * prediction.eps
-        return (x, (remembered, *history[:-1]), kept), None
+        variance = prediction.x0_variance if table.spread is not None else None
+        return (x, (remembered, *history[:-1]), variance, kept), None
 
-    scanned = table.replace(closing_move=None, closing_noise=None)
-    (x, history, kept), _ = jax.lax.scan(
-        row_step, (x, history, kept), (jnp.arange(rows), scanned, jnp.asarray(slots))
+    spread, closing_spread = (None, None) if table.spread is None else (table.spread[:-1], table.spread[-1])
+    scanned = table.replace(closing_move=None, closing_noise=None, spread=spread)
+    variance = None if table.spread is None else jnp.zeros_like(x)
+    (x, history, variance, kept), _ = jax.lax.scan(
+        row_step, (x, history, variance, kept), (jnp.arange(rows), scanned, jnp.asarray(slots))
     )
-    x = add_noise(_combine(table.closing_move, x, history), table.closing_noise, fold_in(keys, rows))
+    moved = _combine(table.closing_move, x, history)
+    x = add_noise(moved, table.closing_noise, closing_spread, variance, fold_in(keys, rows))
     nfe = jnp.full((batch,), rows * (1 + (corrector.calls if corrector else 0)))
     if kept is None:
         return Samples(x, nfe)

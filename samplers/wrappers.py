@@ -6,6 +6,7 @@ x0 and eps stay two sides of one prediction: alpha x0 + sigma eps = x.
 import dataclasses
 import math
 
+import jax
 import jax.numpy as jnp
 
 from sde_lib.base import expand
@@ -17,6 +18,7 @@ def _with_x0(prediction, x0):
     return prediction.replace(x0=x0, eps=eps)
 
 
+@jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Clip:
     """Clips x0 to an interval: the data's range, or any other (static thresholding).
@@ -38,6 +40,7 @@ class Clip:
         return clipped
 
 
+@jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class DynamicThreshold:
     """Dynamic thresholding (Saharia et al. 2022, section 2.3), for data in [-1, 1].
@@ -63,6 +66,7 @@ class DynamicThreshold:
         return thresholded
 
 
+@jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Temperature:
     """The score divided by a temperature; below 1 the density of every x_t is sharpened.

@@ -121,15 +121,22 @@ class SDE(abc.ABC):
         scale = jnp.exp(self.log_alpha(t) - self.log_alpha(s))
         return scale, self.sigma(t) * jnp.sqrt(-jnp.expm1(-self.log_snr_drop(s, t)))
 
-    def posterior_coefficients(self, s, t):
+    def posterior_coefficients(self, s, t, eta=1.0):
         """Numbers (from_xt, from_x0, std) with x_s | x_t, x_0 ~ N(from_xt x_t + from_x0 x_0, std^2 I).
 
-        Exact for every linear SDE (Kingma et al. 2021, eq. 33), for s < t.
+        For eta = 1 the posterior of this process, for every linear SDE (Kingma et al. 2021, eq. 33), for
+        s < t; for less, of the process of equal marginals whose posterior has eta times that standard
+        deviation (Song et al. 2020, eq. 7), down to none.
         """
-        scale, _ = self.transition(t, s)
-        shrink = -jnp.expm1(-self.log_snr_drop(s, t))
-        from_xt = scale * (self.sigma(s) / self.sigma(t)) ** 2
-        return from_xt, self.alpha(s) * shrink, self.sigma(s) * jnp.sqrt(shrink)
+        drop = self.log_snr_drop(s, t)
+        # The part of x_s's noise that is x_t's: kept^2 = 1 - eta^2 (1 - exp(-drop)), whose logarithm
+        # would cancel in one form for short steps and in the other for long ones.
+        short = jnp.log1p(eta**2 * jnp.expm1(-jnp.minimum(drop, 1.0)))
+        long = jnp.log(1 - eta**2 + eta**2 * jnp.exp(-jnp.maximum(drop, 1.0)))
+        log_kept = 0.5 * jnp.where(drop < 1, short, long)
+        from_xt = self.sigma(s) / self.sigma(t) * jnp.exp(log_kept)
+        from_x0 = -self.alpha(s) * jnp.expm1(log_kept - 0.5 * drop)
+        return from_xt, from_x0, eta * self.sigma(s) * jnp.sqrt(-jnp.expm1(-drop))
 
     def posterior(self, x0, xt, s, t):
         """Mean [B, ...] and standard deviation [B, 1, ...] of x_s given x_t and x_0, for s < t.

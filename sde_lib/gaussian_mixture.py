@@ -287,19 +287,6 @@ class GaussianMixture:
             x0_variance=(within + between).reshape(x.shape),
         )
 
-    def reverse_variance(self, sde: SDE, x, s, t, eta=1.0):
-        """The optimal variance [B, ...] of x_s given x_t = x, for s < t (Bao et al. 2022a, theorem 1).
-
-        w^2 + c^2 Var[x_0 | x_t] by dimension, with w = eta times the posterior's standard
-        deviation and c the coefficient of x_0 in DDIM's step. For eta = 1 it is the exact
-        variance of x_s given x_t in the forward process.
-        """
-        _, _, std = sde.posterior_coefficients(s, t)
-        noise = eta * std
-        kept = jnp.sqrt(sde.sigma(s) ** 2 - noise**2)
-        c = sde.alpha(s) - sde.alpha(t) * kept / sde.sigma(t)
-        return expand(noise**2, x) + expand(c**2, x) * self.denoise(sde, x, t).x0_variance
-
 
 @dataclasses.dataclass(frozen=True)
 class ExactDenoiser:

@@ -12,9 +12,10 @@ MAY_IMPORT = {
     "sde_lib": {"creation"},
     "models": {"creation", "sde_lib"},
     "data": {"creation"},
-    "variational": {"sde_lib"},
+    "variance": {"sde_lib"},
+    "variational": {"sde_lib", "variance"},
     "losses": {"creation", "sde_lib", "variational"},
-    "samplers": {"creation", "probability_flow", "sde_lib"},
+    "samplers": {"creation", "probability_flow", "sde_lib", "variance"},
     "probability_flow": {"sde_lib"},
     "likelihood": {"probability_flow", "sde_lib"},
     "encoding": {"probability_flow", "sde_lib"},
@@ -34,8 +35,10 @@ MAY_IMPORT = {
     },
     "sample": {
         "creation", "data", "experiment", "figures", "samplers", "sde_lib", "training", "validation",
+        "variance",
     },
     "calibrate": {"configs", "creation", "figures", "sample", "samplers", "training"},
+    "estimate_variance": {"data", "evaluation", "figures", "sample", "training", "variance"},
     "table": {"creation", "samplers", "sde_lib"},
     "testbed": {"evaluation", "figures", "metrics", "sample", "training", "variational"},
     "evaluate": {
@@ -46,8 +49,8 @@ MAY_IMPORT = {
         "creation", "data", "evaluation", "experiment", "figures", "sample", "training", "validation",
     },
     "main": {
-        "calibrate", "creation", "data", "encode", "evaluate", "experiment", "sample", "table", "train",
-        "validation",
+        "calibrate", "creation", "data", "encode", "estimate_variance", "evaluate", "experiment", "sample",
+        "table", "train", "validation",
     },
 }  # fmt: skip
 

@@ -20,6 +20,7 @@ from sde_lib.gaussian_mixture import GaussianMixture
 from sde_lib.ve import VE
 from sde_lib.vp import VP
 from tests.exact import exact_denoiser
+from variance import reverse_variance
 from variational import PixelDecoder
 
 VARIANCES = np.array([0.01, 0.1, 1.0, 2.0])
@@ -346,7 +347,8 @@ def test_the_best_learned_variance_is_the_optimal_reverse_variance(n):
         sde, objective = _hybrid(weight=1.0)
         mixture = GaussianMixture.diagonal([1.0], [[0.1]], [[0.2]], (1, 1, 1))
         s, t = jnp.full(1, (n - 1) / 20), jnp.full(1, n / 20)
-        optimal = mixture.reverse_variance(sde, jnp.zeros((1, 1, 1, 1)), s, t).ravel()[0]
+        exact = mixture.denoise(sde, jnp.zeros((1, 1, 1, 1)), t)
+        optimal = reverse_variance("optimal", sde, exact, s, t).ravel()[0]
         large, small = sde.transition(t, s)[1][0] ** 2, sde.posterior_coefficients(s, t)[2][0] ** 2
         fraction = jnp.log(optimal / small) / jnp.log(large / small)
         denoiser = exact_denoiser(mixture, sde, learned_variance=True)

@@ -145,47 +145,6 @@ def test_samples_have_the_moments(structure, float64):
     assert np.all(np.abs(np.cov(x.T) - covariance) < 5 * np.sqrt(2 / count) * np.outer(spread, spread))
 
 
-@each_sde
-@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
-def test_reverse_variance_of_one_gaussian_is_exact(name, eta, float64):
-    # With x_s = kept eps_hat-like part + c x_0 + w z given x_t, Var[x_s | x_t] is known for a Gaussian.
-    sde, variance = SDES[name](), 0.3
-    mixture = GaussianMixture.diagonal([1.0], [[0.2]], [[variance]])
-    ends = sde.log_snr(jnp.asarray([sde.t_min, sde.t_max]))
-    s, t = (sde.time_of_log_snr(ends[0] + q * (ends[1] - ends[0])) for q in (0.4, 0.6))
-    found = mixture.reverse_variance(sde, jnp.array([[0.5]]), s[None], t[None], eta)
-    a_s, a_t, s_s, s_t = sde.alpha(s), sde.alpha(t), sde.sigma(s), sde.sigma(t)
-    if eta == 1.0:
-        # The forward process itself: condition the joint Gaussian of (x_s, x_t).
-        joint_s, joint_t = a_s**2 * variance + s_s**2, a_t**2 * variance + s_t**2
-        crossed = a_t / a_s * joint_s
-        expected = joint_s - crossed**2 / joint_t
-    else:
-        w = eta * sde.posterior_coefficients(s, t)[2]
-        kept = jnp.sqrt(s_s**2 - w**2)
-        # x_s = (kept/s_t) x_t + (a_s - kept a_t / s_t) x_0 + w z
-        posterior = variance * s_t**2 / (a_t**2 * variance + s_t**2)
-        expected = w**2 + (a_s - kept * a_t / s_t) ** 2 * posterior
-    np.testing.assert_allclose(found[0, 0], expected, rtol=1e-8)
-
-
-def test_reverse_variance_of_a_mixture_agrees_with_simulation(float64):
-    # Draw (x_0, x_s, x_t) forwards, keep the draws whose x_t falls close to a point.
-    sde, mixture = SDES["vp"](), Ring().build()
-    s, t, count, point = 0.15, 0.3, 400_000, jnp.array([[0.3, 0.2]])
-    x0 = mixture.sample(jax.random.key(0), count)
-    z = jax.random.normal(jax.random.key(1), (2, count, 2))
-    xs = sde.alpha(s) * x0 + sde.sigma(s) * z[0]
-    scale, std = sde.transition(t, s)
-    xt = scale * xs + std * z[1]
-    near = np.asarray(jnp.linalg.norm(xt - point, axis=1) < 0.03)
-    kept = np.asarray(xs)[near]
-    expected = mixture.reverse_variance(sde, point, jnp.array([s]), jnp.array([t]))[0]
-    error = np.sqrt(2 / near.sum()) * kept.var(0)
-    assert near.sum() > 200
-    assert np.all(np.abs(kept.var(0) - expected) < 4 * error)
-
-
 def test_one_gaussian_fit_has_the_moments_of_the_data(float64):
     data = np.random.default_rng(1).standard_normal((50, 4, 1, 1)) * [[[1]], [[2]], [[3]], [[4]]]
     fitted = GaussianMixture.fit(data, noise_variance=0.1)

@@ -1,0 +1,109 @@
+"""How much of the noise a model leaves unexplained at every noise level, measured on data: variance.npz."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import data
+import figures
+import sample
+import variance
+from evaluation.held_out import HeldOut, example_keys
+from evaluation.likelihoods import Unfinished
+from training import parallel
+from training.checkpoints import checksum
+from training.logging import Progress, say
+from training.workdir import prepare_workdir
+
+
+def levels(sde, count):
+    """[count] times from sampling_t_min to t_max, equally spaced in log-SNR; decreasing log-SNR."""
+    with jax.enable_x64(True):
+        ends = jnp.asarray([sde.sampling_t_min, sde.t_max])
+        start, end = sde.log_snr(ends)
+        return np.clip(sde.time_of_log_snr(jnp.linspace(start, end, count)), *ends)
+
+
+class Moments:
+    """E|eps_hat|^2 / d and E|eps - eps_hat|^2 / d on data, one noise for each example and level.
+
+    Args:
+      setup: Experiment; held_out: HeldOut with the data; batch_size: over all devices.
+    """
+
+    def __init__(self, setup, held_out, batch_size):
+        def squares(constants, examples):
+            params, t, key = constants
+            pairs = jax.vmap(jax.random.split)(example_keys(key, examples["index"]))
+            x0 = held_out.x0(pairs[:, 0], examples["example"])
+            eps = jax.vmap(lambda k, x: jax.random.normal(k, x.shape, x.dtype))(pairs[:, 1], x0)
+            times = jnp.full(len(x0), t)
+            mean, std = setup.sde.marginal(x0, times)
+            found = setup.denoiser(params, mean + std * eps, times).eps
+            return [jnp.mean(a.reshape(len(a), -1) ** 2, axis=1) for a in (found, eps - found)]
+
+        self._map = parallel.BatchMap(squares, batch_size)
+        self._examples, self._key = held_out.numbered(), setup.key("variance")
+
+    def __call__(self, params, level, t):
+        """[2, N] both moments of every example at one level."""
+        key = jax.random.fold_in(self._key, level)
+        return np.stack(self._map((params, np.float32(t), key), self._examples))
+
+
+def _examples(config, setup):
+    count = config.variance.examples
+    if setup.mixture is not None:
+        drawn = np.asarray(jax.jit(setup.mixture.sample, static_argnums=1)(setup.key("variance data"), count))
+        return HeldOut(drawn, lambda keys, x0: x0)
+    return HeldOut.images(setup, data.create(config.data, "train"), count)
+
+
+def run(config, workdir):
+    """--mode=variance: writes variance.npz and variance.png into the workdir; goes on where it was stopped.
+
+    Raises:
+      UserError: no checkpoint.
+    """
+    workdir, settings = Path(workdir), config.variance
+    setup, params, record = sample.load(config, workdir)
+    prepare_workdir(workdir)
+    held_out = _examples(config, setup)
+    times = levels(setup.sde, settings.levels)
+    about = {
+        "step": record["step"],
+        "parameters": checksum(params),
+        "seed": config.seed,
+        "sde": repr(setup.sde),
+    }
+    counted = {**about, "levels": settings.levels, "examples": len(held_out.examples)}
+    empty = {
+        "moments": np.full((settings.levels, 2), np.nan),
+        "errors": np.full((settings.levels, 2), np.nan),
+    }
+    unfinished = Unfinished(workdir / "variance.parts.npz", counted, empty)
+    found = unfinished.arrays
+    todo = np.flatnonzero(np.isnan(found["moments"]).any(axis=1))
+    done = settings.levels - len(todo)
+    say(
+        f"unexplained noise at {settings.levels} levels on {len(held_out.examples)} examples"
+        + (f"; {done} levels were done before" if done else "")
+    )
+    moments = Moments(setup, held_out, settings.batch_size)
+    progress = Progress(settings.levels, "level", "variance", initial=done)
+    for level in todo:
+        values = moments(params, level, times[level]).astype(np.float64)
+        found["moments"][level] = values.mean(axis=1)
+        found["errors"][level] = values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
+        unfinished.save(now=False)
+        progress.update(1)
+    progress.close()
+    unfinished.save()
+    log_snr = np.asarray(setup.sde.log_snr(jnp.asarray(times)))
+    table = variance.Measured(log_snr[::-1], found["moments"][::-1], found["errors"][::-1], about)
+    variance.save(workdir / "variance.npz", table)
+    figures.variance_figure(workdir / "variance.png", table)
+    unfinished.path.unlink()
+    say(f"wrote variance.npz and variance.png to {workdir}")
