@@ -285,11 +285,15 @@ def float64_table(theta, form, sde):
     return jax.tree.map(lambda a: np.asarray(a, np.float64), table)
 
 
+# What a file holds: a fitted solver adds no variance of its own.
+COLUMNS = [field.name for field in dataclasses.fields(Table) if field.name != "spread"]
+
+
 def save(path, table, sde, about):
     """Writes a float64 Table and what it belongs to."""
     about = json.dumps({**about, "sde": repr(sde)})
     digest = zlib.crc32(b"".join(np.ascontiguousarray(a).tobytes() for a in jax.tree.leaves(table)))
-    arrays = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}
+    arrays = {name: getattr(table, name) for name in COLUMNS}
     np.savez(path, about=about, digest=digest, **arrays)
 
 
@@ -303,7 +307,7 @@ def load(path):
         raise ValueError(f'there is no file="{path}"; --mode=calibrate writes it')
     try:
         with np.load(path) as found:
-            table = Table(**{field.name: found[field.name] for field in dataclasses.fields(Table)})
+            table = Table(**{name: found[name] for name in COLUMNS})
             about, digest = dict(json.loads(str(found["about"]))), int(found["digest"])
             about["sde"]
     except UNREADABLE as error:
