@@ -71,16 +71,19 @@ class Table:
         def remembered(weights):
             return {(1.0, 0.0): "x0", (0.0, 1.0): "eps"}.get(tuple(map(float, weights)), str(weights))
 
+        def added(k):
+            known = self.spread is not None and self.spread[k] > 0
+            return f", noise with {self.spread[k]:.4g} std(x0)" if known else ""
+
         lines = [f"{'call':>5} {'time':>12} {'P1':>4} {'noise':>11}  state <- move;  called at"]
         for k in range(self.rows):
             move, look = combination(self.move[k]), combination(self.look[k])
             lines.append(
                 f"{k + 1:5d} {self.times[k]:12.6g} {remembered(self.record[k]):>4} {self.noise[k]:11.4g}"
-                f"  {'unchanged' if move == '+1 x' else 'x <- ' + move};  {look}"
+                f"  {'unchanged' if move == '+1 x' else 'x <- ' + move}{added(k)};  {look}"
             )
-        lines.append(
-            f"{'end':>5} {'':12} {'':4} {self.closing_noise:11.4g}  x <- {combination(self.closing_move)}"
-        )
+        closing = combination(self.closing_move) + added(self.rows)
+        lines.append(f"{'end':>5} {'':12} {'':4} {self.closing_noise:11.4g}  x <- {closing}")
         return "\n".join(lines)
 
 

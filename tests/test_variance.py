@@ -253,6 +253,7 @@ def test_a_spread_leaves_the_last_denoising_alone():
     without = with_spread(sde, Ancestral()(sde, times, final_denoise=False), times[-1])
     assert with_mean.spread[-1] == 0 and with_mean.closing_noise == 0
     assert without.spread[-1] > 0 and with_mean.spread[0] == without.spread[0] == 0
+    assert str(with_mean).count("std(x0)") == 8 and "std(x0)" not in str(Ancestral()(sde, times))
     np.testing.assert_array_equal(with_mean.spread[1:-1], without.spread[1:])
 
 
