@@ -16,14 +16,7 @@ from training import parallel
 from training.checkpoints import checksum
 from training.logging import Progress, say
 from training.workdir import prepare_workdir
-
-
-def levels(sde, count):
-    """[count] times from sampling_t_min to t_max, equally spaced in log-SNR; decreasing log-SNR."""
-    with jax.enable_x64(True):
-        ends = jnp.asarray([sde.sampling_t_min, sde.t_max])
-        start, end = sde.log_snr(ends)
-        return np.clip(sde.time_of_log_snr(jnp.linspace(start, end, count)), *ends)
+from variational import log_snr_levels
 
 
 class Moments:
@@ -71,7 +64,7 @@ def run(config, workdir):
     setup, params, record = sample.load(config, workdir)
     prepare_workdir(workdir)
     held_out = _examples(config, setup)
-    times = levels(setup.sde, settings.levels)
+    times = log_snr_levels(setup.sde, settings.levels)
     about = {
         "step": record["step"],
         "parameters": checksum(params),

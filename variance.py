@@ -44,7 +44,7 @@ def _replaced(denoise, variance):
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Heuristic:
-    """E[eps^2 | x_t] = 1, as it is on average over x_t: r^2 (1 - eps_hat^2) (Bao et al. 2022b, section 4)."""
+    """E[eps^2 | x_t] = 1, as it is on average over x_t: r^2 (1 - eps_hat^2) (Bao et al. 2022b)."""
 
     def __call__(self, denoise):
         """The denoiser with that x0_variance."""
@@ -53,7 +53,7 @@ class Heuristic:
 
 @flax.struct.dataclass
 class Analytic:
-    """One variance for each time: r^2 (1 - E|eps_hat|^2 / d) (Bao et al. 2022a, eq. 9).
+    """One variance for each time: r^2 (1 - E|eps_hat|^2 / d) (Bao et al. 2022a).
 
     Attributes:
       log_snr: [N] increasing.
@@ -168,7 +168,7 @@ class Measured:
 
         For an exact denoiser both are the same. Where the noise is high 1 - E|eps_hat|^2 / d is a small
         difference of large numbers, with a sampling error often larger than itself; the mean-squared error
-        has none of this, and is the right one for an imperfect mean (Bao et al. 2022b, theorem 4).
+        has none of this, and is the right one for an imperfect mean (Bao et al. 2022b).
         """
         shrink = self.moments[:, 1] if residual else 1 - self.moments[:, 0]
         return Analytic(self.log_snr.astype(np.float32), shrink.astype(np.float32))

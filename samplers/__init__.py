@@ -305,10 +305,10 @@ def create(config, sde, data_range=None):
         raise ConfigError(f"sampling.{error}.") from error
     make_corrector = choose(CORRECTORS, config.corrector, "sampling.corrector")
     if not isinstance(solver, Solver):
-        if config.corrector != "none" or config.grid is not None or config.nfe is not None:
+        if (config.corrector, config.variance, config.grid, config.nfe) != ("none", "small", None, None):
             raise ConfigError(
                 f'sampling.predictor="{config.predictor}" chooses its own steps: it takes no '
-                "sampling.corrector, sampling.grid or sampling.nfe."
+                "sampling.corrector, sampling.grid, sampling.nfe or sampling.variance."
             )
         if solver.refusal(sde):
             raise ConfigError(f'sampling.predictor="{config.predictor}" {solver.refusal(sde)}')

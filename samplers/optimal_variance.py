@@ -150,6 +150,11 @@ def apply(config, sde, table, end, data_range):
             "analytic or analytic_residual."
         )
     if config.variance == "small":
+        if config.variance_pixels is not None:
+            raise ConfigError(
+                f"sampling.variance_pixels={config.variance_pixels} limits a variance other than the solver's "
+                'own, and sampling.variance="small".'
+            )
         return table, ()
     reason = refusal(table)
     if reason:

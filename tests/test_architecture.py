@@ -38,7 +38,7 @@ MAY_IMPORT = {
         "variance",
     },
     "calibrate": {"configs", "creation", "figures", "sample", "samplers", "training"},
-    "estimate_variance": {"data", "evaluation", "figures", "sample", "training", "variance"},
+    "estimate_variance": {"data", "evaluation", "figures", "sample", "training", "variance", "variational"},
     "table": {"creation", "samplers", "sde_lib"},
     "testbed": {"evaluation", "figures", "metrics", "sample", "training", "variational"},
     "evaluate": {

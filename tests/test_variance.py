@@ -200,12 +200,14 @@ def test_solvers_with_a_history_are_refused():
         ({"sampling.variance": "jacobian", "sampling.variance_probes": -1}, ["probes=-1"]),
         ({"sampling.variance_file": "a.npz"}, ["sampling.variance_file", "analytic_residual"]),
         ({"sampling.variance": "large", "sampling.variance_pixels": -1.0}, ["variance_pixels=-1.0"]),
+        ({"sampling.variance_pixels": 2.0}, ["variance_pixels=2.0", '"small"']),
+        ({"sampling.variance": "large", "sampling.predictor": "ode"}, ['"ode"', "sampling.variance"]),
         ({"variance.levels": 1}, ["variance.levels=1"]),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(fields, words, capsys):
+    fields = {"sampling.predictor": "ancestral", "sampling.corrector": "none", **fields}
     flags = [f"--config.{name}={value}" for name, value in fields.items()]
-    flags += ["--config.sampling.predictor=ancestral", "--config.sampling.corrector=none"]
     arguments = ["main.py", "--config=configs/digits.py", "--workdir=/proc/nowhere", "--mode=sample"]
     assert main.main([*arguments, *flags]) == 2
     error = capsys.readouterr().err
