@@ -8,6 +8,22 @@ config field, what was found and what to write instead.
 
 import dataclasses
 import difflib
+import json
+import zipfile
+import zlib
+from pathlib import Path
+
+# What reading a damaged file may raise.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class UserError(Exception):
@@ -20,6 +36,25 @@ class ConfigError(UserError):
     """The config asks for something that does not exist or cannot work."""
 
     exit_code = 2
+
+
+def read_arrays(path, names, field, mode):
+    """(arrays by name, dict `about`) of an .npz file that a mode wrote and a config field names.
+
+    Raises:
+      ValueError: no such file, or one that cannot be read; says which mode writes it.
+    """
+    import numpy as np
+
+    if not Path(path).is_file():
+        raise ValueError(f'there is no {field}="{path}"; --mode={mode} writes it')
+    try:
+        with np.load(path) as found:
+            about = dict(json.loads(str(found["about"])))
+            about["sde"]
+            return {name: found[name] for name in names}, about
+    except UNREADABLE as error:
+        raise ValueError(f"{path} cannot be read ({error}); --mode={mode} writes it anew") from error
 
 
 def closest(word, choices):

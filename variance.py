@@ -15,15 +15,13 @@ functions denoise -> denoise that fill it in. With r = sigma / alpha it is r^2 t
 import dataclasses
 import json
 import math
-import zipfile
-import zlib
-from pathlib import Path
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from creation import read_arrays
 from sde_lib.base import expand
 
 
@@ -186,14 +184,8 @@ def load(path):
     Raises:
       ValueError: no such file, or a damaged one.
     """
-    if not Path(path).is_file():
-        raise ValueError(f'there is no file "{path}"; --mode=variance writes it')
-    try:
-        with np.load(path) as found:
-            log_snr, moments, errors = found["log_snr"], found["moments"], found["errors"]
-            about = dict(json.loads(str(found["about"])))
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} cannot be read ({error}); --mode=variance writes it anew") from error
+    arrays, about = read_arrays(path, ("log_snr", "moments", "errors"), "variance_file", "variance")
+    log_snr, moments, errors = arrays["log_snr"], arrays["moments"], arrays["errors"]
     whole = log_snr.ndim == 1 and len(log_snr) > 1 and moments.shape == errors.shape == (len(log_snr), 2)
     if not (whole and (np.diff(log_snr) > 0).all() and np.isfinite(moments).all()):
         raise ValueError(f"{path} holds no rising log-SNR with finite moments; --mode=variance writes it")

@@ -16,15 +16,14 @@ import functools
 import itertools
 import json
 import zlib
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from creation import read_arrays
 from samplers.adams import Adams
-from samplers.pilot import UNREADABLE
 from samplers.table import Table, sample
 from samplers.tape import Solver, float64_on_host, points_at
 from samplers.time_grids import VPTime
@@ -303,15 +302,9 @@ def load(path):
     Raises:
       ValueError: no such file, or a damaged one.
     """
-    if not Path(path).is_file():
-        raise ValueError(f'there is no file="{path}"; --mode=calibrate writes it')
-    try:
-        with np.load(path) as found:
-            table = Table(**{name: found[name] for name in COLUMNS})
-            about, digest = dict(json.loads(str(found["about"]))), int(found["digest"])
-            about["sde"]
-    except UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read ({error}); --mode=calibrate writes it anew") from error
+    arrays, about = read_arrays(path, [*COLUMNS, "digest"], "file", "calibrate")
+    digest = int(arrays.pop("digest"))
+    table = Table(**arrays)
     if zlib.crc32(b"".join(np.ascontiguousarray(a).tobytes() for a in jax.tree.leaves(table))) != digest:
         raise ValueError(f"{path} is damaged (its checksum differs); --mode=calibrate writes it anew")
     return table, about

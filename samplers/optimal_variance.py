@@ -152,8 +152,8 @@ def apply(config, sde, table, end, data_range):
     if config.variance == "small":
         if config.variance_pixels is not None:
             raise ConfigError(
-                f"sampling.variance_pixels={config.variance_pixels} limits a variance other than the solver's "
-                'own, and sampling.variance="small".'
+                f"sampling.variance_pixels={config.variance_pixels} limits a variance that is not the "
+                'solver\'s own, and sampling.variance="small".'
             )
         return table, ()
     reason = refusal(table)

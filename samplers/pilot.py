@@ -7,23 +7,11 @@ root of that derivative's root mean square over samples have equal errors.
 """
 
 import json
-import zipfile
-import zlib
-from pathlib import Path
 
 import numpy as np
 
-# What reading a damaged file may raise.
-UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+from creation import read_arrays
+
 # Part of the mean density that every place has at least: no step longer than a fifth of the way's share.
 FLOOR = 0.2
 
@@ -64,14 +52,8 @@ def load(path):
     Raises:
       ValueError: no such file, or a damaged one.
     """
-    if not Path(path).is_file():
-        raise ValueError(f'there is no grid_file="{path}"; --mode=calibrate writes it')
-    try:
-        with np.load(path) as found:
-            levels, density, about = found["levels"], found["density"], dict(json.loads(str(found["about"])))
-            about["sde"]
-    except UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read ({error}); --mode=calibrate writes it anew") from error
+    arrays, about = read_arrays(path, ("levels", "density"), "grid_file", "calibrate")
+    levels, density = arrays["levels"], arrays["density"]
     whole = levels.ndim == 1 and len(levels) > 1 and levels.shape == density.shape
     if not (whole and (np.diff(levels) > 0).all() and (density > 0).all() and np.isfinite(density).all()):
         raise ValueError(f"{path} holds no rising levels with positive densities; --mode=calibrate writes it")

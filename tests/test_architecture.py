@@ -12,7 +12,7 @@ MAY_IMPORT = {
     "sde_lib": {"creation"},
     "models": {"creation", "sde_lib"},
     "data": {"creation"},
-    "variance": {"sde_lib"},
+    "variance": {"creation", "sde_lib"},
     "variational": {"sde_lib", "variance"},
     "losses": {"creation", "sde_lib", "variational"},
     "samplers": {"creation", "probability_flow", "sde_lib", "variance"},

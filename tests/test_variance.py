@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import estimate_variance
 import main
 import samplers
 import variance
 from configs import base
 from creation import ConfigError
+from evaluation import likelihoods
 from samplers.moments import moments
 from samplers.optimal_variance import with_spread
 from samplers.predictors import Ancestral
@@ -350,3 +352,31 @@ def test_the_measured_table_is_the_exact_variance_and_is_sampled_from(tmp_path, 
     (tmp_path / "variance.npz").write_bytes(b"damaged")
     assert main.main(["main.py", *arguments, "--mode=sample", *sampling, path]) == 2
     assert "--mode=variance" in capsys.readouterr().err
+
+
+def test_a_killed_measurement_goes_on_and_ends_with_the_same_numbers(tmp_path, monkeypatch, capsys):
+    flags = ["--config=configs/gaussian_mixture.py:ring", "--mode=variance"]
+    flags += [
+        "--config.variance.levels=6",
+        "--config.variance.examples=64",
+        "--config.variance.batch_size=16",
+    ]
+    assert main.main(["main.py", *flags, f"--workdir={tmp_path / 'whole'}"]) == 0
+    monkeypatch.setattr(likelihoods, "SECONDS_BETWEEN_SAVES", 0.0)
+    plain, levels = estimate_variance.Moments.__call__, []
+
+    def killed_at_four(self, params, level, t):
+        if len(levels) == 3:
+            raise KeyboardInterrupt
+        levels.append(int(level))
+        return plain(self, params, level, t)
+
+    parts = ["main.py", *flags, f"--workdir={tmp_path / 'parts'}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(estimate_variance.Moments, "__call__", killed_at_four)
+        assert main.main(parts) == 130
+    assert main.main(parts) == 0
+    assert "3 levels were done before" in capsys.readouterr().err
+    whole, resumed = (variance.load(tmp_path / part / "variance.npz") for part in ("whole", "parts"))
+    np.testing.assert_array_equal(resumed.moments, whole.moments)
+    np.testing.assert_array_equal(resumed.errors, whole.errors)
