@@ -6,15 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import data
 import figures
 import sample
 import variance
+from evaluation.by_level import identity_of, measure, remove, training_examples
 from evaluation.held_out import HeldOut, example_keys
-from evaluation.likelihoods import Unfinished
 from training import parallel
 from training.checkpoints import checksum
-from training.logging import Progress, say
+from training.logging import say
 from training.workdir import prepare_workdir
 from variational import log_snr_levels
 
@@ -46,57 +45,35 @@ class Moments:
         return np.stack(self._map((params, np.float32(t), key), self._examples))
 
 
-def _examples(config, setup):
-    count = config.variance.examples
-    if setup.mixture is not None:
-        drawn = np.asarray(jax.jit(setup.mixture.sample, static_argnums=1)(setup.key("variance data"), count))
-        return HeldOut(drawn, lambda keys, x0: x0)
-    return HeldOut.images(setup, data.create(config.data, "train"), count)
-
-
 def run(config, workdir):
     """--mode=variance: writes variance.npz and variance.png into the workdir; goes on where it was stopped.
 
     Raises:
-      UserError: no checkpoint.
+      UserError: no checkpoint, or a model that is not finite.
     """
     workdir, settings = Path(workdir), config.variance
     setup, params, record = sample.load(config, workdir)
     prepare_workdir(workdir)
-    held_out = _examples(config, setup)
+    examples = training_examples(config, setup, settings.examples, "variance data")
+    held_out = HeldOut.of(setup, examples)
     times = log_snr_levels(setup.sde, settings.levels)
-    about = {
-        "step": record["step"],
-        "parameters": checksum(params),
-        "seed": config.seed,
-        "sde": repr(setup.sde),
-    }
-    counted = {**about, "levels": settings.levels, "examples": len(held_out.examples)}
-    empty = {
-        "moments": np.full((settings.levels, 2), np.nan),
-        "errors": np.full((settings.levels, 2), np.nan),
-    }
-    unfinished = Unfinished(workdir / "variance.parts.npz", counted, empty)
-    found = unfinished.arrays
-    todo = np.flatnonzero(np.isnan(found["moments"]).any(axis=1))
-    done = settings.levels - len(todo)
-    say(
-        f"unexplained noise at {settings.levels} levels on {len(held_out.examples)} examples"
-        + (f"; {done} levels were done before" if done else "")
-    )
+    about = identity_of(setup, record, checksum(params), config)
+    say(f"unexplained noise at {settings.levels} levels on {len(examples)} examples")
     moments = Moments(setup, held_out, settings.batch_size)
-    progress = Progress(settings.levels, "level", "variance", initial=done)
-    for level in todo:
+
+    def of_level(level):
         values = moments(params, level, times[level]).astype(np.float64)
-        found["moments"][level] = values.mean(axis=1)
-        found["errors"][level] = values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
-        unfinished.save(now=False)
-        progress.update(1)
-    progress.close()
-    unfinished.save()
+        error = values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
+        return {"moments": values.mean(axis=1), "errors": error}
+
+    shapes = dict.fromkeys(("moments", "errors"), (settings.levels, 2))
+    counted = {**about, "levels": settings.levels, "examples": len(examples)}
+    found = measure(workdir / "variance", counted, shapes, of_level, "variance")
+    if jax.process_index() != 0:
+        return
     log_snr = np.asarray(setup.sde.log_snr(jnp.asarray(times)))
     table = variance.Measured(log_snr[::-1], found["moments"][::-1], found["errors"][::-1], about)
     variance.save(workdir / "variance.npz", table)
     figures.variance_figure(workdir / "variance.png", table)
-    unfinished.path.unlink()
+    remove(workdir / "variance")
     say(f"wrote variance.npz and variance.png to {workdir}")

@@ -88,7 +88,7 @@ def run(config, workdir):
         if gaussian:
             log_prob = gaussian.log_prob(jnp.asarray(dequantized(setup, held_out)))
             baseline["bits_per_dim"] = mean_and_error(bits(setup, log_prob))
-    model.update(network_bounds(setup, params, held_out, settings))
+    model.update(network_bounds(setup, params, held_out, config))
     if settings.diagnostics:
         diagnose(setup, params, scaled, config, workdir)
 

@@ -19,7 +19,7 @@ from models.denoiser import Denoiser
 from sde_lib.base import SDE
 from sde_lib.gaussian_mixture import ExactDenoiser, GaussianMixture
 from sde_lib.mixtures import MIXTURES
-from training import optimizers, state
+from training import head, optimizers, state
 from variational import PixelDecoder
 
 
@@ -101,17 +101,19 @@ def create(config):
         transform = Transform(case.levels) if case.levels else None
         decoder = None
     else:
-        heads = 2 if config.denoiser.learned_variance else 1
-        network = models.create(config.model, config.data.channels, heads)
+        output = models.denoiser.variance_output(config.denoiser)
+        network = models.create(config.model, config.data.channels, output)
         denoiser = models.denoiser.create(config.denoiser, network, sde)
         transform = data.transform(config.data)
         shape = (config.data.image_size, config.data.image_size, config.data.channels)
         decoder = PixelDecoder(transform.levels, transform.centered)
+    head_alone = config.training.network_from is not None
+    optimizer = optimizers.create(config.optim, config.training.steps)
     return Experiment(
         sde=sde,
         denoiser=denoiser,
-        objective=losses.create(config.loss, sde, config.denoiser, decoder),
-        optimizer=optimizers.create(config.optim, config.training.steps),
+        objective=losses.create(config.loss, sde, config.denoiser, decoder, head_alone),
+        optimizer=head.optimizer(optimizer) if head_alone else optimizer,
         transform=transform,
         shape=shape,
         mixture=mixture,

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 import variational
 from creation import ConfigError, choose
+from models.denoiser import gaussian_share
 from sde_lib.base import SDE
 
 
@@ -196,6 +197,46 @@ REDUCTIONS = {
 }
 
 
+def _of_fraction(objective, key, denoise, prediction, xt, x0, eps, t):
+    """Its level's term of the bound, in bits/dim of the whole chain (Nichol & Dhariwal 2021, section 3.1)."""
+    return objective.noise_levels * objective._variance_bits(prediction, x0, t)
+
+
+def _of_target(target, relative):
+    """The squared error of x0_variance / r^2, the part of the noise that stays open, against a `target`.
+
+    The target's expectation given x_t is that part; see variance.py. The mean is not trained by it.
+    """
+
+    def loss(objective, key, denoise, prediction, xt, x0, eps, t):
+        ratio = (prediction.sigma / prediction.alpha) ** 2
+        aim = jax.lax.stop_gradient(target(key, denoise, prediction, xt, eps, t))
+        error = prediction.x0_variance / ratio - aim
+        if relative and objective.variance_relative:
+            error /= gaussian_share(ratio, objective.sigma_data)
+        return jnp.mean((error**2).reshape(len(t), -1), axis=1)
+
+    return loss
+
+
+def _jacobian_target(key, denoise, prediction, xt, eps, t):
+    z = jax.vmap(lambda k, x: jax.random.rademacher(jax.random.fold_in(k, 1), x.shape, x.dtype))(key, xt)
+    _, push = jax.jvp(lambda x: denoise(x, t).x0, (xt,), (z,))
+    return prediction.alpha * z * push
+
+
+# For each denoiser.variance_head: (objective, keys, denoise, prediction, x_t, x_0, eps, t) -> [b].
+VARIANCE_LOSSES = {
+    "fraction": _of_fraction,
+    # |eps^2 - h|^2 (Bao et al. 2022b, eq. 10); -eps_hat^2 stands on both sides.
+    "second_moment": _of_target(lambda key, denoise, p, xt, eps, t: eps**2 - p.eps**2, relative=False),
+    # |(eps - eps_hat)^2 - h|^2, right for an imperfect mean (Bao et al. 2022b, eq. 14).
+    "residual": _of_target(lambda key, denoise, p, xt, eps, t: (eps - p.eps) ** 2, relative=True),
+    # A random sign's probe of diag(alpha dD/dx) (optimal covariance matching, Ou et al. 2024).
+    "covariance": _of_target(_jacobian_target, relative=True),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Objective:
     """Which noise levels are drawn, and how their errors are added up.
@@ -214,9 +255,14 @@ class Objective:
       sigma_data: standard deviation of the data, for "edm".
       min_snr_gamma, p2_k, p2_gamma, sigmoid_bias: of the weightings of these names.
       log_sigma_mean, log_sigma_std: of log_normal times.
-      variance_weight: weight of the variational bound, in bits/dim, that trains a learned
-        variance; 0.001 makes the hybrid loss of Nichol & Dhariwal (2021), eq. 16.
-      decoder: the likelihood of pixels in that bound.
+      variance_head: key of VARIANCE_LOSSES, or "none".
+      variance_weight: weight of the loss of that head; 0.001 makes the hybrid loss of Nichol & Dhariwal
+        (2021), eq. 16, with "fraction".
+      variance_relative: whether the errors of a "residual" or "covariance" head count in units of what
+        Gaussian data would have, so that high noise, where little stays open, is learned too; else as
+        published, and what is learned there is up to chance (docs/variance.md).
+      head_alone: whether that loss is all there is, since the mean is not trained.
+      decoder: the likelihood of pixels in the bound that trains "fraction".
     """
 
     sde: SDE
@@ -233,7 +279,10 @@ class Objective:
     sigmoid_bias: float = 2.0
     log_sigma_mean: float = -1.2
     log_sigma_std: float = 1.2
+    variance_head: str = "none"
     variance_weight: float = 0.0
+    variance_relative: bool = True
+    head_alone: bool = False
     decoder: variational.PixelDecoder | None = None
 
     def history(self):
@@ -272,12 +321,13 @@ class Objective:
         """
         eps = jax.vmap(lambda key, x: jax.random.normal(key, x.shape, x.dtype))(keys, x0)
         mean, std = self.sde.marginal(x0, t)
-        prediction = denoise(mean + std * eps, t)
+        xt = mean + std * eps
+        prediction = denoise(xt, t)
         squares = jnp.square(prediction.eps - eps).reshape(len(eps), -1)
         losses = WEIGHTINGS[self.weighting](self, t) * REDUCTIONS[self.reduction](squares)
         if self.variance_weight:
-            bound = self.noise_levels * self._variance_bits(prediction, x0, t)
-            losses += self.variance_weight * bound
+            of_head = VARIANCE_LOSSES[self.variance_head](self, keys, denoise, prediction, xt, x0, eps, t)
+            losses = self.variance_weight * of_head + (0.0 if self.head_alone else losses)
         return losses
 
     def _variance_bits(self, prediction, x0, t):
@@ -294,13 +344,17 @@ class Objective:
         return jnp.mean(nats, axis=1) / jnp.log(2.0)
 
 
-def create(config, sde, denoiser, decoder=None):
+def create(config, sde, denoiser, decoder=None, head_alone=False):
     """The objective that the subtree `loss` describes.
 
     Args:
       config: the subtree.
-      denoiser: the subtree `denoiser`, for sigma_data and whether the variance is learned.
+      denoiser: the subtree `denoiser`, for sigma_data and the variance head.
       decoder: PixelDecoder of the data, where it is known.
+      variance_relative: whether the errors of a "residual" or "covariance" head count in units of what
+        Gaussian data would have, so that high noise, where little stays open, is learned too; else as
+        published, and what is learned there is up to chance (docs/variance.md).
+      head_alone: whether the variance head is trained on a network that stays as it is.
 
     Raises:
       ConfigError: unknown names, or choices that exclude each other.
@@ -329,12 +383,23 @@ def create(config, sde, denoiser, decoder=None):
             f"loss.noise_levels={config.noise_levels}, but the SDE has {sde.noise_levels} levels. "
             f"Set loss.noise_levels={sde.noise_levels}."
         )
-    if denoiser.learned_variance != (config.variance_weight > 0):
+    head = denoiser.variance_head
+    if (head != "none") != (config.variance_weight > 0):
         raise ConfigError(
-            f"denoiser.learned_variance={denoiser.learned_variance} and "
-            f"loss.variance_weight={config.variance_weight} do not fit: a learned variance is trained by a "
-            "weight above 0 (0.001 in Nichol & Dhariwal 2021), and only by that."
+            f'denoiser.variance_head="{head}" and loss.variance_weight={config.variance_weight} do not fit: '
+            'a head is trained by a weight above 0 ("fraction": 0.001 in Nichol & Dhariwal 2021; else 1), '
+            "and only by that."
         )
-    if config.variance_weight and not (discrete and config.noise_levels > 1):
-        raise ConfigError('loss.variance_weight trains the steps of a chain: set loss.time_grid="discrete".')
-    return Objective(sde, **config.to_dict(), sigma_data=denoiser.sigma_data, decoder=decoder)
+    if head == "fraction" and not (discrete and config.noise_levels > 1):
+        raise ConfigError(
+            'denoiser.variance_head="fraction" is trained on the steps of a chain: set '
+            'loss.time_grid="discrete".'
+        )
+    return Objective(
+        sde,
+        **config.to_dict(),
+        sigma_data=denoiser.sigma_data,
+        variance_head=head,
+        head_alone=head_alone,
+        decoder=decoder,
+    )

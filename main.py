@@ -37,6 +37,11 @@ MODES = {
         True,
         "measure what optimal reverse variances need: variance.npz, .png",
     ),
+    "trajectory": (
+        "estimate_trajectory",
+        True,
+        "the bound between all pairs of noise levels, for optimal grids: optimal_trajectory.npz, .png",
+    ),
     "table": ("table", False, "print the sampler's coefficients, one line a network call"),
     "check": ("validation", False, "print the resolved config and everything that would be refused"),
     "inspect": ("data.inspect", False, "print what the data set holds, and suggested settings"),
@@ -47,7 +52,7 @@ NEED_DATA_SET = ("train", "inspect", "prepare")
 
 def usage():
     """The text of --help."""
-    modes = "\n".join(f"    --mode={name:9} {text}" for name, (_, _, text) in MODES.items())
+    modes = "\n".join(f"    --mode={name:10} {text}" for name, (_, _, text) in MODES.items())
     return (
         f"{__doc__}\n"
         "options:\n"

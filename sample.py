@@ -14,6 +14,7 @@ import numpy as np
 import experiment
 import figures
 import samplers
+import trajectory
 import validation
 import variance
 from creation import UserError
@@ -217,7 +218,11 @@ def _warn_of_other_parameters(config, params):
     """Says where a fitted solver or grid belongs to another model than the one that is sampled."""
     readers = {
         "file": ("calibrate", lambda path: fitted.load(path)[-1]),
-        "grid_file": ("calibrate", lambda path: pilot.load(path)[-1]),
+        "grid_file": (
+            ("trajectory", lambda path: trajectory.load(path).about)
+            if config.sampling.grid == "optimal"
+            else ("calibrate", lambda path: pilot.load(path)[-1])
+        ),
         "variance_file": ("variance", lambda path: variance.load(path).about),
     }
     for field, (mode, about_of) in readers.items():

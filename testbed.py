@@ -110,7 +110,7 @@ def run(config, workdir, setup):
     result["negative_log_likelihood"] = mean_and_error(-exact / mixture.dimension)
     if settings.bits_per_dim:
         result["flow"] = flow_likelihood(setup, held_out, config, workdir)
-    bounds = bounds_in_nats(setup, mixture, held_out, variational.DensityDecoder(), settings)
+    bounds = bounds_in_nats(setup, mixture, held_out, variational.DensityDecoder(), config)
     result.update(describe_bounds(bounds, 1 / mixture.dimension))
     for name, bound in bounds.items():
         above = bound.total + exact[: len(bound.total)]

@@ -18,7 +18,7 @@ import validation
 from creation import UserError
 from data.pipeline import Pipeline
 from evaluation.held_out import HeldOut, HeldOutLoss
-from training import parallel
+from training import head, parallel
 from training.checkpoints import Checkpoints
 from training.logging import Progress, Records, read_metrics, say
 from training.provenance import collect
@@ -119,10 +119,24 @@ def run(config, workdir):
         checkpoints.close()
 
 
+def _start(config, setup):
+    """The state at step 0; with `training.network_from` the network is the one trained there."""
+    state = setup.create_state()
+    if config.training.network_from is None:
+        return state
+    trained = config.copy_and_resolve_references()
+    trained.update({"denoiser": {"variance_head": "none"}, "loss": {"variance_weight": 0.0}})
+    trained.training.network_from = None
+    _, params, record = sample.load(trained, config.training.network_from)
+    say(f"the network of {config.training.network_from}, step {record['step']}, stays as it is")
+    params = head.onto(state.params, params)
+    return state.replace(params=params, ema={name: jax.tree.map(np.copy, params) for name in state.ema})
+
+
 def _train(config, workdir, setup, source, held_out, checkpoints, stop):
     steps, jitted = config.training.steps, config.training.jitted_steps
     found = checkpoints.restore(setup.state_template())
-    state = parallel.replicate(found[0] if found else setup.create_state())
+    state = parallel.replicate(found[0] if found else _start(config, setup))
     start = int(state.step)
     if start >= steps:
         say(f"{workdir} is already trained to step {start}; training.steps={steps}.")

@@ -9,11 +9,13 @@ import models
 import models.denoiser
 import samplers
 import sde_lib
+import variance
 from creation import ConfigError, UserError, choose
 from likelihood import PROBES
+from models.denoiser import VARIANCE_HEADS
 from probability_flow import SOLVERS
 from training import optimizers, state
-from variational import DECODERS, LEVELS, VARIANCES
+from variational import DECODERS, LEVELS
 
 FREQUENCIES = ("training.log_every", "training.eval_every", "training.sample_every", "checkpoint.every")
 POSITIVE = (
@@ -27,6 +29,7 @@ POSITIVE = (
     "sampling.num_samples",
     "calibration.noises",
     "variance.batch_size",
+    "trajectory.batch_size",
     "calibration.batch_size",
     "calibration.starts",
     "calibration.pictures",
@@ -75,7 +78,13 @@ def _divisibility(config):
             "Change these to multiples of it, or use training.jitted_steps=1."
         )
     devices = jax.local_device_count()
-    for path in ("training.batch_size", "sampling.batch_size", "eval.batch_size", "variance.batch_size"):
+    for path in (
+        "training.batch_size",
+        "sampling.batch_size",
+        "eval.batch_size",
+        "variance.batch_size",
+        "trajectory.batch_size",
+    ):
         size, count = _field(config, path), devices
         if path == "training.batch_size":
             count = jax.device_count()
@@ -125,7 +134,7 @@ def _choices(config):
         ("probe", PROBES),
         ("solver", SOLVERS),
         ("bound_grid", LEVELS),
-        ("bound_variance", dict.fromkeys(VARIANCES)),
+        ("bound_variance", variance.CHOICES),
         ("bound_decoder", dict.fromkeys((None, *DECODERS))),
     ):
         yield from _refusal(choose, table, config.eval[field], f"eval.{field}")
@@ -137,21 +146,39 @@ def _choices(config):
             "eval.dequantizations and eval.bound_decoder=pixels are for pixels, and a mixture has none. "
             "Leave them out."
         )
-    learned = config.denoiser.learned_variance and not config.mixture.name
-    if config.eval.bound_variance == "learned" and not learned:
-        yield 'eval.bound_variance="learned" needs a network trained with denoiser.learned_variance=True.'
-    if config.sampling.variance == "learned" and not learned:
-        yield 'sampling.variance="learned" needs a network trained with denoiser.learned_variance=True.'
-    if config.sampling.variance == "predicted" and not config.mixture.name:
+    head = "predicted" if config.mixture.name else config.denoiser.variance_head
+    own = VARIANCE_HEADS.get(head)
+    has_branch = own is not None and own.output == "branch"
+    for field in ("eval.bound_variance", "sampling.variance"):
+        choice = _field(config, field)
+        if choice == "learned" and head != "fraction":
+            yield f'{field}="learned" needs a network trained with denoiser.variance_head=fraction.'
+        if choice == "predicted" and not (has_branch or head == "predicted"):
+            yield (
+                f'{field}="predicted" needs a model that knows the variance of x_0: a mixture, or a network '
+                "trained with denoiser.variance_head=second_moment, residual or covariance. For any network: "
+                "analytic_residual, jacobian or heuristic."
+            )
+    if config.training.network_from is not None and not has_branch:
         yield (
-            'sampling.variance="predicted" needs a model that knows the variance of x_0, and a network knows '
-            "its mean alone. Use analytic_residual, jacobian or heuristic."
+            f'training.network_from="{config.training.network_from}" trains a variance head alone, and '
+            f'denoiser.variance_head="{config.denoiser.variance_head}" has no branch. Use second_moment, '
+            "residual or covariance."
         )
     if config.variance.levels < 2 or config.variance.examples < 2:
         yield (
             f"variance.levels={config.variance.levels} and variance.examples={config.variance.examples} "
             "must be at least 2."
         )
+    yield from _refusal(choose, LEVELS, config.trajectory.grid, "trajectory.grid")
+    if config.trajectory.levels < 2 or config.trajectory.examples < 2:
+        yield (
+            f"trajectory.levels={config.trajectory.levels} and "
+            f"trajectory.examples={config.trajectory.examples} must be at least 2."
+        )
+    steps = config.trajectory.steps
+    if not steps or not all(isinstance(n, int) and n >= 2 for n in steps):
+        yield f"trajectory.steps={steps} must be numbers of network calls of at least 2."
     nfe = config.calibration.nfe
     if not nfe or not all(isinstance(n, int) and 3 <= n <= 30 for n in nfe):
         yield f"calibration.nfe={nfe} must be numbers of network calls from 3 to 30."
@@ -171,6 +198,8 @@ def _forward_process(config):
     data_range = ranges[config.data.centered] if not case or case.levels else None
     yield from _refusal(samplers.create, config.sampling, sde, data_range)
     yield from _refusal(losses.create, config.loss, sde, config.denoiser)
+    bound = (config.eval.bound_variance, config.sampling, data_range, "eval.bound_variance")
+    yield from _refusal(variance.estimate, *bound)
     side = getattr(sde, "image_side", None)
     of_images = getattr(case, "side", None) if case else config.data.image_size
     if side and of_images and side != of_images:

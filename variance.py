@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from creation import read_arrays
+from creation import ConfigError, read_arrays
 from sde_lib.base import expand
 
 
@@ -214,3 +214,44 @@ def reverse_variance(choice, sde, prediction, s, t, eta=1.0):
         return large
     small = expand(sde.posterior_coefficients(s, t)[2], prediction.x0) ** 2
     return interpolated(prediction.variance_fraction, small, large)
+
+
+# What a config may name, and the estimate of x_0's variance behind it: a function of the subtree `sampling`
+# that returns a function denoise -> denoise, or None where the denoiser knows it.
+ESTIMATES = {
+    "heuristic": lambda config: Heuristic(),
+    "analytic": lambda config: load(config.variance_file).analytic(residual=False),
+    "analytic_residual": lambda config: load(config.variance_file).analytic(residual=True),
+    "jacobian": lambda config: Jacobian(config.variance_probes),
+    "predicted": lambda config: None,
+}
+CHOICES = {"small": None, "large": None, "learned": None, **ESTIMATES}
+
+
+def estimate(choice, config, data_range, field):
+    """What a config's choice means to `reverse_variance`, and what the denoiser needs for it.
+
+    Args:
+      choice: key of CHOICES; field: the config field that holds it.
+      config: the subtree `sampling`, with the estimates' own fields.
+      data_range: (low, high) of the model's data where it has one.
+
+    Returns:
+      (choice of reverse_variance, tuple of functions denoise -> denoise, the innermost first).
+
+    Raises:
+      ConfigError: a file that is missing or damaged, or numbers out of range.
+    """
+    if choice not in ESTIMATES:
+        return choice, ()
+    if choice.startswith("analytic") and config.variance_file is None:
+        raise ConfigError(
+            f'{field}="{choice}" needs the table that --mode=variance writes: set '
+            "sampling.variance_file=<workdir>/variance.npz."
+        )
+    try:
+        found = ESTIMATES[choice](config)
+    except ValueError as error:
+        raise ConfigError(f'{field}="{choice}": {error}.') from error
+    bounded = Bounded(*(data_range or (-math.inf, math.inf)), config.variance_average)
+    return "optimal", (found, bounded) if found else (bounded,)

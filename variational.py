@@ -20,7 +20,6 @@ import numpy as np
 from sde_lib.base import expand
 from variance import interpolated, reverse_variance
 
-VARIANCES = ("small", "large", "learned")  # of eval.bound_variance
 DECODERS = ("pixels", "density")
 
 
@@ -187,6 +186,43 @@ def discrete_bound(keys, sde, denoise, x0, times, decoder, choice="small", clip=
     first, second = (jnp.full(len(x0), t) for t in times[:2])
     last = _sum(decoder_nats(sde, predict(first, 0), x0, first, second, choice, decoder))
     return Bound(prior_nats(sde, x0), diffusion, last)
+
+
+def level_costs(keys, sde, denoise, x0, times, level, decoder, choice="small", clip=None):
+    """The terms of the discrete-time bound that hang on the network's call at one level.
+
+    From them trajectory.py builds the table over pairs of levels: beside the prior's term, the bound on any
+    sub-sequence of the levels is a sum of its entries.
+
+    Args:
+      As in `discrete_bound`; times [N], level [] int32.
+
+    Returns:
+      (costs [B, N] of the transition from this level to each lower one, decoders [B, N] of the decoder at
+      this level where the one above it is each of the higher ones) in nats; zero elsewhere.
+    """
+    times = jnp.asarray(times, x0.dtype)
+    t = jnp.full(len(x0), times[level])
+    prediction = denoise(_noisy(keys, sde, x0, t, level)[0], t)
+    if clip is not None:
+        prediction = prediction.replace(x0=jnp.clip(prediction.x0, *clip))
+
+    def transition(other):
+        return _sum(transition_nats(sde, prediction, x0, jnp.full_like(t, times[other]), t, choice))
+
+    def decode(other):
+        above = jnp.full_like(t, times[other])
+        return _sum(decoder_nats(sde, prediction, x0, t, above, choice, decoder))
+
+    def of_pair(other):
+        nothing = jnp.zeros(len(x0), x0.dtype)
+        return (
+            jax.lax.cond(other < level, transition, lambda _: nothing, other),
+            jax.lax.cond(other > level, decode, lambda _: nothing, other),
+        )
+
+    costs, decoders = jax.lax.map(of_pair, jnp.arange(len(times)))
+    return costs.T, decoders.T
 
 
 def continuous_bound(keys, sde, denoise, x0, levels, decoder):

@@ -69,8 +69,10 @@ def get_config():
     denoiser = config.denoiser = ConfigDict()  # how the network's output is read
     denoiser.parametrization = "eps"  # eps, x0, v, score, flow (eps - x0), edm
     denoiser.conditioning = "time"  # time (999 t), log_sigma (log(sigma/alpha)/4), index (of a level)
-    denoiser.sigma_data = 0.5  # edm, in the network and as a weighting: standard deviation of scaled data
-    denoiser.learned_variance = False  # a second half of channels for the reverse variance
+    denoiser.sigma_data = 0.5  # edm, in the network and as a weighting, and heads: standard deviation of data
+    # A second output for the reverse variance: none, fraction (between small and large, iDDPM), second_moment
+    # (SN-DPM), residual (NPR-DPM), covariance (optimal covariance matching)
+    denoiser.variance_head = "none"
 
     loss = config.loss = ConfigDict()
     loss.weighting = "simple"  # simple, likelihood (g^2), log_snr, edm, min_snr, truncated_snr, p2, sigmoid
@@ -86,7 +88,10 @@ def get_config():
     loss.sigmoid_bias = 2.0  # sigmoid: sigmoid(bias - log_snr)
     loss.log_sigma_mean = -1.2  # log_normal: of log(sigma/alpha)
     loss.log_sigma_std = 1.2
-    loss.variance_weight = 0.0  # of the bound that trains a learned variance; 0.001: iDDPM's hybrid loss
+    loss.variance_weight = 0.0  # of the loss of denoiser.variance_head; 0.001 in iDDPM's hybrid loss, else 1
+    loss.variance_relative = (
+        True  # residual, covariance: errors in units of Gaussian data's; False: published
+    )
 
     optim = config.optim = ConfigDict()
     optim.name = "adam"  # adam, adamw
@@ -109,6 +114,9 @@ def get_config():
     training.log_every = 100  # every frequency must be a multiple of jitted_steps
     training.eval_every = 5_000  # held-out loss; 0: never
     training.sample_every = 0  # a grid of samples while training; 0: never
+    training.network_from = placeholder(
+        str
+    )  # workdir of a trained network: the variance head alone is trained
     training.parallel = "pmap"  # pmap
 
     config.checkpoint = ConfigDict()
@@ -125,8 +133,8 @@ def get_config():
     sampling.predictor = "default"
     sampling.steps = 50  # steps from t_max to sampling_t_min; dpm_solver_fast: network calls
     sampling.nfe = placeholder(int)  # in place of steps: as many as fit into this number of network calls
-    # vp_time, uniform, quadratic, cubic (in t), log_snr, rho (EDM), explicit, fitted; of a discrete process's
-    # levels: even, leading, leading_quadratic
+    # vp_time, uniform, quadratic, cubic (in t), log_snr, rho (EDM), explicit, fitted, optimal; of a discrete
+    # process's levels: even, leading, leading_quadratic
     sampling.grid = placeholder(str)  # None: the predictor's default
     sampling.rho = placeholder(float)  # rho: (sigma / alpha)^(1/rho) is spaced evenly; 7
     sampling.power = placeholder(float)  # vp_time: its root that is spaced evenly; 3
@@ -142,8 +150,8 @@ def get_config():
     sampling.threshold = "none"  # of x_0: none, data_range (clip), static, dynamic
     sampling.threshold_value = placeholder(float)  # static: |x_0| is clipped to it
     sampling.threshold_quantile = 0.995  # dynamic
-    # Of a reverse step: small (the solver's own), large, learned; or optimal by an estimate of x_0's
-    # variance: heuristic, analytic, analytic_residual (--mode=variance), jacobian, predicted (a mixture's)
+    # Of a reverse step: small (the solver's), large, learned; or optimal, by an estimate of x_0's variance:
+    # heuristic, analytic, analytic_residual (--mode=variance), jacobian, predicted (by a head or a mixture)
     sampling.variance = "small"
     sampling.variance_file = placeholder(str)  # analytic, analytic_residual: what --mode=variance wrote
     sampling.variance_probes = 8  # jacobian: random signs; 0: all unit vectors, exact
@@ -167,7 +175,9 @@ def get_config():
     sampling.prediction = placeholder(str)  # adams: x0, eps, f
     sampling.data_std = placeholder(float)  # adams: standard deviation s in F
     sampling.file = placeholder(str)  # fitted: what --mode=calibrate wrote
-    sampling.grid_file = placeholder(str)  # grid fitted: what --mode=calibrate wrote
+    sampling.grid_file = placeholder(
+        str
+    )  # grid fitted: what --mode=calibrate wrote; optimal: --mode=trajectory
     sampling.corrector_order = placeholder(int)  # sa_solver, adams: 0 for none
     sampling.tau = placeholder(float)  # sa_solver: 0 (probability flow) to 1 (reverse SDE) and beyond
     sampling.tau_min = placeholder(float)  # sa_solver: the sigma / alpha between which tau holds
@@ -196,6 +206,15 @@ def get_config():
     variance.examples = 10_000  # of the training data, one noise for each example and level
     variance.batch_size = 256  # over all devices together
 
+    trajectory = config.trajectory = (
+        ConfigDict()
+    )  # --mode=trajectory: the bound that eval.bound_... describes
+    trajectory.levels = 200  # noise levels; all pairs of them are measured
+    trajectory.grid = "uniform"  # uniform, log_snr
+    trajectory.examples = 1_000  # of the training data
+    trajectory.batch_size = 256  # over all devices together
+    trajectory.steps = (5, 10, 25, 50, 100)  # shown in the figure; the file serves any number
+
     evaluation = config.eval = ConfigDict()
     evaluation.batch_size = 256
     evaluation.max_images = 10_000  # of the held-out split
@@ -212,7 +231,7 @@ def get_config():
     evaluation.continuous_bound = False  # variational bound in continuous time
     evaluation.bound_levels = 1000  # network calls an image, for either bound
     evaluation.bound_grid = "uniform"  # discrete_bound: uniform (DDPM's), log_snr
-    evaluation.bound_variance = "small"  # discrete_bound: small, large, learned
+    evaluation.bound_variance = "small"  # discrete_bound: as sampling.variance, whose other fields it shares
     evaluation.bound_decoder = placeholder(str)  # pixels, density; None: density if data.dequantize
     evaluation.bound_clip = True  # discrete_bound of pixels: clip predictions of x_0 to the data's range
     evaluation.bound_images = 1_000  # images for either bound

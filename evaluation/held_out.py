@@ -30,8 +30,14 @@ class HeldOut:
     @classmethod
     def images(cls, setup, source, count):
         """The first images of a fixed shuffle, scaled as in training but never mirrored."""
-        transform = dataclasses.replace(setup.transform, random_flip=False)
-        return cls(subset(source, count), transform.training)
+        return cls.of(setup, subset(source, count))
+
+    @classmethod
+    def of(cls, setup, examples):
+        """These uint8 images, scaled as in training but never mirrored; or data of a mixture as it is."""
+        if setup.mixture is not None:
+            return cls(examples, lambda keys, x0: x0)
+        return cls(examples, dataclasses.replace(setup.transform, random_flip=False).training)
 
     def numbered(self, count=None):
         """The first examples with their numbers, as a BatchMap takes them."""

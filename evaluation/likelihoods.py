@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import likelihood
+import variance
 import variational
 from creation import ConfigError, UserError
 from evaluation.held_out import HeldOut, example_keys, mean_and_error
@@ -207,15 +208,44 @@ def network_bits_per_dim(setup, params, images, config, workdir):
     }
 
 
-def bounds_in_nats(setup, params, held_out, decoder, settings):
+class Chain:
+    """The discrete-time chain whose likelihood `eval.bound_...` describes.
+
+    Args:
+      setup: Experiment; config: the whole config.
+      decoder: PixelDecoder or DensityDecoder.
+
+    Attributes:
+      arguments: what variational.discrete_bound takes after the times: decoder, choice, clip.
+    """
+
+    def __init__(self, setup, config, decoder):
+        settings, data_range = config.eval, setup.transform.range if setup.transform else None
+        choice, self._around = variance.estimate(
+            settings.bound_variance, config.sampling, data_range, "eval.bound_variance"
+        )
+        self._denoiser = setup.denoiser
+        self.arguments = (decoder, choice, decoder.range if settings.bound_clip else None)
+
+    def bind(self, params):
+        """(x, t) -> Prediction with the variance of x_0 that the choice needs."""
+        denoise = self._denoiser.bind(params)
+        for wrapper in self._around:
+            denoise = wrapper(denoise)
+        return denoise
+
+
+def bounds_in_nats(setup, params, held_out, decoder, config):
     """The variational bounds that the subtree `eval` asks for, by example.
 
     Args:
       held_out: HeldOut; decoder: PixelDecoder or DensityDecoder of its x_0.
+      config: the whole config.
 
     Returns:
       dict from name to variational.Bound of [N] arrays.
     """
+    settings, chain = config.eval, Chain(setup, config, decoder)
     levels = variational.LEVELS[settings.bound_grid](setup.sde, settings.bound_levels)
     found = {}
 
@@ -225,7 +255,7 @@ def bounds_in_nats(setup, params, held_out, decoder, settings):
             keys = example_keys(key, examples["index"])
             pairs = jax.vmap(jax.random.split)(keys)
             x0 = held_out.x0(pairs[:, 0], examples["example"])
-            return bound(pairs[:, 1], setup.denoiser.bind(params), x0)
+            return bound(pairs[:, 1], params, x0)
 
         examples = held_out.numbered(settings.bound_images)
         progress = Progress(len(examples["index"]), "image", name.replace("_", " "))
@@ -240,22 +270,15 @@ def bounds_in_nats(setup, params, held_out, decoder, settings):
     if settings.discrete_bound:
         evaluate(
             "discrete_bound",
-            lambda keys, denoise, x0: variational.discrete_bound(
-                keys,
-                setup.sde,
-                denoise,
-                x0,
-                levels,
-                decoder,
-                settings.bound_variance,
-                decoder.range if settings.bound_clip else None,
+            lambda keys, params, x0: variational.discrete_bound(
+                keys, setup.sde, chain.bind(params), x0, levels, *chain.arguments
             ),
         )
     if settings.continuous_bound:
         evaluate(
             "continuous_bound",
-            lambda keys, denoise, x0: variational.continuous_bound(
-                keys, setup.sde, denoise, x0, settings.bound_levels, decoder
+            lambda keys, params, x0: variational.continuous_bound(
+                keys, setup.sde, setup.denoiser.bind(params), x0, settings.bound_levels, decoder
             ),
         )
     return found
@@ -289,20 +312,27 @@ def describe_bounds(bounds, scale, offset=0.0):
     }
 
 
-def network_bounds(setup, params, images, settings):
-    """Variational bounds in bits/dim of held-out images, by the decoder `eval.bound_decoder`.
+def bounded_images(setup, images, settings):
+    """What `eval.bound_decoder` bounds the likelihood of.
 
     "pixels" bounds the bits of the discrete pixels. "density" bounds those of dequantized
     ones, which a network trained on dequantized data models: of the pixels' lattice, which
     shows in x_t at low noise, it knows nothing.
+
+    Returns:
+      (HeldOut, decoder, scale, offset); bits/dim are nats * scale + offset.
     """
     transform = setup.transform
     to_bits = 1 / (math.prod(setup.shape) * math.log(2))
     if (settings.bound_decoder or ("density" if transform.dequantize else "pixels")) == "density":
-        held_out, decoder = HeldOut(images, transform.dequantized), variational.DensityDecoder()
-        offset = float(bits(setup, 0.0))
-    else:
-        held_out = HeldOut(images, lambda keys, pixels: transform.to_model(pixels))
-        decoder, offset = variational.PixelDecoder(transform.levels, transform.centered), 0.0
-    found = describe_bounds(bounds_in_nats(setup, params, held_out, decoder, settings), to_bits, offset)
+        decoder = variational.DensityDecoder()
+        return HeldOut(images, transform.dequantized), decoder, to_bits, float(bits(setup, 0.0))
+    decoder = variational.PixelDecoder(transform.levels, transform.centered)
+    return HeldOut(images, lambda keys, pixels: transform.to_model(pixels)), decoder, to_bits, 0.0
+
+
+def network_bounds(setup, params, images, config):
+    """Variational bounds in bits/dim of held-out images; see `bounded_images`."""
+    held_out, decoder, scale, offset = bounded_images(setup, images, config.eval)
+    found = describe_bounds(bounds_in_nats(setup, params, held_out, decoder, config), scale, offset)
     return {name: {"decoder": type(decoder).__name__, **entry} for name, entry in found.items()}

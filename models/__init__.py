@@ -8,12 +8,12 @@ MODELS = {
 }
 
 
-def create(config, channels, heads=1):
+def create(config, channels, variance_output="none"):
     """The network that the subtree `model` describes, for images of that many channels.
 
-    `heads` is the number of outputs a channel.
+    `variance_output` is none, shared or branch: where a second output for each channel comes from.
 
     Raises:
       ConfigError: unknown name, or a field that this network does not have.
     """
-    return _create(MODELS, config, "model", channels=channels, heads=heads)
+    return _create(MODELS, config, "model", channels=channels, variance_output=variance_output)

@@ -8,6 +8,8 @@ where F is the network (Karras et al. 2022, eq. 7, written there for alpha = 1).
 """
 
 import dataclasses
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -122,6 +124,62 @@ CONDITIONINGS = {
 }
 
 
+def gaussian_share(ratio, sigma_data):
+    """The part of the noise that stays open for Gaussian data: Var[x_0 | x_t] / ratio, ratio = r^2."""
+    return sigma_data**2 / (ratio + sigma_data**2)
+
+
+class VarianceHead(NamedTuple):
+    """A second output of the network, from which the variance of a reverse step is known.
+
+    Attributes:
+      output: "shared" or "branch", see models/unet.py.
+      read: (raw output, Prediction, sigma_data) -> Prediction with the field that it fills in.
+    """
+
+    output: str
+    read: Callable
+
+
+def _fraction(raw, prediction, sigma_data):
+    """Where between the small and the large variance it lies (Nichol & Dhariwal 2021, eq. 15)."""
+    return prediction.replace(variance_fraction=0.5 * (raw + 1))
+
+
+def _second_moment(raw, prediction, sigma_data):
+    """E[eps^2 | x_t], less the square of the prediction: r^2 (h - eps_hat^2) (Bao et al. 2022b, SN)."""
+    eps = jax.lax.stop_gradient(prediction.eps)
+    ratio = (prediction.sigma / prediction.alpha) ** 2
+    return prediction.replace(x0_variance=ratio * (1 + raw - eps**2))
+
+
+def _variance(raw, prediction, sigma_data):
+    """Var[x_0 | x_t] itself, positive, in units of what it is for Gaussian data of this sigma_data.
+
+    So the head starts from a Gaussian's variance at every noise level, and never multiplies an error by
+    the r^2 of high noise, as the second moment does.
+    """
+    ratio = (prediction.sigma / prediction.alpha) ** 2
+    times_gaussian = jax.nn.softplus(raw + math.log(math.e - 1))
+    return prediction.replace(x0_variance=ratio * gaussian_share(ratio, sigma_data) * times_gaussian)
+
+
+# Names in configs; what each is trained on is in losses.py.
+VARIANCE_HEADS = {
+    "none": None,
+    "fraction": VarianceHead("shared", _fraction),
+    "second_moment": VarianceHead("branch", _second_moment),
+    "residual": VarianceHead("branch", _variance),
+    "covariance": VarianceHead("branch", _variance),
+}
+
+
+def variance_output(config):
+    """The network's `variance_output` for the subtree `denoiser`."""
+    head = choose(VARIANCE_HEADS, config.variance_head, "denoiser.variance_head")
+    return head.output if head else "none"
+
+
 @dataclasses.dataclass(frozen=True)
 class Denoiser:
     """A network, the process it was made for, and how to read its output.
@@ -131,9 +189,8 @@ class Denoiser:
       sde: the forward process.
       parametrization: key of PARAMETRIZATIONS.
       conditioning: key of CONDITIONINGS.
-      sigma_data: standard deviation of the data, for "edm".
-      learned_variance: whether the network has a second half of channels that places the
-        variance of the reverse step between its bounds (Nichol & Dhariwal 2021, eq. 15).
+      sigma_data: standard deviation of the data, for "edm" and for variance heads.
+      variance_head: key of VARIANCE_HEADS; all but "none" take a second half of the network's channels.
     """
 
     network: nn.Module
@@ -141,7 +198,7 @@ class Denoiser:
     parametrization: str = "eps"
     conditioning: str = "time"
     sigma_data: float = 0.5
-    learned_variance: bool = False
+    variance_head: str = "none"
 
     def init(self, key, shape):
         """Parameters for data points of `shape`."""
@@ -155,17 +212,16 @@ class Denoiser:
         c = PARAMETRIZATIONS[self.parametrization](alpha, sigma / alpha, self.sigma_data)
         y, conditioning = x / alpha, CONDITIONINGS[self.conditioning](self.sde, t)
         output = self.network.apply({"params": params}, c.c_in * y, conditioning, dropout_keys)
-        fraction = None
-        if self.learned_variance:
+        head = VARIANCE_HEADS[self.variance_head]
+        if head:
             output, raw = jnp.split(output, 2, axis=-1)
-            fraction = 0.5 * (raw + 1)
-        return Prediction(
+        prediction = Prediction(
             x0=c.skip * y + c.out * output,
             eps=c.eps_skip * y + c.eps_out * output,
             alpha=alpha,
             sigma=sigma,
-            variance_fraction=fraction,
         )
+        return head.read(raw, prediction, self.sigma_data) if head else prediction
 
     def bind(self, params):
         """The function (x, t) -> Prediction that samplers and likelihoods take."""
@@ -176,11 +232,12 @@ def create(config, network, sde):
     """The denoiser that the subtree `denoiser` describes.
 
     Raises:
-      ConfigError: unknown parametrization or conditioning, a conditioning that the SDE
+      ConfigError: unknown parametrization, conditioning or variance head, a conditioning that the SDE
         does not have, or sigma_data <= 0.
     """
     choose(PARAMETRIZATIONS, config.parametrization, "denoiser.parametrization")
     choose(CONDITIONINGS, config.conditioning, "denoiser.conditioning")
+    choose(VARIANCE_HEADS, config.variance_head, "denoiser.variance_head")
     if not config.sigma_data > 0:
         raise ConfigError(f"denoiser.sigma_data={config.sigma_data} must be positive.")
     if config.conditioning == "index" and not sde.noise_levels:

@@ -24,11 +24,13 @@ DTYPES = ("float32", "bfloat16")
 
 
 class UNet(nn.Module):
-    """Score network [B, H, W, C] x [B] -> [B, H, W, heads C].
+    """Score network [B, H, W, C] x [B] -> [B, H, W, C], or 2 C where it has a variance output.
 
     Attributes:
       channels: of the image.
-      heads: outputs a channel, stacked along the last axis: 2 where the variance is learned.
+      variance_output: "none"; "shared", a second half of channels of the last convolution (Nichol & Dhariwal
+        2021); or "branch", a residual block and a convolution of its own on the same features (Bao et al.
+        2022b), in parameters whose names begin with "variance_".
       width: channels at full resolution, even.
       multipliers: channels of each resolution in units of width, finest first.
       blocks: residual blocks a resolution.
@@ -40,7 +42,7 @@ class UNet(nn.Module):
     """
 
     channels: int
-    heads: int = 1
+    variance_output: str = "none"
     width: int = 128
     multipliers: tuple = (1, 2, 2, 2)
     blocks: int = 2
@@ -113,5 +115,11 @@ class UNet(nn.Module):
             if level > 0:
                 h = conv3x3(h.shape[-1], dtype)(upsample_to(h, *skips[-1].shape[1:3]))
 
-        h = conv3x3(self.heads * self.channels, dtype, scale=0.0, name="output")(nn.silu(GroupNorm()(h)))
-        return h.astype(jnp.float32)
+        halves = 2 if self.variance_output == "shared" else 1
+        output = conv3x3(halves * self.channels, dtype, scale=0.0, name="output")(nn.silu(GroupNorm()(h)))
+        if self.variance_output == "branch":
+            h = ResidualBlock(self.width, self.dropout, dtype, name="variance_block")(h, time, dropout_keys)
+            h = nn.silu(GroupNorm(name="variance_norm")(h))
+            h = conv3x3(self.channels, dtype, scale=0.0, name="variance_output")(h)
+            output = jnp.concatenate([output, h], axis=-1)
+        return output.astype(jnp.float32)

@@ -18,7 +18,7 @@ import numpy as np
 
 from creation import ConfigError, choose
 from samplers.tape import evaluate
-from variance import Bounded, Heuristic, Jacobian, interpolated, load
+from variance import CHOICES, estimate, interpolated
 
 
 def refusal(table):
@@ -112,26 +112,6 @@ def of_steps(sde, table, choice, end, most_at_last=np.inf):
     return StepVariance(t, noise, spread, small**2, large, most, choice)
 
 
-def _measured(config, residual):
-    if config.variance_file is None:
-        raise ConfigError(
-            f'sampling.variance="{config.variance}" needs the table that --mode=variance writes: set '
-            "sampling.variance_file=<workdir>/variance.npz."
-        )
-    return load(config.variance_file).analytic(residual)
-
-
-# config name -> function of the subtree: the estimate of x_0's variance, a function denoise -> denoise
-ESTIMATES = {
-    "heuristic": lambda config: Heuristic(),
-    "analytic": lambda config: _measured(config, residual=False),
-    "analytic_residual": lambda config: _measured(config, residual=True),
-    "jacobian": lambda config: Jacobian(config.variance_probes),
-    "predicted": lambda config: None,
-}
-CHOICES = {"small": None, "large": None, "learned": None, **ESTIMATES}
-
-
 def apply(config, sde, table, end, data_range):
     """The table and the functions denoise -> denoise that `sampling.variance` asks for.
 
@@ -163,12 +143,7 @@ def apply(config, sde, table, end, data_range):
             '"ancestral", "ddim", "reverse_diffusion" or "euler_maruyama".'
         )
     table = with_spread(sde, table, end)
-    estimate = None
-    if config.variance in ESTIMATES:
-        try:
-            estimate = ESTIMATES[config.variance](config)
-        except ValueError as error:
-            raise ConfigError(f'sampling.variance="{config.variance}": {error}.') from error
+    choice, around = estimate(config.variance, config, data_range, "sampling.variance")
     low, high = data_range or (-math.inf, math.inf)
     most = math.inf
     if config.variance_pixels is not None:
@@ -178,8 +153,4 @@ def apply(config, sde, table, end, data_range):
                 "pixels."
             )
         most = (config.variance_pixels * (high - low) / 255 * math.sqrt(math.pi / 2)) ** 2
-    optimal = config.variance in ESTIMATES
-    steps = of_steps(sde, table, "optimal" if optimal else config.variance, end, most)
-    around = [estimate] if estimate else []
-    around += [Bounded(low, high, config.variance_average)] if optimal else []
-    return table, (*around, steps)
+    return table, (*around, of_steps(sde, table, choice, end, most))

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+import trajectory
 from samplers import pilot
 from samplers.tape import evaluate
 from sde_lib.vp import VP
@@ -201,6 +202,28 @@ class Fitted:
         return times_of_half_log_snr(sde, pilot.equal_error(levels, density, steps))
 
 
+@dataclasses.dataclass(frozen=True)
+class Optimal:
+    """The levels with the best discrete-time bound, by the table that --mode=trajectory wrote.
+
+    The last one is as far from the data as the bound wants it: sampling.final_denoise leads on from there.
+
+    Attributes:
+      grid_file: what it wrote.
+    """
+
+    grid_file: str = ""
+
+    def __post_init__(self):
+        trajectory.load(self.grid_file)
+
+    def __call__(self, sde, steps):
+        found = trajectory.load(self.grid_file)
+        if found.about["sde"] != repr(sde):
+            raise ValueError(f"was measured on {found.about['sde']}, not on {sde!r}")
+        return found.times[found.optimal(steps + 1)[0]][::-1].astype(np.float64)
+
+
 TIME_GRIDS = {
     "uniform": Power,
     "quadratic": Quadratic,
@@ -213,4 +236,5 @@ TIME_GRIDS = {
     "leading_quadratic": LeadingQuadratic,
     "explicit": Explicit,
     "fitted": Fitted,
+    "optimal": Optimal,
 }

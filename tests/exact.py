@@ -38,7 +38,7 @@ class ExactNetwork:
         return output
 
 
-def exact_denoiser(mixture, sde, parametrization="eps", learned_variance=False):
+def exact_denoiser(mixture, sde, parametrization="eps", variance_head="none"):
     """A Denoiser around an ExactNetwork."""
     network = ExactNetwork(mixture, sde, parametrization)
-    return Denoiser(network, sde, parametrization, "log_sigma", learned_variance=learned_variance)
+    return Denoiser(network, sde, parametrization, "log_sigma", variance_head=variance_head)

@@ -14,8 +14,9 @@ MAY_IMPORT = {
     "data": {"creation"},
     "variance": {"creation", "sde_lib"},
     "variational": {"sde_lib", "variance"},
-    "losses": {"creation", "sde_lib", "variational"},
-    "samplers": {"creation", "probability_flow", "sde_lib", "variance"},
+    "losses": {"creation", "models", "sde_lib", "variational"},
+    "samplers": {"creation", "probability_flow", "sde_lib", "trajectory", "variance"},
+    "trajectory": {"creation"},
     "probability_flow": {"sde_lib"},
     "likelihood": {"probability_flow", "sde_lib"},
     "encoding": {"probability_flow", "sde_lib"},
@@ -28,17 +29,18 @@ MAY_IMPORT = {
     },
     "validation": {
         "creation", "data", "experiment", "likelihood", "losses", "models", "probability_flow", "samplers",
-        "sde_lib", "training", "variational",
+        "sde_lib", "training", "variance", "variational",
     },
     "evaluation": {
-        "creation", "diagnostics", "figures", "likelihood", "training", "variational",
+        "creation", "data", "diagnostics", "figures", "likelihood", "training", "variance", "variational",
     },
     "sample": {
         "creation", "data", "experiment", "figures", "samplers", "sde_lib", "training", "validation",
-        "variance",
+        "trajectory", "variance",
     },
     "calibrate": {"configs", "creation", "figures", "sample", "samplers", "training"},
-    "estimate_variance": {"data", "evaluation", "figures", "sample", "training", "variance", "variational"},
+    "estimate_variance": {"evaluation", "figures", "sample", "training", "variance", "variational"},
+    "estimate_trajectory": {"evaluation", "figures", "sample", "training", "trajectory", "variational"},
     "table": {"creation", "samplers", "sde_lib"},
     "testbed": {"evaluation", "figures", "metrics", "sample", "training", "variational"},
     "evaluate": {
@@ -49,7 +51,8 @@ MAY_IMPORT = {
         "creation", "data", "evaluation", "experiment", "figures", "sample", "training", "validation",
     },
     "main": {
-        "calibrate", "creation", "data", "encode", "estimate_variance", "evaluate", "experiment", "sample",
+        "calibrate", "creation", "data", "encode", "estimate_trajectory", "estimate_variance", "evaluate",
+        "experiment", "sample",
         "table", "train", "validation",
     },
 }  # fmt: skip

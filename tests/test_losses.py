@@ -287,7 +287,12 @@ def _hybrid(noise_levels=20, weight=0.001):
     decoder = PixelDecoder(levels=256)
     sde = DDPM(noise_levels=noise_levels, beta_max=10.0)
     return sde, Objective(
-        sde, time_grid="discrete", noise_levels=noise_levels, variance_weight=weight, decoder=decoder
+        sde,
+        time_grid="discrete",
+        noise_levels=noise_levels,
+        variance_head="fraction",
+        variance_weight=weight,
+        decoder=decoder,
     )
 
 
@@ -300,7 +305,7 @@ def test_hybrid_loss_is_that_of_improved_ddpm():
         n = np.arange(1, 21)
         t = jnp.asarray(n / 20)
         x0, keys = jnp.full((20, 1, 1, 1), 0.3), jax.random.split(jax.random.key(0), 20)
-        denoise = exact_denoiser(gaussian, sde, learned_variance=True).bind({"raw_fraction": 0.4})
+        denoise = exact_denoiser(gaussian, sde, variance_head="fraction").bind({"raw_fraction": 0.4})
         found = objective.example_losses(keys, denoise, x0, t)
 
         eps = np.asarray(jax.vmap(lambda k: jax.random.normal(k, (1, 1, 1), jnp.float64))(keys)).ravel()
@@ -327,7 +332,7 @@ def test_the_bound_trains_the_variance_and_not_the_mean():
     with jax.enable_x64(True):
         sde, objective = _hybrid(weight=1.0)
         mixture = GaussianMixture.diagonal([1.0], [[0.1]], [[0.2]], (1, 1, 1))
-        denoiser = exact_denoiser(mixture, sde, learned_variance=True)
+        denoiser = exact_denoiser(mixture, sde, variance_head="fraction")
         x0, keys = mixture.sample(jax.random.key(1), 500), jax.random.split(jax.random.key(0), 500)
         t = jnp.full(500, 0.5)
         params = {"bend": jnp.asarray(0.1), "raw_fraction": jnp.asarray(0.4)}
@@ -351,7 +356,7 @@ def test_the_best_learned_variance_is_the_optimal_reverse_variance(n):
         optimal = reverse_variance("optimal", sde, exact, s, t).ravel()[0]
         large, small = sde.transition(t, s)[1][0] ** 2, sde.posterior_coefficients(s, t)[2][0] ** 2
         fraction = jnp.log(optimal / small) / jnp.log(large / small)
-        denoiser = exact_denoiser(mixture, sde, learned_variance=True)
+        denoiser = exact_denoiser(mixture, sde, variance_head="fraction")
         x0, keys = mixture.sample(jax.random.key(1), COUNT), jax.random.split(jax.random.key(0), COUNT)
 
         def losses_at(raw):
@@ -369,7 +374,7 @@ def test_the_best_learned_variance_is_the_optimal_reverse_variance(n):
         ({"weighting": "likelihood", "time_grid": "discrete"}, "loss.time_grid"),
         ({"weighting": "sigmoid", "time_grid": "discrete"}, "loss.time_grid"),
         ({"time_sampling": "importance", "time_grid": "discrete"}, "loss.time_sampling"),
-        ({"variance_weight": 0.001}, "denoiser.learned_variance"),
+        ({"variance_weight": 0.001}, "denoiser.variance_head"),
         ({"time_sampling": "low_discrepancy"}, "Known: uniform"),
         ({"min_snr_gamma": 0.0}, "loss.min_snr_gamma=0.0"),
     ],

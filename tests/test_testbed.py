@@ -89,7 +89,7 @@ def test_codes_of_a_mixture_are_decoded_again(tmp_path):
         ("images", {"eval.probe": "exact"}, ["eval.probe", "3072", "rademacher"]),
         ("ring,cosine", {"sampling.predictor": "euler_maruyama"}, ["too long", "ancestral"]),
         ("ring", {"eval.solver": "rk4"}, ["eval.solver", "dopri5"]),
-        ("ring", {"eval.bound_variance": "learned"}, ["eval.bound_variance", "learned_variance"]),
+        ("ring", {"eval.bound_variance": "learned"}, ["eval.bound_variance", "variance_head"]),
         ("ring", {"encoding.temperatures": "(0.0,)"}, ["encoding.temperatures"]),
         ("ring", {"encoding.temperatures": "('a',)"}, ["encoding.temperatures"]),
         ("digits", {"mixture.components": 2000}, ["components=2000"]),

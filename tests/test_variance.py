@@ -197,7 +197,7 @@ def test_solvers_with_a_history_are_refused():
     [
         ({"sampling.variance": "optimal"}, ['sampling.variance="optimal"', "analytic"]),
         ({"sampling.variance": "predicted"}, ['"predicted"', "jacobian"]),
-        ({"sampling.variance": "learned"}, ['"learned"', "denoiser.learned_variance"]),
+        ({"sampling.variance": "learned"}, ['"learned"', "denoiser.variance_head"]),
         ({"sampling.variance": "analytic"}, ["sampling.variance_file", "--mode=variance"]),
         ({"sampling.variance": "jacobian", "sampling.variance_probes": -1}, ["probes=-1"]),
         ({"sampling.variance_file": "a.npz"}, ["sampling.variance_file", "analytic_residual"]),

@@ -190,7 +190,7 @@ def test_optimal_between_small_and_large_is_learned():
     mixture, sde = Ring().build(), DDPM(noise_levels=20, beta_max=10.0)
     x0, keys = mixture.sample(jax.random.key(0), 200), jax.random.split(jax.random.key(1), 200)
     for raw, choice in ((-1.0, "small"), (1.0, "large")):
-        learned = exact_denoiser(mixture, sde, learned_variance=True).bind({"raw_fraction": raw})
+        learned = exact_denoiser(mixture, sde, variance_head="fraction").bind({"raw_fraction": raw})
         plain = exact_denoiser(mixture, sde).bind({})
         levels = variational.uniform_levels(sde, 20)
         one, two = (

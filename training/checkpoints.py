@@ -46,6 +46,8 @@ HARMLESS = (
     "training.log_every",
     "training.sample_every",
     "training.steps",
+    "trajectory.",
+    "variance.",
     "sde.sampling_t_min",
 )
 # What the averaged parameters mean to sampling and evaluation; nothing else has to agree there.
@@ -55,6 +57,7 @@ OF_THE_DENOISER = (
     "data.image_size",
     "data.levels",
     "denoiser.",
+    "ema.decays",
     "model.",
     "sde.",
 )

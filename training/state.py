@@ -62,6 +62,7 @@ def update_ema(ema, params, step, ramp):
         decay = jnp.float32(name)
         if ramp:
             decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-        return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, average, params)
+        # In this form what does not move stays the same to the last bit.
+        return jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), average, params)
 
     return {name: update(name, average) for name, average in ema.items()}

@@ -9,6 +9,7 @@ import optax
 from data.transforms import Transform
 from losses import Objective
 from models.denoiser import Denoiser
+from training import head
 from training.state import update_ema
 
 
@@ -80,6 +81,9 @@ class TrainStep:
         times = self.objective.times(time_keys, shared_key, index, self.batch_size, history)
 
         def mean_loss(params):
+            if self.objective.head_alone:
+                params = head.without_gradient_elsewhere(params)
+
             def denoise(x, t):
                 return self.denoiser(params, x, t, dropout_keys)
 

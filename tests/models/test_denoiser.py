@@ -122,7 +122,7 @@ def test_a_second_half_of_channels_places_the_variance():
         def apply(self, variables, x, conditioning, dropout_keys):
             return jnp.concatenate([x, jnp.full_like(x, 0.5)], axis=-1)
 
-    found = Denoiser(Two(), VP(), learned_variance=True)({}, X, T)
+    found = Denoiser(Two(), VP(), variance_head="fraction")({}, X, T)
     assert found.eps.shape == X.shape
     np.testing.assert_allclose(found.eps, X, rtol=1e-5)
     np.testing.assert_allclose(found.variance_fraction, 0.75)

@@ -179,7 +179,7 @@ HYBRID = {
     "loss.time_grid": "discrete",
     "loss.time_sampling": "loss_history",
     "loss.variance_weight": 0.001,
-    "denoiser.learned_variance": True,
+    "denoiser.variance_head": "fraction",
     "denoiser.parametrization": "v",
     "denoiser.conditioning": "index",
     "sampling.predictor": "ancestral",

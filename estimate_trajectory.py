@@ -1,0 +1,98 @@
+"""The discrete-time bound as a table over pairs of noise levels: optimal_trajectory.npz."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import figures
+import sample
+import trajectory
+import variational
+from evaluation.by_level import identity_of, measure, remove, training_examples
+from evaluation.held_out import HeldOut, example_keys
+from evaluation.likelihoods import Chain, bounded_images
+from training import parallel
+from training.checkpoints import checksum
+from training.logging import say
+from training.workdir import prepare_workdir
+
+
+def run(config, workdir):
+    """--mode=trajectory: writes optimal_trajectory.npz and .png; goes on where it was stopped.
+
+    Raises:
+      UserError: no checkpoint, or a model that is not finite.
+    """
+    workdir, settings = Path(workdir), config.trajectory
+    setup, params, record = sample.load(config, workdir)
+    prepare_workdir(workdir)
+    examples = training_examples(config, setup, settings.examples, "trajectory data")
+    if setup.mixture is None:
+        held_out, decoder, scale, offset = bounded_images(setup, examples, config.eval)
+        unit = "bits/dim"
+    else:
+        held_out, decoder = HeldOut.of(setup, examples), variational.DensityDecoder()
+        scale, offset, unit = 1 / setup.mixture.dimension, 0.0, "nats/dim"
+    about = {
+        **identity_of(setup, record, checksum(params), config),
+        "variance": config.eval.bound_variance,
+        "decoder": type(decoder).__name__,
+        "clip": config.eval.bound_clip,
+        "grid": settings.grid,
+        "examples": len(examples),
+    }
+    say(
+        f"the bound between all pairs of {settings.levels} levels on {len(examples)} examples, variance "
+        f"{config.eval.bound_variance}"
+    )
+    times = variational.LEVELS[settings.grid](setup.sde, settings.levels)
+    arrays = _pair_costs(config, workdir, setup, params, held_out, decoder, times, about)
+    if jax.process_index() != 0:
+        return
+    prior = float(arrays["prior"].mean())
+    table = trajectory.PairCosts(times, arrays["first"], arrays["costs"], {**about, "prior": prior})
+    trajectory.save(workdir / "optimal_trajectory.npz", table)
+    log_snr = np.asarray(setup.sde.log_snr(jnp.asarray(times)))
+    paths = {}
+    for steps in sorted(n for n in set(settings.steps) if n <= settings.levels):
+        path, cost = table.optimal(steps)
+        uniform = np.round(np.arange(1, steps + 1) * settings.levels / steps).astype(int) - 1
+        costs = ((prior + nats) * scale + offset for nats in (cost, table.along(uniform)))
+        paths[steps] = (log_snr[path], *costs)
+        print(f"{steps:5d} steps: {paths[steps][1]:.4f} {unit} at best, {paths[steps][2]:.4f} on even steps")
+    figures.trajectory_figure(workdir / "optimal_trajectory.png", paths, unit)
+    remove(workdir / "optimal_trajectory")
+    say(f"wrote optimal_trajectory.npz and optimal_trajectory.png to {workdir}")
+    say(
+        "sample with --config.sampling.grid=optimal "
+        f"--config.sampling.grid_file={workdir / 'optimal_trajectory.npz'}"
+    )
+
+
+def _pair_costs(config, workdir, setup, params, held_out, decoder, times, about):
+    """`first` and `costs` [N, N] of trajectory.PairCosts, and `prior` [N], the same number in each entry."""
+    chain = Chain(setup, config, decoder)
+
+    def by_example(constants, examples):
+        params, level, key = constants
+        pairs = jax.vmap(jax.random.split)(example_keys(key, examples["index"]))
+        x0 = held_out.x0(pairs[:, 0], examples["example"])
+        costs = variational.level_costs(
+            pairs[:, 1], setup.sde, chain.bind(params), x0, times, level, *chain.arguments
+        )
+        return (*costs, variational.prior_nats(setup.sde, x0))
+
+    mapped, count = parallel.BatchMap(by_example, config.trajectory.batch_size), len(times)
+
+    def of_level(level):
+        found = mapped((params, np.int32(level), setup.key("trajectory")), held_out.numbered())
+        costs, decoders, prior = (a.astype(np.float64).mean(axis=0) for a in found)
+        return {"costs": costs, "decoders": decoders, "prior": prior}
+
+    shapes = {"costs": (count, count), "decoders": (count, count), "prior": (count,)}
+    named = {**about, "levels": count}
+    found = measure(workdir / "optimal_trajectory", named, shapes, of_level, "trajectory")
+    costs = found["costs"].T
+    return {"costs": costs, "first": costs + found["decoders"], "prior": found["prior"]}
