@@ -23,6 +23,7 @@ from evaluation.likelihoods import (
     network_bits_per_dim,
     network_bounds,
     require_feasible,
+    sampled_levels,
 )
 from sde_lib.gaussian_mixture import GaussianMixture
 from training.logging import Progress, read_metrics, say
@@ -56,9 +57,11 @@ def run(config, workdir):
     workdir, settings = Path(workdir), config.eval
     setup, params, record = sample.load(config, workdir)
     require_feasible(setup, settings)
+    drawer = sample.Drawer(setup, config.sampling)
+    levels = sampled_levels(config, drawer)
     prepare_workdir(workdir)
     if setup.mixture is not None:
-        testbed.run(config, workdir, setup)
+        testbed.run(config, workdir, setup, drawer)
         return
     train_source, test_source = data.create(config.data, "train"), data.create(config.data, "test")
     held_out = subset(test_source, settings.max_images)
@@ -73,7 +76,6 @@ def run(config, workdir):
         baseline["eps_error_by_level"] = by_level.of_gaussian(gaussian)
 
     count = min(settings.num_samples, len(held_out))
-    drawer = sample.Drawer(setup, config.sampling)
     progress = Progress(count, "image", "sample")
     generated = setup.transform.to_pixels(drawer.draw(params, count, progress))
     progress.close()
@@ -88,7 +90,7 @@ def run(config, workdir):
         if gaussian:
             log_prob = gaussian.log_prob(jnp.asarray(dequantized(setup, held_out)))
             baseline["bits_per_dim"] = mean_and_error(bits(setup, log_prob))
-    model.update(network_bounds(setup, params, held_out, config))
+    model.update(network_bounds(setup, params, held_out, config, levels))
     if settings.diagnostics:
         diagnose(setup, params, scaled, config, workdir)
 

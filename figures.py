@@ -281,6 +281,34 @@ def testbed_figure(path, result):
     plt.close(figure)
 
 
+def optimal_variance_figure(path, cells, schedules, methods, steps):
+    """Bits/dim and distance of samples against the number of steps, one line a method.
+
+    Args:
+      cells: dict from "schedule/method/steps" to the figures of papers/optimal_variance.py.
+    """
+    plt = pyplot()
+    figure, axes = plt.subplots(
+        2, len(schedules), figsize=(10, 7), layout="constrained", sharex=True, sharey="row"
+    )
+    colours = plt.get_cmap("tab10").colors
+    for column, schedule in zip(axes.T, schedules, strict=True):
+        for method, colour in zip(methods, colours, strict=False):
+            found = [cells[f"{schedule}/{method}/{n}"] for n in steps]
+            style = {"color": colour, "label": method, "ms": 4}
+            if "bits_per_dim" in found[0]:
+                column[0].plot(steps, [cell["bits_per_dim"]["value"] for cell in found], "o-", **style)
+            column[1].plot(steps, [cell["sliced_wasserstein"] for cell in found], "o-", **style)
+        column[1].axhline(cells["floor"]["sliced_wasserstein"], color=GREY, ls=":", label="real images")
+        column[0].set(title=f"{schedule} schedule", xscale="log")
+        column[1].set(xlabel="steps K")
+    axes[0, 0].set(ylabel="bits/dim (upper bound)")
+    axes[1, 0].set(ylabel="sliced Wasserstein distance")
+    axes[1, -1].legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def trajectory_figure(path, paths, unit):
     """Which noise levels the optimal trajectories visit, and their bound beside that of even steps.
 

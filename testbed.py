@@ -11,7 +11,6 @@ import numpy as np
 
 import figures
 import metrics
-import sample
 import variational
 from evaluation.diagnose import diagnose
 from evaluation.held_out import HeldOut, example_keys, mean_and_error
@@ -19,6 +18,7 @@ from evaluation.likelihoods import (
     bounds_in_nats,
     describe_bounds,
     flow_log_prob,
+    sampled_levels,
     solved_examples,
     unfinished_likelihoods,
 )
@@ -97,9 +97,9 @@ def flow_likelihood(setup, held_out, config, workdir):
     }
 
 
-def run(config, workdir, setup):
-    """Writes metrics.json and evaluation.png of a mixture into the workdir."""
-    settings, mixture = config.eval, setup.mixture
+def run(config, workdir, setup, drawer):
+    """Writes metrics.json and evaluation.png of a mixture into the workdir; `drawer` is of samples."""
+    settings, mixture, levels = config.eval, setup.mixture, sampled_levels(config, drawer)
     count = settings.max_images
     x0 = np.asarray(jax.jit(mixture.sample, static_argnums=1)(setup.key("held-out"), count))
     held_out = HeldOut(x0, lambda keys, examples: examples)
@@ -110,13 +110,12 @@ def run(config, workdir, setup):
     result["negative_log_likelihood"] = mean_and_error(-exact / mixture.dimension)
     if settings.bits_per_dim:
         result["flow"] = flow_likelihood(setup, held_out, config, workdir)
-    bounds = bounds_in_nats(setup, mixture, held_out, variational.DensityDecoder(), config)
+    bounds = bounds_in_nats(setup, mixture, held_out, variational.DensityDecoder(), config, levels)
     result.update(describe_bounds(bounds, 1 / mixture.dimension))
     for name, bound in bounds.items():
         above = bound.total + exact[: len(bound.total)]
         result[name]["above_exact"] = mean_and_error(above / mixture.dimension)
 
-    drawer = sample.Drawer(setup, config.sampling)
     progress = Progress(settings.num_samples, "sample", "sample")
     generated = drawer.draw(mixture, settings.num_samples, progress)
     progress.close()

@@ -133,7 +133,7 @@ def _choices(config):
     for field, table in (
         ("probe", PROBES),
         ("solver", SOLVERS),
-        ("bound_grid", LEVELS),
+        ("bound_grid", dict.fromkeys((*LEVELS, "sampling"))),
         ("bound_variance", variance.CHOICES),
         ("bound_decoder", dict.fromkeys((None, *DECODERS))),
     ):

@@ -230,7 +230,8 @@ def get_config():
     evaluation.discrete_bound = False  # variational bound of the chain with bound_levels steps
     evaluation.continuous_bound = False  # variational bound in continuous time
     evaluation.bound_levels = 1000  # network calls an image, for either bound
-    evaluation.bound_grid = "uniform"  # discrete_bound: uniform (DDPM's), log_snr
+    # discrete_bound: uniform (DDPM's), log_snr, sampling (the sampler's own levels; bound_levels has no part)
+    evaluation.bound_grid = "uniform"
     evaluation.bound_variance = "small"  # discrete_bound: as sampling.variance, whose other fields it shares
     evaluation.bound_decoder = placeholder(str)  # pixels, density; None: density if data.dequantize
     evaluation.bound_clip = True  # discrete_bound of pixels: clip predictions of x_0 to the data's range

@@ -235,18 +235,38 @@ class Chain:
         return denoise
 
 
-def bounds_in_nats(setup, params, held_out, decoder, config):
+def sampled_levels(config, drawer):
+    """Increasing times of the calls of a sampler, for eval.bound_grid="sampling"; None for other grids.
+
+    Raises:
+      ConfigError: the sampler is no chain of single steps that ends by denoising.
+    """
+    if config.eval.bound_grid != "sampling" or not config.eval.discrete_bound:
+        return None
+    times = drawer.times
+    if times is None or len(times) < 2 or not (np.diff(times) < 0).all() or not config.sampling.final_denoise:
+        raise ConfigError(
+            f'eval.bound_grid="sampling" bounds a chain of single steps that ends by denoising, and '
+            f'sampling.predictor="{config.sampling.predictor}" is none. Use ancestral, with '
+            "sampling.final_denoise, or eval.bound_grid=uniform or log_snr."
+        )
+    return np.asarray(times[::-1])
+
+
+def bounds_in_nats(setup, params, held_out, decoder, config, levels=None):
     """The variational bounds that the subtree `eval` asks for, by example.
 
     Args:
       held_out: HeldOut; decoder: PixelDecoder or DensityDecoder of its x_0.
       config: the whole config.
+      levels: [K] increasing times of the chain, in place of eval.bound_grid's.
 
     Returns:
       dict from name to variational.Bound of [N] arrays.
     """
     settings, chain = config.eval, Chain(setup, config, decoder)
-    levels = variational.LEVELS[settings.bound_grid](setup.sde, settings.bound_levels)
+    if levels is None:
+        levels = variational.LEVELS[settings.bound_grid](setup.sde, settings.bound_levels)
     found = {}
 
     def evaluate(name, bound):
@@ -331,8 +351,8 @@ def bounded_images(setup, images, settings):
     return HeldOut(images, lambda keys, pixels: transform.to_model(pixels)), decoder, to_bits, 0.0
 
 
-def network_bounds(setup, params, images, config):
+def network_bounds(setup, params, images, config, levels=None):
     """Variational bounds in bits/dim of held-out images; see `bounded_images`."""
     held_out, decoder, scale, offset = bounded_images(setup, images, config.eval)
-    found = describe_bounds(bounds_in_nats(setup, params, held_out, decoder, config), scale, offset)
+    found = describe_bounds(bounds_in_nats(setup, params, held_out, decoder, config, levels), scale, offset)
     return {name: {"decoder": type(decoder).__name__, **entry} for name, entry in found.items()}

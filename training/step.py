@@ -81,11 +81,13 @@ class TrainStep:
         times = self.objective.times(time_keys, shared_key, index, self.batch_size, history)
 
         def mean_loss(params):
+            keys = dropout_keys
             if self.objective.head_alone:
-                params = head.without_gradient_elsewhere(params)
+                # The head learns the errors of the network as it is sampled, without dropout.
+                params, keys = head.without_gradient_elsewhere(params), None
 
             def denoise(x, t):
-                return self.denoiser(params, x, t, dropout_keys)
+                return self.denoiser(params, x, t, keys)
 
             losses = self.objective.example_losses(noise_keys, denoise, x0, times.t)
             return jnp.mean(times.weight * losses), losses

@@ -1,0 +1,166 @@
+"""Bound and samples under every variance of the reverse step, on data whose posterior variance is known.
+
+    python -m bench.reverse_variance [--out docs]
+
+For each mixture, grid and number of calls K: the discrete-time bound in nats/dim, the sliced Wasserstein
+distance of samples to exact ones beside its floor between two exact sets, the share of samples where exact
+ones hardly are (below the 1% quantile of the exact log-density: 1% is perfect), and the samples' total variance
+in units of the data's. Writes reverse_variance.md and reverse_variance.csv.
+"""
+
+import argparse
+import csv
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import estimate_trajectory
+import estimate_variance
+import experiment
+import sample
+from configs import gaussian_mixture
+from evaluation.held_out import HeldOut
+from evaluation.likelihoods import bounds_in_nats
+from metrics.sliced_wasserstein import sliced_wasserstein
+from variational import DensityDecoder
+
+CASES = ("ring", "two_moons", "digits")
+GRIDS = ("uniform", "log_snr", "optimal")
+CALLS = (10, 25)
+COUNT, REPEATS = 4000, 4
+# Row: predictor, variance, over the dimensions of each state.
+CHOICES = {
+    "DDPM, small": ("ancestral", "small", False),
+    "DDPM, large": ("ancestral", "large", False),
+    "one for each time": ("ancestral", "analytic_residual", False),
+    "one for each state": ("ancestral", "predicted", True),
+    "by dimension": ("ancestral", "predicted", False),
+    "DDIM": ("ddim", "small", False),
+    "DDIM, by dimension": ("ddim", "predicted", False),
+}
+COLUMNS = ("case", "grid", "calls", "variance", "nats_per_dim", "error", "distance", "spread", "floor")
+COLUMNS += ("floor_spread", "off_data", "variance_ratio")
+
+
+def measured(case, folder):
+    """The config of a mixture on VP, and the files of its analytic variance and its optimal trajectory."""
+    config = gaussian_mixture.get_config(case)
+    config.variance.examples = 20_000
+    config.trajectory.update({"levels": 100, "examples": 2000, "batch_size": 500, "steps": CALLS})
+    config.eval.update({"bound_variance": "predicted", "batch_size": 1000, "bound_images": COUNT})
+    config.eval.discrete_bound = True
+    config.sampling.update({"corrector": "none", "batch_size": 1000})
+    experiment.resolve(config)
+    estimate_variance.run(config, folder)
+    estimate_trajectory.run(config, folder)
+    return config
+
+
+def rows_of(case, folder):
+    """One row for each grid, number of calls and variance."""
+    base = measured(case, folder)
+    mixture = experiment.create(base).mixture
+    draw = jax.jit(mixture.sample, static_argnums=1)
+    exact = np.asarray(draw(jax.random.key(1), REPEATS * COUNT))
+    others = np.asarray(draw(jax.random.key(2), REPEATS * COUNT))
+    log_prob = jax.jit(mixture.log_prob)
+    low = np.quantile(log_prob(exact), 0.01)
+    pairs = list(zip(np.split(exact, REPEATS), np.split(others, REPEATS), strict=True))
+    floors = [sliced_wasserstein(*pair) for pair in pairs]
+    held_out = HeldOut(np.asarray(draw(jax.random.key(3), COUNT)), lambda keys, x0: x0)
+    for grid in GRIDS:
+        for calls in CALLS:
+            for name, (predictor, variance, average) in CHOICES.items():
+                config = base.copy_and_resolve_references()
+                own = {"predictor": predictor, "variance": variance, "variance_average": average}
+                config.sampling.update({**own, "grid": grid, "steps": calls - 1, "eta": None})
+                if predictor == "ddim":
+                    config.sampling.eta = 0.0
+                if grid == "optimal":
+                    config.sampling.grid_file = str(folder / "optimal_trajectory.npz")
+                if variance.startswith("analytic"):
+                    config.sampling.variance_file = str(folder / "variance.npz")
+                setup = experiment.create(config)
+                drawer = sample.Drawer(setup, config.sampling)
+                x = drawer.draw(mixture, REPEATS * COUNT)
+                parts = zip(np.split(exact, REPEATS), np.split(x, REPEATS), strict=True)
+                distances = [sliced_wasserstein(*pair) for pair in parts]
+                nats, error = np.nan, np.nan
+                if predictor == "ancestral":
+                    nats, error = _bound(setup, config, mixture, held_out, drawer.times[::-1])
+                yield {
+                    "case": case,
+                    "grid": grid,
+                    "calls": calls,
+                    "variance": name,
+                    "nats_per_dim": nats,
+                    "error": error,
+                    "distance": np.mean(distances),
+                    "spread": np.std(distances, ddof=1) / np.sqrt(REPEATS),
+                    "floor": np.mean(floors),
+                    "floor_spread": np.std(floors, ddof=1) / np.sqrt(REPEATS),
+                    "off_data": float(np.mean(log_prob(x) < low)),
+                    "variance_ratio": float(x.var(axis=0).sum() / exact.var(axis=0).sum()),
+                }
+
+
+def _bound(setup, config, mixture, held_out, times):
+    """(nats/dim, standard error) of the chain on the sampler's own levels, decoded from its lowest one."""
+    config.eval.update({"bound_variance": config.sampling.variance, "bound_images": len(held_out.examples)})
+    found = bounds_in_nats(setup, mixture, held_out, DensityDecoder(), config, times)["discrete_bound"]
+    values = np.asarray(found.total, np.float64) / mixture.dimension
+    return values.mean(), values.std() / np.sqrt(len(values))
+
+
+def markdown(rows):
+    """One table for each mixture; the best bound and the smallest distance of each column in bold."""
+    lines = []
+    for case in CASES:
+        own = [row for row in rows if row["case"] == case]
+        columns = [(grid, calls) for grid in GRIDS for calls in CALLS]
+        lines += [
+            f"\n{case}, floor of the distance {own[0]['floor']:.4f} ± {own[0]['floor_spread']:.4f}. In each cell: nats/dim; distance; share "
+            "off the data; variance of the samples / of the data.\n",
+            "| variance | " + " | ".join(f"{grid}, K = {calls}" for grid, calls in columns) + " |",
+            "|---|" + "---|" * len(columns),
+        ]
+        for name in CHOICES:
+            cells = []
+            for column in columns:
+                rivals = [row for row in own if (row["grid"], row["calls"]) == column]
+                row = next(row for row in rivals if row["variance"] == name)
+                best = np.nanmin([r["nats_per_dim"] for r in rivals])
+                nats = "" if np.isnan(row["nats_per_dim"]) else f"{row['nats_per_dim']:.4f}"
+                nats = f"**{nats}**" if row["nats_per_dim"] == best else nats
+                distance = f"{row['distance']:.4f} ± {row['spread']:.4f}"
+                if row["distance"] == min(r["distance"] for r in rivals):
+                    distance = f"**{distance}**"
+                off, ratio = f"{100 * row['off_data']:.1f}%", f"{row['variance_ratio']:.3f}"
+                cells.append(f"{nats}; {distance}; {off}; {ratio}")
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines).lstrip() + "\n"
+
+
+def main():
+    """Measures all of them and writes the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", default="docs")
+    out, rows = Path(parser.parse_args().out), []
+    for case in CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            for row in rows_of(case, Path(folder)):
+                rows.append(row)
+                print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
+    with (out / "reverse_variance.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    (out / "reverse_variance.md").write_text(markdown(rows))
+
+
+if __name__ == "__main__":
+    main()
