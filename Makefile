@@ -1,11 +1,11 @@
-# make demo | test | test-slow | lint | bench | bench-samplers | bench-moments | clean. Another Python: make test PYTHON=python3.13
+# make demo | test | test-slow | lint | bench | bench-samplers | bench-moments | bench-variance | paper-variance | clean. Another Python: make test PYTHON=python3.13
 PYTHON ?= python3
 VENV := .venv/$(notdir $(PYTHON))
 BIN := $(VENV)/bin
 RUN := runs/digits
 CONFIG := configs/digits.py
 
-.PHONY: demo test test-slow lint format bench bench-samplers bench-moments clean
+.PHONY: demo test test-slow lint format bench bench-samplers bench-moments bench-variance paper-variance clean
 
 # The environment is complete when its stamp is newer than the requirements.
 $(VENV)/installed: requirements.txt
@@ -52,6 +52,13 @@ bench-samplers: $(VENV)/installed-bench
 
 bench-moments: $(VENV)/installed
 	$(BIN)/python -m bench.moments $(BENCH)
+
+bench-variance: $(VENV)/installed
+	$(BIN)/python -m bench.variance_heads $(BENCH)
+	$(BIN)/python -m bench.reverse_variance $(BENCH)
+
+paper-variance: $(VENV)/installed
+	$(BIN)/python -m papers.optimal_variance $(PAPER)
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache runs

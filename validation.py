@@ -159,6 +159,12 @@ def _choices(config):
                 "trained with denoiser.variance_head=second_moment, residual or covariance. For any network: "
                 "analytic_residual, jacobian or heuristic."
             )
+    readers = (config.sampling.variance, config.eval.bound_variance)
+    if config.sampling.variance_file is not None and not any(name.startswith("analytic") for name in readers):
+        yield (
+            f'sampling.variance_file is set, and neither sampling.variance="{readers[0]}" nor '
+            f'eval.bound_variance="{readers[1]}" reads it. Use analytic or analytic_residual.'
+        )
     if config.training.network_from is not None and not has_branch:
         yield (
             f'training.network_from="{config.training.network_from}" trains a variance head alone, and '

@@ -4,8 +4,8 @@
 
 For each mixture, grid and number of calls K: the discrete-time bound in nats/dim, the sliced Wasserstein
 distance of samples to exact ones beside its floor between two exact sets, the share of samples where exact
-ones hardly are (below the 1% quantile of the exact log-density: 1% is perfect), and the samples' total variance
-in units of the data's. Writes reverse_variance.md and reverse_variance.csv.
+ones hardly are (below the 1% quantile of the exact log-density: 1% is perfect), and the samples' total
+variance in units of the data's. Writes reverse_variance.md and reverse_variance.csv.
 """
 
 import argparse
@@ -121,8 +121,8 @@ def markdown(rows):
         own = [row for row in rows if row["case"] == case]
         columns = [(grid, calls) for grid in GRIDS for calls in CALLS]
         lines += [
-            f"\n{case}, floor of the distance {own[0]['floor']:.4f} ± {own[0]['floor_spread']:.4f}. In each cell: nats/dim; distance; share "
-            "off the data; variance of the samples / of the data.\n",
+            f"\n{case}, floor of the distance {own[0]['floor']:.4f} ± {own[0]['floor_spread']:.4f}. In each "
+            "cell: nats/dim; distance; share off the data; variance of the samples / of the data.\n",
             "| variance | " + " | ".join(f"{grid}, K = {calls}" for grid, calls in columns) + " |",
             "|---|" + "---|" * len(columns),
         ]

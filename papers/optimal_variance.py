@@ -62,8 +62,7 @@ def base_config(arguments):
     config.sampling.update({"corrector": "none", "batch_size": 256, "threshold": "data_range"})
     config.sampling.variance_probes = arguments.probes
     config.variance.update({"levels": 200, "examples": arguments.examples})
-    if arguments.width:
-        config.model.width = arguments.width
+    config.model.width = arguments.width
     return config
 
 
@@ -233,13 +232,13 @@ def main():
     parser.add_argument("--data", default="digits", help="data.source: digits, or npz:<path>")
     parser.add_argument("--runs", default="runs/optimal_variance", help="folder of the trainings and results")
     parser.add_argument("--out", default="docs", help="folder of the table and the figure")
-    parser.add_argument("--steps", type=int, default=8_000, help="of the network's training")
-    parser.add_argument("--head-steps", type=int, default=4_000, help="of each head's training")
-    parser.add_argument("--width", type=int, default=0, help="model.width; 0: that of configs/digits.py")
-    parser.add_argument("--samples", type=int, default=700, help="drawn by each method for each K")
-    parser.add_argument("--images", type=int, default=256, help="held-out images of the bound")
+    parser.add_argument("--steps", type=int, default=6_000, help="of the network's training")
+    parser.add_argument("--head-steps", type=int, default=3_000, help="of each head's training")
+    parser.add_argument("--width", type=int, default=16, help="model.width")
+    parser.add_argument("--samples", type=int, default=512, help="drawn by each method for each K")
+    parser.add_argument("--images", type=int, default=128, help="held-out images of the bound")
     parser.add_argument("--examples", type=int, default=10_000, help="of the analytic estimate")
-    parser.add_argument("--probes", type=int, default=4, help="of the Jacobian")
+    parser.add_argument("--probes", type=int, default=2, help="of the Jacobian")
     arguments = parser.parse_args()
     started = time.monotonic()
     cells = fill(arguments)

@@ -124,11 +124,6 @@ def apply(config, sde, table, end, data_range):
       ConfigError: unknown names, or a table that cannot take another variance.
     """
     choose(CHOICES, config.variance, "sampling.variance")
-    if config.variance_file is not None and not config.variance.startswith("analytic"):
-        raise ConfigError(
-            f'sampling.variance_file is set, and sampling.variance="{config.variance}" reads none. Use '
-            "analytic or analytic_residual."
-        )
     if config.variance == "small":
         if config.variance_pixels is not None:
             raise ConfigError(

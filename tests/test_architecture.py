@@ -50,6 +50,10 @@ MAY_IMPORT = {
     "train": {
         "creation", "data", "evaluation", "experiment", "figures", "sample", "training", "validation",
     },
+    "papers": {
+        "configs", "data", "estimate_variance", "evaluation", "experiment", "figures", "metrics", "sample",
+        "train", "training",
+    },
     "main": {
         "calibrate", "creation", "data", "encode", "estimate_trajectory", "estimate_variance", "evaluate",
         "experiment", "sample",

@@ -99,7 +99,9 @@ def _params(workdir, flags):
     return state.ema[setup.ema_names[0]], state.params, state.opt_state
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(
+    "head", [pytest.param("second_moment", marks=pytest.mark.slow), "residual", "covariance"]
+)
 def test_a_head_is_trained_alone_on_a_network_that_stays_as_it_is(head, tmp_path, capsys):
     network, workdir = tmp_path / "network", tmp_path / "head"
     arguments = ["main.py", "--config=configs/digits.py"]
