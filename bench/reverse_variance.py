@@ -50,7 +50,7 @@ def measured(case, folder):
     config.variance.examples = 20_000
     config.trajectory.update({"levels": 100, "examples": 2000, "batch_size": 500, "steps": CALLS})
     config.eval.update({"bound_variance": "predicted", "batch_size": 1000, "bound_images": COUNT})
-    config.eval.discrete_bound = True
+    config.eval.update({"discrete_bound": True, "continuous_bound": False})
     config.sampling.update({"corrector": "none", "batch_size": 1000})
     experiment.resolve(config)
     estimate_variance.run(config, folder)
