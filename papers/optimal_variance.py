@@ -32,8 +32,8 @@ from training.checkpoints import checksum
 from training.logging import say
 from training.workdir import write_json
 
+CALLS = (10, 25, 50, 100, 200, 1000)
 SCHEDULES = {"linear": "ddpm", "cosine": "iddpm"}
-STEPS = (10, 25, 50, 100, 200, 1000)
 # Row: predictor, variance, head, whether the chain is one whose likelihood has a bound.
 METHODS = {
     "DDPM, small": ("ancestral", "small", None, True),
@@ -63,6 +63,11 @@ def base_config(arguments):
     config.sampling.variance_probes = arguments.probes
     config.variance.update({"levels": 200, "examples": arguments.examples})
     config.model.width = arguments.width
+    data.resolve(config.data, data.create(config.data, "train"))
+    # Halved until at most 8 pixels are left, with attention there.
+    halvings = max(1, math.ceil(math.log2(config.data.image_size / 8)))
+    config.model.multipliers = (1,) + (2,) * halvings
+    config.model.attention = (-(-config.data.image_size // 2**halvings),)
     return config
 
 
@@ -77,7 +82,6 @@ def trained(arguments):
         config.training.update({"network_from": str(runs / "network"), "steps": arguments.head_steps})
         configs[head] = (config, runs / head)
     for config, workdir in configs.values():
-        data.resolve(config.data, data.create(config.data, "train"))
         experiment.resolve(config)
         train.run(config, workdir)
     config, workdir = configs[None]
@@ -146,13 +150,13 @@ def fill(arguments):
     # The directions and the real images are one draw: other real images tell what distance is none.
     identity = {
         "parameters": {str(head): checksum(params) for head, params in loaded.items()},
-        "arguments": {k: v for k, v in vars(arguments).items() if k not in ("out", "runs")},
+        "arguments": {k: v for k, v in vars(arguments).items() if k not in ("calls", "out", "runs")},
     }
     results = Results(Path(arguments.runs) / "results.json", identity)
     results.add("floor", _distances(setup, real, other))
     pictures = Path(arguments.runs) / "samples"
     pictures.mkdir(exist_ok=True)
-    for steps in STEPS:
+    for steps in arguments.calls:
         for schedule in SCHEDULES:
             for method, (_, _, head, has_bound) in METHODS.items():
                 name = f"{schedule}/{method}/{steps}"
@@ -181,15 +185,15 @@ def _shown(cell):
     return f"{bits}distance {cell['sliced_wasserstein']:.4f}, 1-NN {cell['one_nearest_neighbour']:.3f}"
 
 
-def markdown(cells):
+def markdown(cells, calls):
     """The tables: rows are methods, columns numbers of steps; the best of each column in bold."""
     lines = []
 
     def table(schedule, title, value, digits, best):
-        lines.extend([f"\n{title}, {schedule} schedule:\n", "| K | " + " | ".join(map(str, STEPS)) + " |"])
-        lines.append("|---|" + "---|" * len(STEPS))
+        lines.extend([f"\n{title}, {schedule} schedule:\n", "| K | " + " | ".join(map(str, calls)) + " |"])
+        lines.append("|---|" + "---|" * len(calls))
         rows = {
-            method: [value(cells[f"{schedule}/{method}/{steps}"]) for steps in STEPS] for method in METHODS
+            method: [value(cells[f"{schedule}/{method}/{steps}"]) for steps in calls] for method in METHODS
         }
         rows = {method: row for method, row in rows.items() if row[0] is not None}
         columns = list(zip(*rows.values(), strict=True))
@@ -232,6 +236,7 @@ def main():
     parser.add_argument("--data", default="digits", help="data.source: digits, or npz:<path>")
     parser.add_argument("--runs", default="runs/optimal_variance", help="folder of the trainings and results")
     parser.add_argument("--out", default="docs", help="folder of the table and the figure")
+    parser.add_argument("--calls", type=int, nargs="+", default=CALLS, help="numbers of steps K")
     parser.add_argument("--steps", type=int, default=6_000, help="of the network's training")
     parser.add_argument("--head-steps", type=int, default=3_000, help="of each head's training")
     parser.add_argument("--width", type=int, default=16, help="model.width")
@@ -244,8 +249,10 @@ def main():
     cells = fill(arguments)
     name = arguments.data.split(":")[0] if arguments.data == "digits" else Path(arguments.data).stem
     out = Path(arguments.out)
-    (out / f"optimal_variance_{name}.md").write_text(markdown(cells))
-    figures.optimal_variance_figure(out / f"optimal_variance_{name}.png", cells, SCHEDULES, METHODS, STEPS)
+    (out / f"optimal_variance_{name}.md").write_text(markdown(cells, arguments.calls))
+    figures.optimal_variance_figure(
+        out / f"optimal_variance_{name}.png", cells, SCHEDULES, METHODS, arguments.calls
+    )
     say(f"wrote optimal_variance_{name}.md and .png to {out}, {math.ceil(time.monotonic() - started)} s")
 
 
