@@ -197,6 +197,10 @@ REDUCTIONS = {
 }
 
 
+# Below this part of the noise a network's own error exceeds what stays open.
+LEAST_SHARE = 0.03
+
+
 def _of_fraction(objective, key, denoise, prediction, xt, x0, eps, t):
     """Its level's term of the bound, in bits/dim of the whole chain (Nichol & Dhariwal 2021, section 3.1)."""
     return objective.noise_levels * objective._variance_bits(prediction, x0, t)
@@ -213,7 +217,7 @@ def _of_target(target, relative):
         aim = jax.lax.stop_gradient(target(key, denoise, prediction, xt, eps, t))
         error = prediction.x0_variance / ratio - aim
         if relative and objective.variance_relative:
-            error /= gaussian_share(ratio, objective.sigma_data)
+            error /= gaussian_share(ratio, objective.sigma_data) + LEAST_SHARE
         return jnp.mean((error**2).reshape(len(t), -1), axis=1)
 
     return loss
@@ -259,8 +263,8 @@ class Objective:
       variance_weight: weight of the loss of that head; 0.001 makes the hybrid loss of Nichol & Dhariwal
         (2021), eq. 16, with "fraction".
       variance_relative: whether the errors of a "residual" or "covariance" head count in units of what
-        Gaussian data would have, so that high noise, where little stays open, is learned too; else as
-        published, and what is learned there is up to chance (docs/variance.md).
+        Gaussian data would have, plus LEAST_SHARE, so that high noise, where little stays open, is learned
+        too; else as published, and what is learned there is up to chance (docs/variance.md).
       head_alone: whether that loss is all there is, since the mean is not trained.
       decoder: the likelihood of pixels in the bound that trains "fraction".
     """
@@ -352,8 +356,8 @@ def create(config, sde, denoiser, decoder=None, head_alone=False):
       denoiser: the subtree `denoiser`, for sigma_data and the variance head.
       decoder: PixelDecoder of the data, where it is known.
       variance_relative: whether the errors of a "residual" or "covariance" head count in units of what
-        Gaussian data would have, so that high noise, where little stays open, is learned too; else as
-        published, and what is learned there is up to chance (docs/variance.md).
+        Gaussian data would have, plus LEAST_SHARE, so that high noise, where little stays open, is learned
+        too; else as published, and what is learned there is up to chance (docs/variance.md).
       head_alone: whether the variance head is trained on a network that stays as it is.
 
     Raises:
