@@ -102,6 +102,9 @@ class MetricsWatch:
 def run(config, workdir):
     """--mode=train: trains to `training.steps`, from the newest checkpoint in the workdir if there is one.
 
+    Returns:
+      whether it got there, rather than being stopped by a signal.
+
     Raises:
       UserError: see the message; what was saved before stays as it was.
     """
@@ -113,7 +116,7 @@ def run(config, workdir):
     checkpoints = Checkpoints(workdir, config)
     try:
         with StopRequest() as stop:
-            _train(config, Path(workdir), setup, source, held_out, checkpoints, stop)
+            return _train(config, Path(workdir), setup, source, held_out, checkpoints, stop)
     finally:
         checkpoints.finish()
         checkpoints.close()
@@ -140,7 +143,7 @@ def _train(config, workdir, setup, source, held_out, checkpoints, stop):
     start = int(state.step)
     if start >= steps:
         say(f"{workdir} is already trained to step {start}; training.steps={steps}.")
-        return
+        return True
     write_json(
         workdir / "config.json",
         {"config": config.to_dict(), "provenance": collect(), "data_recipe": source.recipe},
@@ -203,6 +206,7 @@ def _train(config, workdir, setup, source, held_out, checkpoints, stop):
     if step < steps:
         command = shlex.join(["python", *sys.argv])
         say(f"stopped by {stop.signal} at step {step} of {steps}; saved. The same command resumes: {command}")
-        return
+        return False
     figures.loss_figure(workdir / "loss.png", read_metrics(workdir), held_out_loss.log_snr, by_level)
     say(f"trained to step {step}; loss curve in {workdir / 'loss.png'}, checkpoint in {checkpoints.folder}")
+    return True

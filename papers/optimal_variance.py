@@ -83,7 +83,8 @@ def trained(arguments):
         configs[head] = (config, runs / head)
     for config, workdir in configs.values():
         experiment.resolve(config)
-        train.run(config, workdir)
+        if not train.run(config, workdir):
+            raise SystemExit(0)
     config, workdir = configs[None]
     if not (workdir / "variance.npz").exists():
         estimate_variance.run(config, workdir)

@@ -306,10 +306,20 @@ def _mean_variance(sde, mixture, exact):
         return variance.Analytic(log_snr, jax.lax.map(shrink, log_snr))(exact)
 
 
-@pytest.mark.parametrize("steps", [10, 25])
 @pytest.mark.parametrize(
-    ("name", "case"),
-    [("vp", Ring()), ("cosine", TwoMoons()), pytest.param("vp", Digits(), marks=pytest.mark.slow)],
+    ("name", "case", "steps"),
+    [
+        ("vp", Ring(), 10),
+        ("cosine", TwoMoons(), 25),
+        *(
+            pytest.param(*rest, marks=pytest.mark.slow)
+            for rest in [
+                ("vp", Ring(), 25),
+                ("cosine", TwoMoons(), 10),
+                *(("vp", Digits(), k) for k in (10, 25)),
+            ]
+        ),
+    ],
     ids=str,
 )
 def test_the_bound_is_best_under_the_optimal_variances(name, case, steps):
