@@ -162,7 +162,7 @@ def train(head, steps, perturbation=0.0, relative=True, every=400, mixture=None,
 def main():
     """Trains all of them, and writes the table and the figure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--out", default="docs")
     arguments = parser.parse_args()
     plt = pyplot()
