@@ -108,7 +108,7 @@ def of_method(config, method, schedule, steps, variance_file):
         pixels = 2 if (predictor, schedule) == ("ancestral", "linear") else 1
         config.sampling.variance_pixels = pixels * 255 / (config.data.levels - 1)
     config.eval.update({"discrete_bound": True, "bound_variance": variance, "bound_grid": "sampling"})
-    config.eval.update({"bound_decoder": "pixels", "batch_size": 256})
+    config.eval.update({"bound_decoder": "pixels", "batch_size": 128})
     experiment.resolve(config)
     return config
 
