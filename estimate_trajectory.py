@@ -27,6 +27,7 @@ def run(config, workdir):
     """
     workdir, settings = Path(workdir), config.trajectory
     setup, params, record = sample.load(config, workdir)
+    sample.warn_of_other_parameters(config, params)
     prepare_workdir(workdir)
     examples = training_examples(config, setup, settings.examples, "trajectory data")
     if setup.mixture is None:
@@ -36,12 +37,13 @@ def run(config, workdir):
         held_out, decoder = HeldOut.of(setup, examples), variational.DensityDecoder()
         scale, offset, unit = 1 / setup.mixture.dimension, 0.0, "nats/dim"
     about = {
-        **identity_of(setup, record, checksum(params), config),
+        **identity_of(setup, record, params, config, examples),
         "variance": config.eval.bound_variance,
+        **{name: config.sampling[name] for name in ("variance_probes", "variance_average")},
+        "variance_file": _content(config.sampling.variance_file),
         "decoder": type(decoder).__name__,
         "clip": config.eval.bound_clip,
         "grid": settings.grid,
-        "examples": len(examples),
     }
     say(
         f"the bound between all pairs of {settings.levels} levels on {len(examples)} examples, variance "
@@ -71,6 +73,11 @@ def run(config, workdir):
     )
 
 
+def _content(path):
+    """The checksum of a file that the bound reads, or None."""
+    return path and checksum({"file": np.frombuffer(Path(path).read_bytes(), np.uint8)})
+
+
 def _pair_costs(config, workdir, setup, params, held_out, decoder, times, about):
     """`first` and `costs` [N, N] of trajectory.PairCosts, and `prior` [N], the same number in each entry."""
     chain = Chain(setup, config, decoder)
@@ -92,7 +99,6 @@ def _pair_costs(config, workdir, setup, params, held_out, decoder, times, about)
         return {"costs": costs, "decoders": decoders, "prior": prior}
 
     shapes = {"costs": (count, count), "decoders": (count, count), "prior": (count,)}
-    named = {**about, "levels": count}
-    found = measure(workdir / "optimal_trajectory", named, shapes, of_level, "trajectory")
+    found = measure(workdir / "optimal_trajectory", about, shapes, of_level, "trajectory")
     costs = found["costs"].T
     return {"costs": costs, "first": costs + found["decoders"], "prior": found["prior"]}

@@ -12,7 +12,6 @@ import variance
 from evaluation.by_level import identity_of, measure, remove, training_examples
 from evaluation.held_out import HeldOut, example_keys
 from training import parallel
-from training.checkpoints import checksum
 from training.logging import say
 from training.workdir import prepare_workdir
 from variational import log_snr_levels
@@ -57,7 +56,7 @@ def run(config, workdir):
     examples = training_examples(config, setup, settings.examples, "variance data")
     held_out = HeldOut.of(setup, examples)
     times = log_snr_levels(setup.sde, settings.levels)
-    about = identity_of(setup, record, checksum(params), config)
+    about = identity_of(setup, record, params, config, examples)
     say(f"unexplained noise at {settings.levels} levels on {len(examples)} examples")
     moments = Moments(setup, held_out, settings.batch_size)
 
@@ -67,8 +66,7 @@ def run(config, workdir):
         return {"moments": values.mean(axis=1), "errors": error}
 
     shapes = dict.fromkeys(("moments", "errors"), (settings.levels, 2))
-    counted = {**about, "levels": settings.levels, "examples": len(examples)}
-    found = measure(workdir / "variance", counted, shapes, of_level, "variance")
+    found = measure(workdir / "variance", about, shapes, of_level, "variance")
     if jax.process_index() != 0:
         return
     log_snr = np.asarray(setup.sde.log_snr(jnp.asarray(times)))

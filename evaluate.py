@@ -59,6 +59,7 @@ def run(config, workdir):
     require_feasible(setup, settings)
     drawer = sample.Drawer(setup, config.sampling)
     levels = sampled_levels(config, drawer)
+    sample.warn_of_other_parameters(config, params)
     prepare_workdir(workdir)
     if setup.mixture is not None:
         testbed.run(config, workdir, setup, drawer)
@@ -143,6 +144,14 @@ def _figures(workdir, result, by_level):
 
 
 def _report(result):
+    for name in ("discrete_bound", "continuous_bound"):
+        if name in result["model"]:
+            bound = result["model"][name]
+            chain = f", variance {bound['variance']}, grid {bound['grid']}" if "variance" in bound else ""
+            print(
+                f"{name.replace('_', ' ')}, {bound['levels']} levels{chain}: at most {bound['value']:.3f} ± "
+                f"{bound['standard_error']:.3f} bits/dim"
+            )
     print(f"{'':18}{'bits/dim':>16}{'1-NN accuracy (real, generated)':>34}{'precision':>12}{'recall':>10}")
     for name in ("model", "fitted_gaussian", "training_images"):
         column = result[name]

@@ -355,9 +355,6 @@ def create(config, sde, denoiser, decoder=None, head_alone=False):
       config: the subtree.
       denoiser: the subtree `denoiser`, for sigma_data and the variance head.
       decoder: PixelDecoder of the data, where it is known.
-      variance_relative: whether the errors of a "residual" or "covariance" head count in units of what
-        Gaussian data would have, plus LEAST_SHARE, so that high noise, where little stays open, is learned
-        too; else as published, and what is learned there is up to chance (docs/variance.md).
       head_alone: whether the variance head is trained on a network that stays as it is.
 
     Raises:

@@ -148,11 +148,14 @@ class Parts:
         shutil.rmtree(self._folder)
 
 
-def load(config, workdir):
+def load(config, workdir, field=None):
     """The experiment of a workdir and the averaged parameters of its newest good checkpoint.
 
     What the data source alone knows (side, channels, levels) comes from the checkpoint,
     so that no data set is needed to sample. A mixture needs no checkpoint: it is the parameters.
+
+    Args:
+      field: the config field that names the workdir, where it is not --workdir; for messages.
 
     Returns:
       (Experiment, parameters, record of the checkpoint).
@@ -163,7 +166,7 @@ def load(config, workdir):
     if config.mixture.name:
         setup = experiment.create(config)
         return setup, setup.denoiser.init(), {"step": 0, "provenance": collect()}
-    checkpoints = Checkpoints(workdir, config, read_only=True)
+    checkpoints = Checkpoints(workdir, config, read_only=True, field=field)
     checkpoints.resolve_data(config.data)
     validation.require(config)
     setup = experiment.create(config)
@@ -183,7 +186,7 @@ def run(config, workdir):
     setup, params, record = load(config, workdir)
     prepare_workdir(workdir)
     drawer = Drawer(setup, config.sampling)
-    _warn_of_other_parameters(config, params)
+    warn_of_other_parameters(config, params)
     parts = Parts(workdir / "samples.parts", _identity(setup, params, record, config, drawer))
     arrays = _draw_in_parts(parts, setup, drawer, params, record, config)
     if jax.process_index() != 0:
@@ -214,7 +217,7 @@ def _identity(setup, params, record, config, drawer):
     return {**described, "seed": config.seed, "step": record["step"], **numbers}
 
 
-def _warn_of_other_parameters(config, params):
+def warn_of_other_parameters(config, params):
     """Says where a fitted solver or grid belongs to another model than the one that is sampled."""
     readers = {
         "file": ("calibrate", lambda path: fitted.load(path)[-1]),

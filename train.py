@@ -130,7 +130,7 @@ def _start(config, setup):
     trained = config.copy_and_resolve_references()
     trained.update({"denoiser": {"variance_head": "none"}, "loss": {"variance_weight": 0.0}})
     trained.training.network_from = None
-    _, params, record = sample.load(trained, config.training.network_from)
+    _, params, record = sample.load(trained, config.training.network_from, "training.network_from")
     say(f"the network of {config.training.network_from}, step {record['step']}, stays as it is")
     params = head.onto(state.params, params)
     return state.replace(params=params, ema={name: jax.tree.map(np.copy, params) for name in state.ema})

@@ -160,12 +160,22 @@ def _choices(config):
                 "analytic_residual, jacobian or heuristic."
             )
     readers = (config.sampling.variance, config.eval.bound_variance)
+    if config.sampling.variance_average and not any(name in variance.ESTIMATES for name in readers):
+        yield (
+            f'sampling.variance_average is set, and neither sampling.variance="{readers[0]}" nor '
+            f'eval.bound_variance="{readers[1]}" is an optimal one. Use {", ".join(variance.ESTIMATES)}.'
+        )
+    if config.sampling.variance_probes is not None and "jacobian" not in readers:
+        yield (
+            f"sampling.variance_probes={config.sampling.variance_probes} is set, and neither "
+            'sampling.variance nor eval.bound_variance is "jacobian".'
+        )
     if config.sampling.variance_file is not None and not any(name.startswith("analytic") for name in readers):
         yield (
             f'sampling.variance_file is set, and neither sampling.variance="{readers[0]}" nor '
             f'eval.bound_variance="{readers[1]}" reads it. Use analytic or analytic_residual.'
         )
-    if config.training.network_from is not None and not has_branch:
+    if config.training.network_from is not None and not has_branch and head in VARIANCE_HEADS:
         yield (
             f'training.network_from="{config.training.network_from}" trains a variance head alone, and '
             f'denoiser.variance_head="{config.denoiser.variance_head}" has no branch. Use second_moment, '

@@ -80,7 +80,8 @@ class Jacobian:
     """The network's own derivative: r^2 diag(alpha dD/dx), by probes z * (dD/dx z) without training.
 
     Unbiased with random signs, and exact with all unit vectors. One jvp a probe. The probes depend on
-    the noise level alone, so that no sample depends on its batch.
+    the noise level alone, so that no sample depends on its batch; all samples share the probes' error, which
+    standard errors over samples do not see.
 
     Attributes:
       probes: number of random signs; 0 for all unit vectors.
@@ -222,7 +223,9 @@ ESTIMATES = {
     "heuristic": lambda config: Heuristic(),
     "analytic": lambda config: load(config.variance_file).analytic(residual=False),
     "analytic_residual": lambda config: load(config.variance_file).analytic(residual=True),
-    "jacobian": lambda config: Jacobian(config.variance_probes),
+    "jacobian": lambda config: Jacobian(
+        **({} if config.variance_probes is None else {"probes": config.variance_probes})
+    ),
     "predicted": lambda config: None,
 }
 CHOICES = {"small": None, "large": None, "learned": None, **ESTIMATES}

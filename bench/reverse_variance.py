@@ -150,6 +150,7 @@ def main():
     )
     parser.add_argument("--out", default="docs")
     out, rows = Path(parser.parse_args().out), []
+    out.mkdir(parents=True, exist_ok=True)
     for case in CASES:
         with tempfile.TemporaryDirectory() as folder:
             for row in rows_of(case, Path(folder)):

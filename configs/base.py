@@ -154,7 +154,7 @@ def get_config():
     # heuristic, analytic, analytic_residual (--mode=variance), jacobian, predicted (by a head or a mixture)
     sampling.variance = "small"
     sampling.variance_file = placeholder(str)  # analytic, analytic_residual: what --mode=variance wrote
-    sampling.variance_probes = 8  # jacobian: random signs; 0: all unit vectors, exact
+    sampling.variance_probes = placeholder(int)  # jacobian: random signs, 8; 0: all unit vectors, exact
     sampling.variance_average = False  # over the dimensions of each state
     sampling.variance_pixels = placeholder(float)  # most noise of the last noisy step, in 1/255 of the range
     sampling.batch_size = 256  # over all devices together
@@ -230,7 +230,7 @@ def get_config():
     evaluation.discrete_bound = False  # variational bound of the chain with bound_levels steps
     evaluation.continuous_bound = False  # variational bound in continuous time
     evaluation.bound_levels = 1000  # network calls an image, for either bound
-    # discrete_bound: uniform (DDPM's), log_snr, sampling (the sampler's own levels; bound_levels has no part)
+    # discrete_bound: uniform (DDPM's), log_snr, sampling (the sampler's levels; bound_levels has no part)
     evaluation.bound_grid = "uniform"
     evaluation.bound_variance = "small"  # discrete_bound: as sampling.variance, whose other fields it shares
     evaluation.bound_decoder = placeholder(str)  # pixels, density; None: density if data.dequantize

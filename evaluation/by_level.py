@@ -10,6 +10,7 @@ from creation import UserError
 from evaluation.held_out import subset
 from evaluation.likelihoods import Unfinished
 from training import parallel
+from training.checkpoints import checksum
 from training.logging import Progress, say
 
 
@@ -41,7 +42,10 @@ def measure(path, identity, shapes, of_level, what):
     def missing(arrays):
         return np.any([np.isnan(a).reshape(levels, -1).any(axis=1) for a in arrays.values()], axis=0)
 
-    mine = np.arange(levels)[jax.process_index() :: jax.process_count()]
+    def rows_of(process):
+        return np.arange(levels)[process :: jax.process_count()]
+
+    mine = rows_of(jax.process_index())
     todo = mine[missing(found)[mine]]
     if len(todo) < len(mine):
         say(f"{what}: {len(mine) - len(todo)} levels were done before")
@@ -54,11 +58,11 @@ def measure(path, identity, shapes, of_level, what):
     progress.close()
     own.save()
     parallel.wait_for_all(what)
+    # Each file holds the rows of its process alone.
     merged = {name: a.copy() for name, a in empty.items()}
     for process in range(jax.process_count()):
-        part = Unfinished(_part(path, process), identity, empty).arrays
+        part, rows = Unfinished(_part(path, process), identity, empty).arrays, rows_of(process)
         for name, a in part.items():
-            rows = np.arange(levels)[process :: jax.process_count()]
             merged[name][rows] = a[rows]
     if missing(merged).any():
         raise UserError(
@@ -78,17 +82,21 @@ def remove(path):
         part.unlink()
 
 
-def identity_of(setup, record, parameters, config):
-    """What every measurement of a model says about the model.
+def identity_of(setup, record, params, config, examples):
+    """What every measurement of a model on data says about both.
 
     Args:
-      parameters: their checksum; record: of the checkpoint.
+      record: of the checkpoint; params: of the denoiser.
+      examples: [N, ...] uint8 images, or data of a mixture.
     """
     about = {
         "step": record["step"],
-        "parameters": parameters,
+        "parameters": checksum(params),
         "seed": config.seed,
         "sde": repr(setup.sde),
+        "transform": repr(setup.transform),
         "denoiser": config.denoiser.to_dict(),
+        "examples": len(examples),
+        "data": checksum({"examples": examples}),
     }
     return json.loads(json.dumps(about))

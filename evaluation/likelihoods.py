@@ -239,18 +239,19 @@ def sampled_levels(config, drawer):
     """Increasing times of the calls of a sampler, for eval.bound_grid="sampling"; None for other grids.
 
     Raises:
-      ConfigError: the sampler is no chain of single steps that ends by denoising.
+      ConfigError: the sampler does not call the network once at each of decreasing times, or does not denoise
+        at the last.
     """
     if config.eval.bound_grid != "sampling" or not config.eval.discrete_bound:
         return None
     times = drawer.times
     if times is None or len(times) < 2 or not (np.diff(times) < 0).all() or not config.sampling.final_denoise:
         raise ConfigError(
-            f'eval.bound_grid="sampling" bounds a chain of single steps that ends by denoising, and '
-            f'sampling.predictor="{config.sampling.predictor}" is none. Use ancestral, with '
-            "sampling.final_denoise, or eval.bound_grid=uniform or log_snr."
+            'eval.bound_grid="sampling" bounds the ancestral chain on the levels of a sampler of one call a '
+            f'step that ends by denoising, and sampling.predictor="{config.sampling.predictor}" is none. Use '
+            "ancestral, with sampling.final_denoise, or eval.bound_grid=uniform or log_snr."
         )
-    return np.asarray(times[::-1])
+    return np.asarray(times[::-1], np.float32)
 
 
 def bounds_in_nats(setup, params, held_out, decoder, config, levels=None):
@@ -355,4 +356,9 @@ def network_bounds(setup, params, images, config, levels=None):
     """Variational bounds in bits/dim of held-out images; see `bounded_images`."""
     held_out, decoder, scale, offset = bounded_images(setup, images, config.eval)
     found = describe_bounds(bounds_in_nats(setup, params, held_out, decoder, config, levels), scale, offset)
-    return {name: {"decoder": type(decoder).__name__, **entry} for name, entry in found.items()}
+    about = {"decoder": type(decoder).__name__, "levels": config.eval.bound_levels}
+    if levels is not None:
+        about["levels"] = len(levels)
+    chain = {"variance": config.eval.bound_variance, "grid": config.eval.bound_grid}
+    own = {"discrete_bound": {**about, **chain}, "continuous_bound": about}
+    return {name: {**own[name], **entry} for name, entry in found.items()}

@@ -11,9 +11,11 @@ not done again.
 
 import argparse
 import json
+import logging
 import math
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +25,9 @@ import experiment
 import figures
 import sample
 import train
+import variance
 from configs import digits
+from creation import UserError
 from evaluation.held_out import subset
 from evaluation.likelihoods import network_bounds, sampled_levels
 from metrics.neighbours import one_nearest_neighbour
@@ -34,17 +38,33 @@ from training.workdir import write_json
 
 CALLS = (10, 25, 50, 100, 200, 1000)
 SCHEDULES = {"linear": "ddpm", "cosine": "iddpm"}
-# Row: predictor, variance, head, whether the chain is one whose likelihood has a bound.
+
+
+class Method(NamedTuple):
+    """A row of the tables.
+
+    Attributes:
+      predictor, variance: of the subtree `sampling`.
+      head: denoiser.variance_head of the network that it takes, None for the plain one.
+      has_bound: whether it samples a chain whose likelihood has a bound.
+    """
+
+    predictor: str
+    variance: str
+    head: str | None = None
+    has_bound: bool = True
+
+
 METHODS = {
-    "DDPM, small": ("ancestral", "small", None, True),
-    "DDPM, large": ("ancestral", "large", None, True),
-    "Analytic-DDPM": ("ancestral", "analytic", None, True),
-    "NPR-DDPM": ("ancestral", "predicted", "residual", True),
-    "SN-DDPM": ("ancestral", "predicted", "second_moment", True),
-    "OCM-DDPM": ("ancestral", "predicted", "covariance", True),
-    "Jacobian-DDPM": ("ancestral", "jacobian", None, True),
-    "DDIM": ("ddim", "small", None, False),
-    "Analytic-DDIM": ("ddim", "analytic", None, False),
+    "DDPM, small": Method("ancestral", "small"),
+    "DDPM, large": Method("ancestral", "large"),
+    "Analytic-DDPM": Method("ancestral", "analytic"),
+    "NPR-DDPM": Method("ancestral", "predicted", "residual"),
+    "SN-DDPM": Method("ancestral", "predicted", "second_moment"),
+    "OCM-DDPM": Method("ancestral", "predicted", "covariance"),
+    "Jacobian-DDPM": Method("ancestral", "jacobian"),
+    "DDIM": Method("ddim", "small", has_bound=False),
+    "Analytic-DDIM": Method("ddim", "analytic", has_bound=False),
 }
 HEADS = ("residual", "second_moment", "covariance")
 
@@ -60,7 +80,6 @@ def base_config(arguments):
     config.checkpoint.every = 1000
     config.ema.decays = (0.9995,)
     config.sampling.update({"corrector": "none", "batch_size": 256, "threshold": "data_range"})
-    config.sampling.variance_probes = arguments.probes
     config.variance.update({"levels": 200, "examples": arguments.examples})
     config.model.width = arguments.width
     data.resolve(config.data, data.create(config.data, "train"))
@@ -72,7 +91,11 @@ def base_config(arguments):
 
 
 def trained(arguments):
-    """Configs by head (None: the network's own), each trained; and the file of the analytic estimate."""
+    """(config, parameters) by head, None for the plain network; and the file of the analytic estimate.
+
+    Raises:
+      UserError: a head was trained on another network.
+    """
     runs = Path(arguments.runs)
     configs = {None: (base_config(arguments), runs / "network")}
     for head in HEADS:
@@ -85,29 +108,40 @@ def trained(arguments):
         experiment.resolve(config)
         if not train.run(config, workdir):
             raise SystemExit(0)
+    loaded = {head: (config, sample.load(config, workdir)[1]) for head, (config, workdir) in configs.items()}
+    network = loaded[None][1]
+    for head in HEADS:
+        below = {name: loaded[head][1][name] for name in network}
+        if checksum(below) != checksum(network):
+            raise UserError(f"{runs / head} was trained on another network. Delete that folder.")
     config, workdir = configs[None]
-    if not (workdir / "variance.npz").exists():
+    found = workdir / "variance.npz"
+    about = variance.load(found).about if found.exists() else {}
+    count = min(arguments.examples, len(data.create(config.data, "train")))
+    if (about.get("parameters"), about.get("examples")) != (checksum(network), count):
         estimate_variance.run(config, workdir)
-    return configs, workdir / "variance.npz"
+    return loaded, found
 
 
-def of_method(config, method, schedule, steps, variance_file):
-    """The config of one cell of the table; its `eval` bounds the chain that is sampled."""
-    predictor, variance, _, _ = METHODS[method]
+def of_method(config, method, schedule, steps, variance_file, probes):
+    """The config of one cell of the table; its `eval` bounds the ancestral chain on the same levels."""
+    predictor, choice = method.predictor, method.variance
     config = config.copy_and_resolve_references()
     for field in config.sde:
         config.sde[field] = None
     config.sde.name = SCHEDULES[schedule]
-    config.sampling.update({"predictor": predictor, "variance": variance, "grid": "even", "steps": steps - 1})
+    config.sampling.update({"predictor": predictor, "variance": choice, "grid": "even", "steps": steps - 1})
     if predictor == "ddim":
         config.sampling.eta = 0.0
-    if variance == "analytic":
+    if choice == "analytic":
         config.sampling.variance_file = str(variance_file)
-    if variance != "small":
+    if choice == "jacobian":
+        config.sampling.variance_probes = probes
+    if choice != "small":
         # Grey levels in place of 1/255: 2 for the linear schedule's DDPM, else 1 (Bao et al. 2022a, F.2).
         pixels = 2 if (predictor, schedule) == ("ancestral", "linear") else 1
         config.sampling.variance_pixels = pixels * 255 / (config.data.levels - 1)
-    config.eval.update({"discrete_bound": True, "bound_variance": variance, "bound_grid": "sampling"})
+    config.eval.update({"discrete_bound": True, "bound_variance": choice, "bound_grid": "sampling"})
     config.eval.update({"bound_decoder": "pixels", "batch_size": 128})
     experiment.resolve(config)
     return config
@@ -139,45 +173,42 @@ class Results:
 
 
 def fill(arguments):
-    """All cells, by "schedule/method/steps"; and pictures of samples."""
-    configs, variance_file = trained(arguments)
-    loaded = {head: sample.load(config, workdir)[1] for head, (config, workdir) in configs.items()}
-    setup, config = experiment.create(configs[None][0]), configs[None][0]
+    """All cells, by "schedule/method/steps"."""
+    loaded, variance_file = trained(arguments)
+    config = loaded[None][0]
+    setup = experiment.create(config)
     train_source, test_source = (data.create(config.data, split) for split in ("train", "test"))
     images = subset(train_source, 2 * arguments.samples)
     real, other = images[::2], images[1::2][: len(images[::2])]
     real = real[: len(other)]
     held_out = subset(test_source, arguments.images)
-    # The directions and the real images are one draw: other real images tell what distance is none.
+    # How far other real images are from these is the distance of perfect samples.
     identity = {
-        "parameters": {str(head): checksum(params) for head, params in loaded.items()},
+        "parameters": {str(head): checksum(params) for head, (_, params) in loaded.items()},
         "arguments": {k: v for k, v in vars(arguments).items() if k not in ("calls", "out", "runs")},
     }
     results = Results(Path(arguments.runs) / "results.json", identity)
     results.add("floor", _distances(setup, real, other))
-    pictures = Path(arguments.runs) / "samples"
-    pictures.mkdir(exist_ok=True)
     for steps in arguments.calls:
         for schedule in SCHEDULES:
-            for method, (_, _, head, has_bound) in METHODS.items():
-                name = f"{schedule}/{method}/{steps}"
-                if name in results.cells:
+            for name, method in METHODS.items():
+                cell_name = f"{schedule}/{name}/{steps}"
+                if cell_name in results.cells:
                     continue
                 started = time.monotonic()
-                of_cell = of_method(configs[head][0], method, schedule, steps, variance_file)
+                base, params = loaded[method.head]
+                of_cell = of_method(base, method, schedule, steps, variance_file, arguments.probes)
                 cell_setup = experiment.create(of_cell)
                 drawer = sample.Drawer(cell_setup, of_cell.sampling)
-                drawn = drawer.draw(loaded[head], len(real))
-                generated = setup.transform.to_pixels(drawn)
+                generated = setup.transform.to_pixels(drawer.draw(params, len(real)))
                 cell = {"nfe": drawer.nfe, **_distances(setup, real, generated)}
-                if has_bound:
+                if method.has_bound:
                     levels = sampled_levels(of_cell, drawer)
-                    found = network_bounds(cell_setup, loaded[head], held_out, of_cell, levels)
+                    found = network_bounds(cell_setup, params, held_out, of_cell, levels)
                     cell["bits_per_dim"] = found["discrete_bound"]
                 cell["seconds"] = time.monotonic() - started
-                np.save(pictures / f"{name.replace('/', '_')}.npy", generated[:16])
-                results.add(name, cell)
-                say(f"{name}: {_shown(cell)}, {cell['seconds']:.0f} s")
+                results.add(cell_name, cell)
+                say(f"{cell_name}: {_shown(cell)}, {cell['seconds']:.0f} s")
     return results.cells
 
 
@@ -246,10 +277,20 @@ def main():
     parser.add_argument("--examples", type=int, default=10_000, help="of the analytic estimate")
     parser.add_argument("--probes", type=int, default=2, help="of the Jacobian")
     arguments = parser.parse_args()
-    started = time.monotonic()
-    cells = fill(arguments)
-    name = arguments.data.split(":")[0] if arguments.data == "digits" else Path(arguments.data).stem
+    for name in ("steps", "head_steps", "width", "samples", "images", "examples", "probes"):
+        if getattr(arguments, name) < 2:
+            parser.error(f"--{name.replace('_', '-')}={getattr(arguments, name)} must be at least 2")
+    if min(arguments.calls) < 2:
+        parser.error(f"--calls {arguments.calls} must be at least 2 each")
     out = Path(arguments.out)
+    out.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    started = time.monotonic()
+    try:
+        cells = fill(arguments)
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
+    name = arguments.data.split(":")[0] if arguments.data == "digits" else Path(arguments.data).stem
     (out / f"optimal_variance_{name}.md").write_text(markdown(cells, arguments.calls))
     figures.optimal_variance_figure(
         out / f"optimal_variance_{name}.png", cells, SCHEDULES, METHODS, arguments.calls

@@ -4,6 +4,9 @@ A step from t to s with noise of variance w^2 stands for the member of DDIM's fa
 or for the true posterior where w is larger. The optimal variance of x_s given x_t (variance.py) adds the
 uncertainty of x_0: c^2 Var[x_0 | x_t], the `spread` c of a table.
 
+It is the variance of the family's mean: exact for ancestral sampling and DDIM. The other single steps have
+means of their own, which agree with it to first order in the step only, and no variance mends a mean.
+
 Solvers with a history are refused. Their means use how the prediction changed on the way, which under the
 reverse process is noise of its own: on Gaussian data their samples already vary too much, and would vary
 several times too much with a spread.
@@ -25,6 +28,8 @@ def refusal(table):
     """Why a table cannot take a spread, or None."""
     if (table.look != np.eye(1 + table.history)[0]).any() or (np.diff(table.times) >= 0).any():
         return "calls the network more than once in a step, and the optimal variance is that of a single step"
+    if not table.move[:, 1:].any():
+        return "does not move by the network's predictions, and the optimal variance is that of such a move"
     if table.history > 1:
         return (
             "uses earlier predictions, and the optimal variance is that of a step from the newest one alone"
@@ -132,6 +137,10 @@ def apply(config, sde, table, end, data_range):
             )
         return table, ()
     reason = refusal(table)
+    if config.probability_flow:
+        reason = (
+            "with sampling.probability_flow follows the flow by Euler's method, whose mean is none of DDIM's"
+        )
     if reason:
         raise ConfigError(
             f'sampling.variance="{config.variance}": sampling.predictor="{config.predictor}" {reason}. Use '

@@ -215,12 +215,21 @@ class Optimal:
     grid_file: str = ""
 
     def __post_init__(self):
+        if not self.grid_file:
+            raise ValueError(
+                "needs sampling.grid_file=<workdir>/optimal_trajectory.npz, by --mode=trajectory"
+            )
         trajectory.load(self.grid_file)
 
     def __call__(self, sde, steps):
         found = trajectory.load(self.grid_file)
         if found.about["sde"] != repr(sde):
             raise ValueError(f"was measured on {found.about['sde']}, not on {sde!r}")
+        if not 1 <= steps < len(found.times):
+            raise ValueError(
+                f"has {len(found.times)} levels: use sampling.steps from 1 to {len(found.times) - 1}, not "
+                f"{steps}, or --mode=trajectory with more trajectory.levels"
+            )
         return found.times[found.optimal(steps + 1)[0]][::-1].astype(np.float64)
 
 

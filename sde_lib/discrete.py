@@ -51,22 +51,27 @@ class Levels:
         """The interval between levels that holds t; the outer ones reach beyond the grid."""
         return jnp.clip(jnp.floor(t * self.noise_levels).astype(int) - 1, 0, self.noise_levels - 2)
 
+    def _arrays(self, t):
+        """Slopes, grid and log-SNR in the precision of t."""
+        dtype = jnp.result_type(t, float)
+        return (jnp.asarray(a, dtype) for a in (self._slopes, self.grid, self.grid_log_snr))
+
     def log_snr(self, t):
         cell = self._cell(t)
-        slopes, grid, table = map(jnp.asarray, (self._slopes, self.grid, self.grid_log_snr))
+        slopes, grid, table = self._arrays(t)
         return table[cell] + slopes[cell] * (t - grid[cell])
 
     def log_snr_drop(self, s, t):
         # Gauss's rule does not see the kinks at the levels: from s to the next level, over
         # whole cells, and from the last level to t, each without cancellation.
         first, last = self._cell(s), self._cell(t)
-        slopes, grid, table = map(jnp.asarray, (self._slopes, self.grid, self.grid_log_snr))
+        slopes, grid, table = self._arrays(t)
         to_level, from_level = slopes[first] * (s - grid[first + 1]), slopes[last] * (grid[last] - t)
         across = to_level + (table[first + 1] - table[last]) + from_level
         return jnp.where(first == last, slopes[first] * (s - t), across)
 
     def time_of_log_snr(self, log_snr):
-        slopes, grid, table = map(jnp.asarray, (self._slopes, self.grid, self.grid_log_snr))
+        slopes, grid, table = self._arrays(log_snr)
         cell = jnp.clip(jnp.searchsorted(-table, -log_snr) - 1, 0, self.noise_levels - 2)
         return grid[cell] + (log_snr - table[cell]) / slopes[cell]
 

@@ -51,8 +51,8 @@ MAY_IMPORT = {
         "creation", "data", "evaluation", "experiment", "figures", "sample", "training", "validation",
     },
     "papers": {
-        "configs", "data", "estimate_variance", "evaluation", "experiment", "figures", "metrics", "sample",
-        "train", "training",
+        "configs", "creation", "data", "estimate_variance", "evaluation", "experiment", "figures", "metrics",
+        "sample", "train", "training", "variance",
     },
     "main": {
         "calibrate", "creation", "data", "encode", "estimate_trajectory", "estimate_variance", "evaluate",

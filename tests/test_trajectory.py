@@ -12,10 +12,11 @@ import samplers
 import trajectory
 from configs import base
 from creation import ConfigError, UserError
-from evaluation import by_level
+from evaluation import by_level, likelihoods
 from sde_lib.cosine import Cosine
 from sde_lib.mixtures import Ring
 from sde_lib.vp import VP
+from training.logging import Progress
 from trajectory import PairCosts, least_cost_path
 from variational import DensityDecoder, PixelDecoder, discrete_bound, level_costs, uniform_levels
 
@@ -89,7 +90,7 @@ def test_the_mode_writes_a_grid_that_samplers_take(tmp_path, capsys):
     with pytest.raises(ConfigError, match='sampling.grid="optimal" was measured on VP'):
         samplers.create(config, Cosine())
     config.steps = 16
-    with pytest.raises(ConfigError, match="steps=17 must lie in 2..16"):
+    with pytest.raises(ConfigError, match="has 16 levels: use sampling.steps from 1 to 15, not 16"):
         samplers.create(config, VP())
     sampling = ["--config.sampling.predictor=ancestral", "--config.sampling.steps=5"]
     sampling += ["--config.sampling.num_samples=16", "--config.sampling.grid=optimal"]
@@ -98,6 +99,38 @@ def test_the_mode_writes_a_grid_that_samplers_take(tmp_path, capsys):
     (tmp_path / "optimal_trajectory.npz").write_bytes(b"damaged")
     assert main.main([*arguments, "--mode=sample", *sampling]) == 2
     assert "--mode=trajectory" in capsys.readouterr().err
+
+
+def test_a_killed_measurement_is_resumed_for_the_same_question_alone(tmp_path, monkeypatch, capsys):
+    arguments = ["main.py", "--config=configs/gaussian_mixture.py:ring", "--mode=trajectory"]
+    arguments += ["--config.trajectory.levels=6", "--config.trajectory.examples=32"]
+    arguments += ["--config.trajectory.batch_size=16", "--config.trajectory.steps=(3,)"]
+    arguments += ["--config.eval.bound_variance=predicted"]
+    other = "--config.sampling.variance_average=True"
+    for name, flags in (("plain", []), ("other", [other])):
+        assert main.main([*arguments, *flags, f"--workdir={tmp_path / name}"]) == 0
+    monkeypatch.setattr(likelihoods, "SECONDS_BETWEEN_SAVES", 0.0)
+    plain, calls = Progress.update, []
+
+    def killed_at_four(self, count, **shown):
+        calls.append(count)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        plain(self, count, **shown)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "update", killed_at_four)
+        for name in ("resumed", "changed"):
+            calls.clear()
+            assert main.main([*arguments, f"--workdir={tmp_path / name}"]) == 130
+    capsys.readouterr()
+    assert main.main([*arguments, f"--workdir={tmp_path / 'resumed'}"]) == 0
+    assert "4 levels were done before" in capsys.readouterr().err
+    assert main.main([*arguments, other, f"--workdir={tmp_path / 'changed'}"]) == 0
+    assert "were done before" not in capsys.readouterr().err
+    for name, expected in (("resumed", "plain"), ("changed", "other")):
+        a, b = (trajectory.load(tmp_path / n / "optimal_trajectory.npz") for n in (name, expected))
+        np.testing.assert_array_equal(a.first, b.first)
 
 
 def test_processes_share_the_levels_and_agree(tmp_path, monkeypatch):

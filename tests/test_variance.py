@@ -205,6 +205,21 @@ def test_solvers_with_a_history_are_refused():
         ({"sampling.variance_pixels": 2.0}, ["variance_pixels=2.0", '"small"']),
         ({"sampling.variance": "large", "sampling.predictor": "ode"}, ['"ode"', "sampling.variance"]),
         ({"variance.levels": 1}, ["variance.levels=1"]),
+        ({"sampling.variance_average": True}, ["sampling.variance_average", '"small"', "jacobian"]),
+        ({"sampling.variance_probes": 4}, ["sampling.variance_probes=4", "jacobian"]),
+        ({"sampling.variance": "large", "sampling.predictor": "none"}, ['"none" does not move', "ancestral"]),
+        (
+            {
+                "sampling.variance": "heuristic",
+                "sampling.predictor": "euler_maruyama",
+                "sampling.probability_flow": True,
+            },
+            ["probability_flow", "Euler's method"],
+        ),
+        ({"eval.bound_variance": "analytic"}, ["eval.bound_variance", "sampling.variance_file"]),
+        ({"sampling.grid": "optimal"}, ["sampling.grid_file", "--mode=trajectory"]),
+        ({"trajectory.grid": "even"}, ["trajectory.grid", "uniform, log_snr"]),
+        ({"trajectory.steps": (1,)}, ["trajectory.steps=(1,)"]),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(fields, words, capsys):

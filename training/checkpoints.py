@@ -142,11 +142,12 @@ class Checkpoints:
       workdir: folder of the run; they lie in `workdir/checkpoints`.
       config: the run's whole config.
       read_only: for sampling and evaluation; nothing on disk is touched.
+      field: the config field that names the workdir, where it is not --workdir; for messages.
     """
 
-    def __init__(self, workdir, config, read_only=False):
+    def __init__(self, workdir, config, read_only=False, field=None):
         self.folder = Path(workdir).absolute() / "checkpoints"
-        self._config, self._read_only = config, read_only
+        self._config, self._read_only, self._field = config, read_only, field
         self._manager = None
         if not read_only or self.folder.is_dir():
             self._open()
@@ -272,7 +273,7 @@ class Checkpoints:
                     if config[field] is None:
                         config[field] = saved[field]
                 return
-        raise CheckpointError(f"There is no checkpoint in {self.folder}. Run --mode=train first.")
+        raise self._none()
 
     def restore_ema(self, template):
         """Like `restore`, for sampling and evaluation: reads `ema` alone.
@@ -285,9 +286,15 @@ class Checkpoints:
         """
         found = self._newest(("ema",), template)
         if found is None:
-            raise CheckpointError(f"There is no checkpoint in {self.folder}. Run --mode=train first.")
+            raise self._none()
         state, record = found
         return state.ema[next(iter(template.ema))], record
+
+    def _none(self):
+        advice = f"{self._field} names the workdir of a trained network." if self._field else ""
+        return CheckpointError(
+            f"There is no checkpoint in {self.folder}. {advice or 'Run --mode=train first.'}"
+        )
 
     def _newest(self, items, template):
         _hide_closed_loops()
@@ -303,9 +310,12 @@ class Checkpoints:
             only = OF_THE_DENOISER if self._read_only else ("",)
             changes = config_changes(record["config"], self._config, only)
             if changes:
+                advice = "Put these fields back, or choose another --workdir."
+                if self._field:
+                    advice = f"{self._field} needs a network that was trained with the fields of this run."
                 raise ConfigError(
                     f"The checkpoints in {self.folder} were made with another config: "
-                    f"{'; '.join(changes)}. Put these fields back, or choose another --workdir."
+                    f"{'; '.join(changes)}. {advice}"
                 )
             try:
                 return self._read_arrays(step, items, template, record), record
