@@ -300,7 +300,7 @@ def optimal_variance_figure(path, cells, schedules, methods, steps):
                 column[0].plot(steps, [cell["bits_per_dim"]["value"] for cell in found], "o-", **style)
             column[1].plot(steps, [cell["sliced_wasserstein"] for cell in found], "o-", **style)
         column[1].axhline(cells["floor"]["sliced_wasserstein"], color=GREY, ls=":", label="real images")
-        column[0].set(title=f"{schedule} schedule", xscale="log")
+        column[0].set(title=f"{schedule} schedule", xscale="log", yscale="log")
         column[1].set(xlabel="steps K")
     axes[0, 0].set(ylabel="bits/dim (upper bound)")
     axes[1, 0].set(ylabel="sliced Wasserstein distance")
