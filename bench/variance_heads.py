@@ -92,7 +92,7 @@ def relative_error(found, exact):
     return jnp.sqrt(jnp.mean((found - exact) ** 2) / jnp.mean(exact**2))
 
 
-def train(head, steps, perturbation=0.0, relative=True, every=400, mixture=None, learning_rate=3e-3):
+def train(head, steps, perturbation=0.0, relative=True, every=300, learning_rate=3e-3):
     """Trains one head and measures it on fresh states at LEVELS.
 
     The exact moment is that of the mean at hand: E[(eps - eps_hat)^2 | x_t] for an imperfect one is the
@@ -101,7 +101,7 @@ def train(head, steps, perturbation=0.0, relative=True, every=400, mixture=None,
     Returns:
       Trained.
     """
-    mixture, sde = mixture or Ring(spread=0.2).build(), Cosine()
+    mixture, sde = Ring(components=4, spread=0.3).build(), Cosine()
     network = HeadOnExactMean(mixture, sde, perturbation)
     denoiser = Denoiser(network, sde, "eps", "log_sigma", 0.7, head)
     objective = Objective(
@@ -162,7 +162,7 @@ def train(head, steps, perturbation=0.0, relative=True, every=400, mixture=None,
 def main():
     """Trains all of them, and writes the table and the figure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--out", default="docs")
     arguments = parser.parse_args()
     plt = pyplot()

@@ -178,24 +178,20 @@ def test_a_network_of_another_config_is_refused_by_name(tmp_path, capsys):
 
 
 def test_the_covariance_head_learns_the_moments_of_a_mixture():
-    found = variance_heads.train(
-        "covariance", 1200, every=400, mixture=Ring(components=4, spread=0.3).build()
-    )
+    found = variance_heads.train("covariance", 1200, every=400)
     assert found.errors[-1] < found.errors[0] and found.errors[-1] < 0.05
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("head", HEADS)
 def test_heads_approach_the_exact_moments(head):
-    found = variance_heads.train(head, 4000, mixture=Ring(components=4, spread=0.3).build())
+    found = variance_heads.train(head, 4000)
     assert found.errors[-1] < 0.5 * found.errors[0] and (found.by_level < 0.05).all()
 
 
 @pytest.mark.slow
 def test_the_residual_beats_the_second_moment_where_the_mean_is_wrong():
-    mixture = Ring(components=4, spread=0.3).build()
     residual, second = (
-        variance_heads.train(head, 2000, perturbation=0.2, mixture=mixture).implied
-        for head in ("residual", "second_moment")
+        variance_heads.train(head, 2000, perturbation=0.2).implied for head in ("residual", "second_moment")
     )
     assert (residual < 0.5 * second).all()
