@@ -294,11 +294,14 @@ def optimal_variance_figure(path, cells, schedules, methods, steps):
     colours = plt.get_cmap("tab10").colors
     for column, schedule in zip(axes.T, schedules, strict=True):
         for method, colour in zip(methods, colours, strict=False):
-            found = [cells[f"{schedule}/{method}/{n}"] for n in steps]
+            named = {
+                n: cells[f"{schedule}/{method}/{n}"] for n in steps if f"{schedule}/{method}/{n}" in cells
+            }
             style = {"color": colour, "label": method, "ms": 4}
-            if "bits_per_dim" in found[0]:
-                column[0].plot(steps, [cell["bits_per_dim"]["value"] for cell in found], "o-", **style)
-            column[1].plot(steps, [cell["sliced_wasserstein"] for cell in found], "o-", **style)
+            bits = {n: cell["bits_per_dim"]["value"] for n, cell in named.items() if "bits_per_dim" in cell}
+            distances = [cell["sliced_wasserstein"] for cell in named.values()]
+            column[0].plot(list(bits), list(bits.values()), "o-", **style)
+            column[1].plot(list(named), distances, "o-", **style)
         column[1].axhline(cells["floor"]["sliced_wasserstein"], color=GREY, ls=":", label="real images")
         column[0].set(title=f"{schedule} schedule", xscale="log", yscale="log")
         column[1].set(xlabel="steps K")

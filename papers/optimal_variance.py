@@ -156,10 +156,10 @@ def _distances(setup, real, generated):
 
 
 class Results:
-    """Cells of the table in a JSON file, for one set of parameters."""
+    """Cells of the table in a JSON file, for one set of parameters; each change is shown."""
 
-    def __init__(self, path, identity):
-        self.path, self.cells = Path(path), {}
+    def __init__(self, path, identity, show):
+        self.path, self.cells, self._show = Path(path), {}, show
         if self.path.exists():
             found = json.loads(self.path.read_text())
             if found["identity"] == identity:
@@ -170,10 +170,11 @@ class Results:
         """Remembers a cell."""
         self.cells[name] = cell
         write_json(self.path, {"identity": self._identity, "cells": self.cells})
+        self._show(self.cells)
 
 
-def fill(arguments):
-    """All cells, by "schedule/method/steps"."""
+def fill(arguments, show):
+    """Fills all cells, by "schedule/method/steps", and shows them after each."""
     loaded, variance_file = trained(arguments)
     config = loaded[None][0]
     setup = experiment.create(config)
@@ -187,7 +188,7 @@ def fill(arguments):
         "parameters": {str(head): checksum(params) for head, (_, params) in loaded.items()},
         "arguments": {k: v for k, v in vars(arguments).items() if k not in ("calls", "out", "runs")},
     }
-    results = Results(Path(arguments.runs) / "results.json", identity)
+    results = Results(Path(arguments.runs) / "results.json", identity, show)
     results.add("floor", _distances(setup, real, other))
     for steps in arguments.calls:
         for schedule in SCHEDULES:
@@ -209,7 +210,6 @@ def fill(arguments):
                 cell["seconds"] = time.monotonic() - started
                 results.add(cell_name, cell)
                 say(f"{cell_name}: {_shown(cell)}, {cell['seconds']:.0f} s")
-    return results.cells
 
 
 def _shown(cell):
@@ -218,20 +218,24 @@ def _shown(cell):
 
 
 def markdown(cells, calls):
-    """The tables: rows are methods, columns numbers of steps; the best of each column in bold."""
+    """The tables: rows are methods, columns numbers of steps; the best of each column in bold.
+
+    Cells that are not there yet stay empty.
+    """
     lines = []
 
     def table(schedule, title, value, digits, best):
         lines.extend([f"\n{title}, {schedule} schedule:\n", "| K | " + " | ".join(map(str, calls)) + " |"])
         lines.append("|---|" + "---|" * len(calls))
         rows = {
-            method: [value(cells[f"{schedule}/{method}/{steps}"]) for steps in calls] for method in METHODS
+            method: [value(cells.get(f"{schedule}/{method}/{steps}", {})) for steps in calls]
+            for method in METHODS
         }
         rows = {method: row for method, row in rows.items() if row[0] is not None}
-        columns = list(zip(*rows.values(), strict=True))
+        columns = [[x for x in column if x is not None] for column in zip(*rows.values(), strict=True)]
         for method, row in rows.items():
             shown = (
-                f"**{x:.{digits}f}**" if best(x, column) else f"{x:.{digits}f}"
+                "" if x is None else f"**{x:.{digits}f}**" if best(x, column) else f"{x:.{digits}f}"
                 for x, column in zip(row, columns, strict=True)
             )
             lines.append(f"| {method} | " + " | ".join(shown) + " |")
@@ -247,13 +251,19 @@ def markdown(cells, calls):
     floor = cells["floor"]
     for schedule in SCHEDULES:
         title = f"Sliced Wasserstein distance, {floor['sliced_wasserstein']:.4f} between real images"
-        table(schedule, title, lambda cell: cell["sliced_wasserstein"], 4, lambda x, column: x == min(column))
+        table(
+            schedule,
+            title,
+            lambda cell: cell.get("sliced_wasserstein"),
+            4,
+            lambda x, column: x == min(column),
+        )
     for schedule in SCHEDULES:
         title = f"1-NN accuracy (0.5 is perfect), {floor['one_nearest_neighbour']:.3f} between real images"
         table(
             schedule,
             title,
-            lambda cell: cell["one_nearest_neighbour"],
+            lambda cell: cell.get("one_nearest_neighbour"),
             3,
             lambda x, column: abs(x - 0.5) == min(abs(y - 0.5) for y in column),
         )
@@ -286,16 +296,18 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     started = time.monotonic()
+    name = "digits" if arguments.data == "digits" else Path(arguments.data).stem
+    path = out / f"optimal_variance_{name}"
+
+    def show(cells):
+        path.with_suffix(".md").write_text(markdown(cells, arguments.calls))
+        figures.optimal_variance_figure(path.with_suffix(".png"), cells, SCHEDULES, METHODS, arguments.calls)
+
     try:
-        cells = fill(arguments)
+        fill(arguments, show)
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
-    name = arguments.data.split(":")[0] if arguments.data == "digits" else Path(arguments.data).stem
-    (out / f"optimal_variance_{name}.md").write_text(markdown(cells, arguments.calls))
-    figures.optimal_variance_figure(
-        out / f"optimal_variance_{name}.png", cells, SCHEDULES, METHODS, arguments.calls
-    )
-    say(f"wrote optimal_variance_{name}.md and .png to {out}, {math.ceil(time.monotonic() - started)} s")
+    say(f"wrote {path}.md and .png, {math.ceil(time.monotonic() - started)} s")
 
 
 if __name__ == "__main__":
