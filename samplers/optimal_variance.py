@@ -28,7 +28,9 @@ def refusal(table):
     """Why a table cannot take a spread, or None."""
     if (table.look != np.eye(1 + table.history)[0]).any() or (np.diff(table.times) >= 0).any():
         return "calls the network more than once in a step, and the optimal variance is that of a single step"
-    if not table.move[:, 1:].any():
+    # A last move that returns the denoised point is no step.
+    steps = [*table.move[1:], *([] if table.closing_move[0] == 0 else [table.closing_move])]
+    if not any(step[1:].any() for step in steps):
         return "does not move by the network's predictions, and the optimal variance is that of such a move"
     if table.history > 1:
         return (
