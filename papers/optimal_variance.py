@@ -232,12 +232,14 @@ def markdown(cells, calls):
             for method in METHODS
         }
         rows = {method: row for method, row in rows.items() if row[0] is not None}
-        columns = [[x for x in column if x is not None] for column in zip(*rows.values(), strict=True)]
+        columns = list(zip(*rows.values(), strict=True))
         for method, row in rows.items():
-            shown = (
-                "" if x is None else f"**{x:.{digits}f}**" if best(x, column) else f"{x:.{digits}f}"
-                for x, column in zip(row, columns, strict=True)
-            )
+            shown = []
+            for x, column in zip(row, columns, strict=True):
+                # The best of a column is known when all of it is.
+                known = None not in column
+                number = "" if x is None else f"{x:.{digits}f}"
+                shown.append(f"**{number}**" if known and best(x, column) else number)
             lines.append(f"| {method} | " + " | ".join(shown) + " |")
 
     for schedule in SCHEDULES:
