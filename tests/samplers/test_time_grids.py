@@ -19,7 +19,11 @@ def _grid(name):
     return TIME_GRIDS[name](**options.get(name, {}))
 
 
-@pytest.mark.parametrize("name", [n for n in TIME_GRIDS if n not in (*DISCRETE, "explicit", "fitted")])
+# Explicit times, and those of a file, have their own ends and tests.
+OWN_ENDS = ("explicit", "fitted", "optimal")
+
+
+@pytest.mark.parametrize("name", [n for n in TIME_GRIDS if n not in (*DISCRETE, *OWN_ENDS)])
 @pytest.mark.parametrize("process", SDES)
 def test_grids_fall_from_t_max_to_the_sampler_s_last_time(name, process):
     sde = SDES[process]()
