@@ -232,9 +232,9 @@ def _jacobian_target(key, denoise, prediction, xt, eps, t):
 # For each denoiser.variance_head: (objective, keys, denoise, prediction, x_t, x_0, eps, t) -> [b].
 VARIANCE_LOSSES = {
     "fraction": _of_fraction,
-    # |eps^2 - h|^2 (Bao et al. 2022b, eq. 10); -eps_hat^2 stands on both sides.
+    # |eps^2 - h|^2 (Bao et al. 2022b, SN); -eps_hat^2 stands on both sides.
     "second_moment": _of_target(lambda key, denoise, p, xt, eps, t: eps**2 - p.eps**2, relative=False),
-    # |(eps - eps_hat)^2 - h|^2, right for an imperfect mean (Bao et al. 2022b, eq. 14).
+    # |(eps - eps_hat)^2 - h|^2, right for an imperfect mean (Bao et al. 2022b, NPR).
     "residual": _of_target(lambda key, denoise, p, xt, eps, t: (eps - p.eps) ** 2, relative=True),
     # A random sign's probe of diag(alpha dD/dx) (optimal covariance matching, Ou et al. 2024).
     "covariance": _of_target(_jacobian_target, relative=True),

@@ -138,7 +138,7 @@ def of_method(config, method, schedule, steps, variance_file, probes):
     if choice == "jacobian":
         config.sampling.variance_probes = probes
     if choice != "small":
-        # Grey levels in place of 1/255: 2 for the linear schedule's DDPM, else 1 (Bao et al. 2022a, F.2).
+        # Grey levels in place of 1/255: 2 for the linear schedule's DDPM, else 1 (Bao et al. 2022a).
         pixels = 2 if (predictor, schedule) == ("ancestral", "linear") else 1
         config.sampling.variance_pixels = pixels * 255 / (config.data.levels - 1)
     config.eval.update({"discrete_bound": True, "bound_variance": choice, "bound_grid": "sampling"})
