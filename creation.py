@@ -48,6 +48,8 @@ def read_arrays(path, names, field, mode):
 
     if not Path(path).is_file():
         raise ValueError(f'there is no {field}="{path}"; --mode={mode} writes it')
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not a whole .npz file; --mode={mode} writes one")
     try:
         with np.load(path) as found:
             about = dict(json.loads(str(found["about"])))

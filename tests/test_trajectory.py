@@ -98,7 +98,7 @@ def test_the_mode_writes_a_grid_that_samplers_take(tmp_path, capsys):
     assert main.main([*arguments, "--mode=sample", *sampling]) == 0
     (tmp_path / "optimal_trajectory.npz").write_bytes(b"damaged")
     assert main.main([*arguments, "--mode=sample", *sampling]) == 2
-    assert "--mode=trajectory" in capsys.readouterr().err
+    assert "is not a whole .npz file; --mode=trajectory writes one" in capsys.readouterr().err
 
 
 def test_a_killed_measurement_is_resumed_for_the_same_question_alone(tmp_path, monkeypatch, capsys):

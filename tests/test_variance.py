@@ -376,7 +376,7 @@ def test_the_measured_table_is_the_exact_variance_and_is_sampled_from(tmp_path, 
     assert main.main(["main.py", *arguments, "--mode=sample", *sampling, path]) == 0
     (tmp_path / "variance.npz").write_bytes(b"damaged")
     assert main.main(["main.py", *arguments, "--mode=sample", *sampling, path]) == 2
-    assert "--mode=variance" in capsys.readouterr().err
+    assert "is not a whole .npz file; --mode=variance writes one" in capsys.readouterr().err
 
 
 def test_a_killed_measurement_goes_on_and_ends_with_the_same_numbers(tmp_path, monkeypatch, capsys):
