@@ -204,7 +204,7 @@ def _train(config, workdir, setup, source, held_out, checkpoints, stop):
     records.close()
     checkpoints.finish()
     if step < steps:
-        command = shlex.join(["python", *sys.argv])
+        command = shlex.join(["python", *sys.orig_argv[1:]])
         say(f"stopped by {stop.signal} at step {step} of {steps}; saved. The same command resumes: {command}")
         return False
     figures.loss_figure(workdir / "loss.png", read_metrics(workdir), held_out_loss.log_snr, by_level)

@@ -99,9 +99,18 @@ CHOICES = [
 ]
 
 
-@pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)
-@pytest.mark.parametrize(("time_grid", "sampling"), CHOICES)
-def test_exact_denoiser_has_the_closed_form_loss_and_no_gradient(parametrization, time_grid, sampling):
+# Every parametrization with a continuous and a discrete choice of times, and every choice with one of them.
+@pytest.mark.parametrize(
+    ("time_grid", "sampling", "parametrization"),
+    [
+        (*choice, name)
+        if name == "eps" or choice[1] == "uniform"
+        else pytest.param(*choice, name, marks=pytest.mark.slow)
+        for choice in CHOICES
+        for name in PARAMETRIZATIONS
+    ],
+)
+def test_exact_denoiser_has_the_closed_form_loss_and_no_gradient(time_grid, sampling, parametrization):
     with jax.enable_x64(True):
         # From t_min = 1e-5 uniform times see the likelihood weight, 1/t there, too rarely for a sharp test.
         sde = VP(t_min=1e-2)

@@ -38,9 +38,8 @@ def _run(bound, mixture, sde, *arguments, count=COUNT, **settings):
     ("case", "name"),
     [
         ("ring", "vp"),
-        ("two_moons", "ve"),
         *(pytest.param("ring", name, marks=pytest.mark.slow) for name in ("cosine", "ve")),
-        *(pytest.param("two_moons", name, marks=pytest.mark.slow) for name in ("vp", "cosine")),
+        *(pytest.param("two_moons", name, marks=pytest.mark.slow) for name in ("vp", "cosine", "ve")),
     ],
 )
 def test_discrete_bound_is_above_and_converges_at_first_order(case, name):

@@ -68,7 +68,7 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path, command, uninterrupted, num
     process.send_signal(number)
     _, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
-    assert f"stopped by {number.name}" in error and "--mode=train" in error
+    assert f"stopped by {number.name}" in error and "resumes: python main.py --config=" in error
     stopped_at = max(_losses(tmp_path))
     assert 3 <= stopped_at < 20
     again = command("train", tmp_path, {"training.steps": 20})
@@ -93,7 +93,8 @@ def test_a_killed_run_resumes_from_the_last_complete_checkpoint(tmp_path, comman
     assert _final_checksums(tmp_path) == _final_checksums(uninterrupted)
 
 
-@pytest.mark.parametrize("seconds", [0.05, pytest.param(0.3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.05, 0.3])
 def test_kills_at_any_moment_lose_nothing_saved(tmp_path, command, seconds):
     fields = {**LONG, "checkpoint.every": 1}
     for attempt in range(2):
@@ -108,6 +109,7 @@ def test_kills_at_any_moment_lose_nothing_saved(tmp_path, command, seconds):
     assert sorted(_losses(tmp_path)) == list(range(1, reached + 6))
 
 
+@pytest.mark.slow
 def test_a_run_moves_from_8_to_2_to_1_devices(tmp_path, command, uninterrupted):
     for devices, steps in ((8, 8), (2, 14), (1, 20)):
         command("train", tmp_path, {"training.steps": steps, "optim.schedule": "constant"}, devices)
