@@ -303,7 +303,10 @@ def optimal_variance_figure(path, cells, schedules, methods, steps):
             column[0].plot(list(bits), list(bits.values()), "o-", **style)
             column[1].plot(list(named), distances, "o-", **style)
         column[1].axhline(cells["floor"]["sliced_wasserstein"], color=GREY, ls=":", label="real images")
-        column[0].set(title=f"{schedule} schedule", xscale="log", yscale="log")
+        # An axis without data cannot be logarithmic: the first cells of a table fill one schedule alone.
+        column[0].set(title=f"{schedule} schedule", xscale="log", xlim=(0.8 * min(steps), 1.25 * max(steps)))
+        if column[0].dataLim.y1 > 0:
+            column[0].set(yscale="log")
         column[1].set(xlabel="steps K")
     axes[0, 0].set(ylabel="bits/dim (upper bound)")
     axes[1, 0].set(ylabel="sliced Wasserstein distance")
