@@ -52,11 +52,14 @@ def read_arrays(path, names, field, mode):
         raise ValueError(f"{path} is not a whole .npz file; --mode={mode} writes one")
     try:
         with np.load(path) as found:
-            about = dict(json.loads(str(found["about"])))
-            about["sde"]
+            about = dict(json.loads(str(found["about"]))) if "about" in found else {}
+            if "sde" not in about or not set(names) <= set(found):
+                raise ValueError(f"it holds {', '.join(found) or 'nothing'}")
             return {name: found[name] for name in names}, about
     except UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read ({error}); --mode={mode} writes it anew") from error
+        raise ValueError(
+            f"{path} cannot be read as a file of --mode={mode} ({error}). Write one by that mode"
+        ) from error
 
 
 def closest(word, choices):

@@ -15,6 +15,7 @@ import figures
 import metrics
 import sample
 import testbed
+from creation import ConfigError
 from evaluation.diagnose import diagnose
 from evaluation.held_out import HeldOut, HeldOutLoss, mean_and_error, subset
 from evaluation.likelihoods import (
@@ -53,8 +54,16 @@ def run(config, workdir):
 
     With `eval.diagnostics` also diagnostics.json and diagnostics.png. A mixture, whose
     denoiser is exact, is evaluated by testbed.py.
+
+    Raises:
+      ConfigError: a variance of a bound that is not asked for.
     """
     workdir, settings = Path(workdir), config.eval
+    if settings.bound_variance != "small" and not settings.discrete_bound:
+        raise ConfigError(
+            f'eval.bound_variance="{settings.bound_variance}" is the variance of the discrete-time bound, '
+            "and eval.discrete_bound=False. Set eval.discrete_bound=True."
+        )
     setup, params, record = sample.load(config, workdir)
     require_feasible(setup, settings)
     drawer = sample.Drawer(setup, config.sampling)

@@ -19,7 +19,7 @@ import validation
 import variance
 from creation import UserError
 from samplers import fitted, pilot
-from training import parallel
+from training import head, parallel
 from training.checkpoints import Checkpoints, checksum
 from training.logging import Progress, say
 from training.provenance import collect
@@ -228,15 +228,22 @@ def warn_of_other_parameters(config, params):
         ),
         "variance_file": ("variance", lambda path: variance.load(path).about),
     }
-    for field, (mode, about_of) in readers.items():
-        path = config.sampling[field]
-        if path is not None:
-            about = about_of(path)
-            if about.get("parameters") not in (None, checksum(params)):
-                say(
-                    f"warning: sampling.{field}={path} was fitted to other parameters, of step "
-                    f"{about.get('step')}; --mode={mode} fits to these"
-                )
+    files = {field: config.sampling[field] for field in readers if config.sampling[field] is not None}
+    # A head that is trained alone leaves the network below it as it was.
+    known = {None, checksum(params), checksum(head.below(params))} if files else {None}
+    for field, path in files.items():
+        mode, about_of = readers[field]
+        about = about_of(path)
+        if about.get("parameters") not in known:
+            say(
+                f"warning: sampling.{field}={path} was fitted to other parameters, of step "
+                f"{about.get('step')}; --mode={mode} fits to these"
+            )
+        if mode == "trajectory" and about["variance"] != config.sampling.variance:
+            say(
+                f"note: the levels of {path} are the best for the variance {about['variance']}, and "
+                f"sampling.variance={config.sampling.variance}"
+            )
 
 
 def _draw_in_parts(parts, setup, drawer, params, record, config):

@@ -19,4 +19,6 @@ def run(config, workdir):
         )
     print(f"{config.sampling.predictor} on {sde}")
     print(sampler.table)
+    if config.sampling.variance in ("large", "learned"):
+        print(f"std(x0) is such that each move has the variance {config.sampling.variance}")
     print(f"NFE {sampler.nfe}" + (f", {sampler.method.corrector}" if sampler.method.corrector else ""))

@@ -33,6 +33,7 @@ from evaluation.likelihoods import network_bounds, sampled_levels
 from metrics.neighbours import one_nearest_neighbour
 from metrics.sliced_wasserstein import sliced_wasserstein
 from training.checkpoints import checksum
+from training.head import below
 from training.logging import say
 from training.workdir import write_json
 
@@ -111,8 +112,7 @@ def trained(arguments):
     loaded = {head: (config, sample.load(config, workdir)[1]) for head, (config, workdir) in configs.items()}
     network = loaded[None][1]
     for head in HEADS:
-        below = {name: loaded[head][1][name] for name in network}
-        if checksum(below) != checksum(network):
+        if checksum(below(loaded[head][1])) != checksum(network):
             raise UserError(f"{runs / head} was trained on another network. Delete that folder.")
     config, workdir = configs[None]
     found = workdir / "variance.npz"

@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "table": {"creation", "samplers", "sde_lib"},
     "testbed": {"evaluation", "figures", "metrics", "sample", "training", "variational"},
     "evaluate": {
-        "data", "evaluation", "figures", "metrics", "sample", "sde_lib", "testbed", "training",
+        "creation", "data", "evaluation", "figures", "metrics", "sample", "sde_lib", "testbed", "training",
     },
     "encode": {"data", "encoding", "evaluation", "figures", "sample", "training"},
     "train": {

@@ -95,7 +95,15 @@ def test_the_mode_writes_a_grid_that_samplers_take(tmp_path, capsys):
     sampling = ["--config.sampling.predictor=ancestral", "--config.sampling.steps=5"]
     sampling += ["--config.sampling.num_samples=16", "--config.sampling.grid=optimal"]
     sampling += [f"--config.sampling.grid_file={path}"]
+    capsys.readouterr()
     assert main.main([*arguments, "--mode=sample", *sampling]) == 0
+    assert "the best for the variance predicted, and sampling.variance=small" in capsys.readouterr().err
+    own = [*sampling, "--config.sampling.variance=predicted"]
+    assert main.main([*arguments, "--mode=sample", *own]) == 0
+    assert "the best for the variance" not in capsys.readouterr().err
+    samples = [*sampling[:-1], f"--config.sampling.grid_file={tmp_path / 'samples.npz'}"]
+    assert main.main([*arguments, "--mode=sample", *samples]) == 2
+    assert "cannot be read as a file of --mode=trajectory (it holds " in capsys.readouterr().err
     (tmp_path / "optimal_trajectory.npz").write_bytes(b"damaged")
     assert main.main([*arguments, "--mode=sample", *sampling]) == 2
     assert "is not a whole .npz file; --mode=trajectory writes one" in capsys.readouterr().err

@@ -179,6 +179,50 @@ def test_one_gaussian_is_sampled_exactly_with_the_optimal_variance_and_no_other(
     assert abs(moments(sde, slipped, mean, v, start)[1] / end - 1) > 1e-6
 
 
+def _covariance_of_the_chain(sde, times, data, choice, eta):
+    """Covariance at times[-1] of a chain that begins as x_t at times[0], and the exact one, by NumPy."""
+    identity = np.eye(len(data))
+    alpha, sigma = np.asarray(sde.alpha(times)), np.asarray(sde.sigma(times))
+    marginals = alpha[:, None, None] ** 2 * data + sigma[:, None, None] ** 2 * identity
+    coefficients = np.transpose(sde.posterior_coefficients(times[1:], times[:-1], eta))
+    forward = np.asarray(sde.transition(times[:-1], times[1:])[1])
+    found = marginals[0]
+    for step, (from_xt, from_x0, std) in enumerate(coefficients):
+        slope = alpha[step] * data @ np.linalg.inv(marginals[step])
+        unknown = data - alpha[step] * slope @ data
+        added = {
+            "whole": std**2 * identity + from_x0**2 * unknown,
+            "by dimension": std**2 * identity + from_x0**2 * np.diag(np.diag(unknown)),
+            "small": std**2 * identity,
+            "large": forward[step] ** 2 * identity,
+        }[choice]
+        move = from_xt * identity + from_x0 * slope
+        found = move @ found @ move.T + added
+    return found, marginals[-1]
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("steps", [3, 10, 25])
+def test_a_gaussian_s_covariance_needs_all_of_the_optimal_one_unless_it_is_diagonal(name, steps):
+    sde = SDES[name]()
+    correlated, diagonal = np.array([[0.5, 0.3], [0.3, 0.4]]), np.diag([0.5, 0.04])
+    with jax.enable_x64(True):
+        ends = np.array([sde.t_max, sde.sampling_t_min])
+        levels = np.linspace(*np.asarray(sde.log_snr(jnp.asarray(ends))), steps + 1)
+        times = sde.time_of_log_snr(jnp.asarray(levels))
+
+        def error(data, choice, eta=1.0):
+            found, exact = _covariance_of_the_chain(sde, times, data, choice, eta)
+            return np.linalg.norm(found - exact) / np.linalg.norm(exact)
+
+        for eta in (0.0, 0.5, 1.0):
+            assert error(correlated, "whole", eta) < 1e-8
+            assert error(diagonal, "by dimension", eta) < 1e-8
+            assert error(correlated, "by dimension", eta) > 1e-3
+        for choice in ("small", "large"):
+            assert error(correlated, choice) > 1e-3 and error(diagonal, choice) > 1e-3
+
+
 def test_solvers_with_a_history_are_refused():
     for fields in (
         {"predictor": "dpm_solver++"},
@@ -374,6 +418,10 @@ def test_the_measured_table_is_the_exact_variance_and_is_sampled_from(tmp_path, 
     assert "sampling.variance_file=" in capsys.readouterr().err
     path = f"--config.sampling.variance_file={tmp_path / 'variance.npz'}"
     assert main.main(["main.py", *arguments, "--mode=sample", *sampling, path]) == 0
+    evaluation = [*arguments, "--mode=eval", "--config.eval.bound_variance=predicted"]
+    evaluation += ["--config.eval.discrete_bound=False"]
+    assert main.main(["main.py", *evaluation]) == 2
+    assert "Set eval.discrete_bound=True" in capsys.readouterr().err
     (tmp_path / "variance.npz").write_bytes(b"damaged")
     assert main.main(["main.py", *arguments, "--mode=sample", *sampling, path]) == 2
     assert "is not a whole .npz file; --mode=variance writes one" in capsys.readouterr().err

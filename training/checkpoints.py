@@ -312,7 +312,10 @@ class Checkpoints:
             if changes:
                 advice = "Put these fields back, or choose another --workdir."
                 if self._field:
-                    advice = f"{self._field} needs a network that was trained with the fields of this run."
+                    advice = (
+                        f"{self._field} needs a network without a variance head, trained with the other "
+                        "fields of this run."
+                    )
                 raise ConfigError(
                     f"The checkpoints in {self.folder} were made with another config: "
                     f"{'; '.join(changes)}. {advice}"

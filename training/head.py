@@ -26,6 +26,13 @@ def without_gradient_elsewhere(params):
     )
 
 
+def below(params):
+    """The parameters without the head's; those of a mixture, or of a network without a head, as they are."""
+    if not isinstance(params, dict):
+        return params
+    return {name: leaf for name, leaf in params.items() if not name.startswith(OWN)}
+
+
 def onto(params, network):
     """The parameters with those of a trained network in place of all but the head's."""
     return {**params, **network}
