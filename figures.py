@@ -308,9 +308,12 @@ def optimal_variance_figure(path, cells, schedules, methods, steps):
         if column[0].dataLim.y1 > 0:
             column[0].set(yscale="log")
         column[1].set(xlabel="steps K")
+        column[1].set_xticks(list(steps), list(steps))
+        column[1].minorticks_off()
     axes[0, 0].set(ylabel="bits/dim (upper bound)")
     axes[1, 0].set(ylabel="sliced Wasserstein distance")
-    axes[1, -1].legend(frameon=False, fontsize=8)
+    handles, labels = axes[1, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
