@@ -22,7 +22,14 @@ CASES = {
 
 @pytest.mark.parametrize(
     ("case", "name"),
-    [*((case, "vp") for case in CASES), ("ring", "edm"), ("digits", "ve"), ("digits", "cosine")],
+    [
+        *((case, "vp") for case in CASES if case != "images"),
+        ("ring", "edm"),
+        *(
+            pytest.param(*pair, marks=pytest.mark.slow)
+            for pair in (("images", "vp"), ("digits", "ve"), ("digits", "cosine"))
+        ),
+    ],
 )
 def test_decoding_a_code_returns_the_data_in_float32(case, name):
     mixture, sde = CASES[case].build(), SDES[name]()
@@ -55,6 +62,7 @@ def test_codes_are_those_of_the_linear_flow_of_a_gaussian():
         np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_codes_do_not_depend_on_the_parametrization():
     with jax.enable_x64(True):
         mixture, sde = TwoMoons().build(), SDES["vp"]()

@@ -25,6 +25,9 @@ CASES = {
 }
 
 
+QUICK = ("ve", "subvp", "cosine", "edm")
+
+
 def _at_t_min(mixture, sde, count, key=0):
     """Draws of the marginal at t_min and their exact log-density."""
     t = jnp.full(count, sde.t_min)
@@ -48,7 +51,12 @@ def _solve(mixture, sde, x, key=7, prior_log_prob=None, **settings):
 
 
 @pytest.mark.parametrize(
-    ("case", "name"), [*((case, "vp") for case in CASES), *(("ring", name) for name in SDES if name != "vp")]
+    ("case", "name"),
+    [
+        *((case, "vp") for case in CASES),
+        *(("ring", name) for name in QUICK),
+        *(pytest.param("ring", name, marks=pytest.mark.slow) for name in SDES if name not in ("vp", *QUICK)),
+    ],
 )
 def test_exact_trace_gives_the_exact_log_density(case, name):
     with jax.enable_x64(True):

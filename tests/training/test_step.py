@@ -46,6 +46,7 @@ def test_eight_devices_give_the_curve_of_one(setup):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_loss_history_is_the_same_on_every_number_of_devices(tiny_config):
     tiny_config.data.update({"image_size": 8, "channels": 1, "levels": 17})
     tiny_config.loss.update({"time_sampling": "loss_history", "noise_levels": 5})
