@@ -43,12 +43,12 @@ format: $(VENV)/installed-dev
 
 bench: $(VENV)/installed
 	taskset -c 0 $(BIN)/python -m bench.pipeline
-	$(BIN)/python -m bench.sampler
-	$(BIN)/python -m bench.testbed
+	$(BIN)/python -m bench.sampling_loop
+	$(BIN)/python -m bench.mixture
 
 # A minute's version: make bench-samplers BENCH="--quick --out /tmp/quick"
 bench-samplers: $(VENV)/installed-bench
-	$(BIN)/python -m bench.samplers $(BENCH)
+	$(BIN)/python -m bench.error_by_calls $(BENCH)
 
 bench-moments: $(VENV)/installed
 	$(BIN)/python -m bench.moments $(BENCH)

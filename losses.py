@@ -15,9 +15,9 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-import variational
-from creation import ConfigError, choose
-from models.denoiser import gaussian_share
+from components import ConfigError, choose
+from denoisers.heads import gaussian_share
+from likelihood.bounds import PixelDecoder, decoder_nats, transition_nats
 from sde_lib.base import SDE
 
 
@@ -209,7 +209,7 @@ def _of_fraction(objective, key, denoise, prediction, xt, x0, eps, t):
 def _of_target(target, relative):
     """The squared error of x0_variance / r^2, the part of the noise that stays open, against a `target`.
 
-    The target's expectation given x_t is that part; see variance.py. The mean is not trained by it.
+    The target's expectation given x_t is that part; see denoisers/variance.py. The mean is not trained by it.
     """
 
     def loss(objective, key, denoise, prediction, xt, x0, eps, t):
@@ -287,7 +287,7 @@ class Objective:
     variance_weight: float = 0.0
     variance_relative: bool = True
     head_alone: bool = False
-    decoder: variational.PixelDecoder | None = None
+    decoder: PixelDecoder | None = None
 
     def history(self):
         """The empty LossHistory, or None where times do not depend on it."""
@@ -341,9 +341,9 @@ class Objective:
         is_first = t < 1.5 * step
         # On the first level the transition is not used, and must still be finite.
         t = jnp.where(is_first, 2 * step, t)
-        transition = variational.transition_nats(self.sde, prediction, x0, t - step, t, "learned")
+        transition = transition_nats(self.sde, prediction, x0, t - step, t, "learned")
         first, second = jnp.full_like(t, step), jnp.full_like(t, 2 * step)
-        last = variational.decoder_nats(self.sde, prediction, x0, first, second, "learned", self.decoder)
+        last = decoder_nats(self.sde, prediction, x0, first, second, "learned", self.decoder)
         nats = jnp.where(is_first[:, None], last.reshape(len(t), -1), transition.reshape(len(t), -1))
         return jnp.mean(nats, axis=1) / jnp.log(2.0)
 

@@ -19,35 +19,39 @@ import sys
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from creation import ConfigError, UserError
+from components import ConfigError, UserError
 
 # mode: (module whose `run(config, workdir)` does it, whether it needs --workdir, what it does)
 MODES = {
-    "train": ("train", True, "train, or resume from the newest checkpoint in the workdir"),
-    "sample": ("sample", True, "draw samples.png, samples.npz, trajectory.png from the newest checkpoint"),
-    "eval": ("evaluate", True, "held-out loss, bits/dim, two-sample metrics: metrics.json, evaluation.png"),
-    "encode": ("encode", True, "latent codes of held-out data, decoded and interpolated: encoding.png"),
+    "train": ("modes.train", True, "train, or resume from the newest checkpoint in the workdir"),
+    "sample": (
+        "modes.sample",
+        True,
+        "draw samples.png, samples.npz, trajectory.png from the newest checkpoint",
+    ),
+    "eval": ("modes.eval", True, "held-out loss, bits/dim, two-sample metrics: metrics.json, evaluation.png"),
+    "encode": ("modes.encode", True, "latent codes of held-out data, decoded and interpolated: encoding.png"),
     "calibrate": (
-        "calibrate",
+        "modes.calibrate",
         True,
         "fit solvers of few calls to the model: fitted_<calls>.npz, calibration.png",
     ),
     "variance": (
-        "estimate_variance",
+        "modes.variance",
         True,
         "measure what optimal reverse variances need: variance.npz, .png",
     ),
     "trajectory": (
-        "estimate_trajectory",
+        "modes.optimal_grid",
         True,
         "the bound between all pairs of noise levels, for optimal grids: optimal_trajectory.npz, .png",
     ),
-    "table": ("table", False, "print the sampler's coefficients, one line a network call"),
-    "check": ("validation", False, "print the resolved config and everything that would be refused"),
-    "inspect": ("data.inspect", False, "print what the data set holds, and suggested settings"),
-    "prepare": ("data.prepare", False, "download and prepare a TFDS data set (requirements/tfds.txt)"),
+    "table": ("modes.coefficients", False, "print the sampler's coefficients, one line a network call"),
+    "check": ("modes.check", False, "print the resolved config and everything that would be refused"),
+    "inspect": ("modes.inspect", False, "print what the data set holds, and suggested settings"),
+    "prepare": ("modes.prepare", False, "download and prepare a TFDS data set (requirements/tfds.txt)"),
 }
-NEED_DATA_SET = ("train", "inspect", "prepare")
+NEED_DATA_SET = ("modes.train", "inspect", "prepare")
 
 
 def usage():
@@ -177,7 +181,7 @@ def main(argv):
     try:
         config, workdir, mode = parse(argv)
         import experiment
-        import validation
+        from experiment import checks
 
         if mode in NEED_DATA_SET and config.mixture.name:
             raise ConfigError(
@@ -185,7 +189,7 @@ def main(argv):
                 f"nothing to {mode}. Use --mode=sample, eval or encode, or a config with a data set."
             )
         if mode != "check":
-            validation.require(config)
+            checks.require(config)
             experiment.resolve(config)
         _set_up_jax()
         importlib.import_module(MODES[mode][0]).run(config, workdir)

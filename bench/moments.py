@@ -14,8 +14,8 @@ import jax.numpy as jnp
 
 import samplers
 import sde_lib
+from components import ConfigError
 from configs import base
-from creation import ConfigError
 from samplers.moments import moments
 from samplers.tape import float64_on_host
 

@@ -19,15 +19,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import estimate_trajectory
-import estimate_variance
 import experiment
-import sample
 from configs import gaussian_mixture
+from evaluation.bounds import bounds_in_nats
 from evaluation.held_out import HeldOut
-from evaluation.likelihoods import bounds_in_nats
+from experiment.draw import Drawer
+from likelihood.bounds import DensityDecoder
 from metrics.sliced_wasserstein import sliced_wasserstein
-from variational import DensityDecoder
+from modes import optimal_grid
+from modes.variance import run
 
 CASES = ("ring", "two_moons", "digits")
 GRIDS = ("uniform", "log_snr", "optimal")
@@ -57,8 +57,8 @@ def measured(case, folder):
     config.eval.update({"discrete_bound": True, "continuous_bound": False})
     config.sampling.update({"corrector": "none", "batch_size": 1000})
     experiment.resolve(config)
-    estimate_variance.run(config, folder)
-    estimate_trajectory.run(config, folder)
+    run(config, folder)
+    optimal_grid.run(config, folder)
     return config
 
 
@@ -113,7 +113,7 @@ def rows_of(case, folder):
                 if variance == "analytic_residual":
                     config.sampling.variance_file = str(folder / "variance.npz")
                 setup = experiment.create(config)
-                drawer = sample.Drawer(setup, config.sampling)
+                drawer = Drawer(setup, config.sampling)
                 if variance is None:
                     x = draw_full_covariance(
                         jax.random.key(4), mixture, setup.sde, drawer.times, REPEATS * COUNT

@@ -2,7 +2,7 @@
 
     python -m bench.variance_heads
 
-On exact and on perturbed means every head of models/denoiser.py is trained alone, by the losses of
+On exact and on perturbed means every head of denoisers/heads.py is trained alone, by the losses of
 losses.py, and its E[eps^2 | x_t] - eps_hat^2 (second_moment), E[(eps - eps_hat)^2 | x_t] (residual) and
 diag(alpha dD/dx) (covariance) compared with the exact part of the noise that stays open. Writes
 docs/variance_heads.md and docs/variance_heads.png.
@@ -19,13 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from figures import pyplot
+from denoisers.mixtures import Ring
+from denoisers.network import Denoiser
+from denoisers.variance import Jacobian
 from losses import Objective
-from models.denoiser import Denoiser
+from reports.pictures import pyplot
 from sde_lib.base import SDE
 from sde_lib.cosine import Cosine
-from sde_lib.mixtures import Ring
-from variance import Jacobian
 
 HEADS = ("second_moment", "residual", "covariance")
 LEVELS = (-4.0, -2.0, 0.0, 2.0, 4.0, 6.0)

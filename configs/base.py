@@ -33,7 +33,7 @@ def get_config():
     sde.noise_side_low = placeholder(int)  # interpolated: the same near t = 1
     sde.noise_side_high = placeholder(int)  # interpolated: the same near t = 0
 
-    # A mixture whose denoiser is known in place of a data set and a network; classes in sde_lib/mixtures.py
+    # A mixture whose denoiser is known in place of a data set and a network; classes in denoisers/mixtures.py
     mixture = config.mixture = ConfigDict()
     mixture.name = placeholder(str)  # gaussian, two_moons, ring, digits, images; None: data and network
     mixture.components = placeholder(int)  # all but gaussian: number of Gaussians

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from creation import ConfigError, choose
+from components import ConfigError, choose
 from data import digits, folder, npz, tensorflow_datasets
 from data.source import DataError
 from data.transforms import Transform

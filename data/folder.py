@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from creation import ConfigError
+from components import ConfigError
 from data.source import FIT_RECIPE, DataError, Decoded, Source, fit, in_memory_if_it_fits, split_indices
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from creation import UserError
+from components import UserError
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 

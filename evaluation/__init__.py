@@ -1,1 +1,1 @@
-"""What the evaluation loops are made of."""
+"""Measurements over many examples."""

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from training import parallel
+from parallel.batches import BatchMap
+from sde_lib.noise import example_keys
 
 
 def subset(source, count):
@@ -45,11 +46,6 @@ class HeldOut:
         return {"example": examples, "index": np.arange(len(examples), dtype=np.uint32)}
 
 
-def example_keys(key, index):
-    """[B] keys of the examples with these numbers [B]."""
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-
-
 class HeldOutLoss:
     """The mean-squared error of eps at equally spaced times, on one fixed batch of held-out data.
 
@@ -81,7 +77,7 @@ class HeldOutLoss:
             times = jnp.full(keys.shape, t)
             return plain.example_losses(pairs[:, 1], lambda x, t: predict(params, x, t), x0, times)
 
-        return parallel.BatchMap(errors, self._batch_size)
+        return BatchMap(errors, self._batch_size)
 
     def _by_level(self, mapped, params):
         return np.array(

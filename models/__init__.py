@@ -1,6 +1,6 @@
 """What is learned: Flax networks, and how their output is read as a denoiser."""
 
-from creation import create as _create
+from components import create as _create
 from models.unet import UNet
 
 MODELS = {

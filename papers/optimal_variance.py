@@ -20,24 +20,27 @@ from typing import NamedTuple
 import numpy as np
 
 import data
-import estimate_variance
 import experiment
-import figures
-import sample
-import train
-import variance
+from components import UserError
 from configs import digits
-from creation import UserError
+from denoisers import variance
+from evaluation.bounds import network_bounds, sampled_levels
 from evaluation.held_out import subset
-from evaluation.likelihoods import network_bounds, sampled_levels
+from experiment.draw import Drawer
+from experiment.load import load
 from metrics.neighbours import one_nearest_neighbour
 from metrics.sliced_wasserstein import sliced_wasserstein
-from training.checkpoints import checksum
-from training.head import below
-from training.logging import say
-from training.workdir import write_json
+from modes import train
+from modes.variance import run
+from reports.pictures import GREY, pyplot
+from training.frozen_network import below
+from workdir.checkpoints import checksum
+from workdir.files import write_json
+from workdir.records import say
 
 CALLS = (10, 25, 50, 100, 200, 1000)
+
+
 SCHEDULES = {"linear": "ddpm", "cosine": "iddpm"}
 
 
@@ -67,6 +70,8 @@ METHODS = {
     "DDIM": Method("ddim", "small", has_bound=False),
     "Analytic-DDIM": Method("ddim", "analytic", has_bound=False),
 }
+
+
 HEADS = ("residual", "second_moment", "covariance")
 
 
@@ -109,7 +114,7 @@ def trained(arguments):
         experiment.resolve(config)
         if not train.run(config, workdir):
             raise SystemExit(0)
-    loaded = {head: (config, sample.load(config, workdir)[1]) for head, (config, workdir) in configs.items()}
+    loaded = {head: (config, load(config, workdir)[1]) for head, (config, workdir) in configs.items()}
     network = loaded[None][1]
     for head in HEADS:
         if checksum(below(loaded[head][1])) != checksum(network):
@@ -119,7 +124,7 @@ def trained(arguments):
     about = variance.load(found).about if found.exists() else {}
     count = min(arguments.examples, len(data.create(config.data, "train")))
     if (about.get("parameters"), about.get("examples")) != (checksum(network), count):
-        estimate_variance.run(config, workdir)
+        run(config, workdir)
     return loaded, found
 
 
@@ -200,7 +205,7 @@ def fill(arguments, show):
                 base, params = loaded[method.head]
                 of_cell = of_method(base, method, schedule, steps, variance_file, arguments.probes)
                 cell_setup = experiment.create(of_cell)
-                drawer = sample.Drawer(cell_setup, of_cell.sampling)
+                drawer = Drawer(cell_setup, of_cell.sampling)
                 generated = setup.transform.to_pixels(drawer.draw(params, len(real)))
                 cell = {"nfe": drawer.nfe, **_distances(setup, real, generated)}
                 if method.has_bound:
@@ -272,6 +277,43 @@ def markdown(cells, calls):
     return "\n".join(lines).lstrip() + "\n"
 
 
+def optimal_variance_figure(path, cells, schedules, methods, steps):
+    """Bits/dim and distance of samples against the number of steps, one line a method.
+
+    Args:
+      cells: dict from "schedule/method/steps" to the figures of papers/optimal_variance.py.
+    """
+    plt = pyplot()
+    figure, axes = plt.subplots(
+        2, len(schedules), figsize=(10, 7), layout="constrained", sharex=True, sharey="row"
+    )
+    colours = plt.get_cmap("tab10").colors
+    for column, schedule in zip(axes.T, schedules, strict=True):
+        for method, colour in zip(methods, colours, strict=False):
+            named = {
+                n: cells[f"{schedule}/{method}/{n}"] for n in steps if f"{schedule}/{method}/{n}" in cells
+            }
+            style = {"color": colour, "label": method, "ms": 4}
+            bits = {n: cell["bits_per_dim"]["value"] for n, cell in named.items() if "bits_per_dim" in cell}
+            distances = [cell["sliced_wasserstein"] for cell in named.values()]
+            column[0].plot(list(bits), list(bits.values()), "o-", **style)
+            column[1].plot(list(named), distances, "o-", **style)
+        column[1].axhline(cells["floor"]["sliced_wasserstein"], color=GREY, ls=":", label="real images")
+        # An axis without data cannot be logarithmic: the first cells of a table fill one schedule alone.
+        column[0].set(title=f"{schedule} schedule", xscale="log", xlim=(0.8 * min(steps), 1.25 * max(steps)))
+        if column[0].dataLim.y1 > 0:
+            column[0].set(yscale="log")
+        column[1].set(xlabel="steps K")
+        column[1].set_xticks(list(steps), list(steps))
+        column[1].minorticks_off()
+    axes[0, 0].set(ylabel="bits/dim (upper bound)")
+    axes[1, 0].set(ylabel="sliced Wasserstein distance")
+    handles, labels = axes[1, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def main():
     """Fills the table and writes it."""
     parser = argparse.ArgumentParser(
@@ -303,7 +345,7 @@ def main():
 
     def show(cells):
         path.with_suffix(".md").write_text(markdown(cells, arguments.calls))
-        figures.optimal_variance_figure(path.with_suffix(".png"), cells, SCHEDULES, METHODS, arguments.calls)
+        optimal_variance_figure(path.with_suffix(".png"), cells, SCHEDULES, METHODS, arguments.calls)
 
     try:
         fill(arguments, show)

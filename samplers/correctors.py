@@ -6,8 +6,36 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from samplers.table import fold_in, normal
 from sde_lib.base import expand
+from sde_lib.noise import fold_in, normal
+from sde_lib.subvp import SubVP
+from sde_lib.ve import VE
+from sde_lib.vp import VP
+
+
+@dataclasses.dataclass(frozen=True)
+class Damping:
+    """k = 1 - beta_i of the released Langevin steps on VP and sub-VP (algorithm 5), 1 on VE.
+
+    Attributes:
+      sde: VP, SubVP or VE.
+      levels: N, the number of rows of the table of beta_i.
+    """
+
+    sde: Any
+    levels: int
+
+    def __post_init__(self):
+        if type(self.sde) not in (VP, SubVP, VE):
+            raise ValueError("belongs to the released code for vp, subvp and ve; use langevin")
+
+    def __call__(self, t):
+        """[B] at t [B]."""
+        if isinstance(self.sde, VE):
+            return jnp.ones_like(t)
+        row = jnp.floor(t * (self.levels - 1))
+        slope = self.sde.beta_max - self.sde.beta_min
+        return 1 - (self.sde.beta_min + slope * row / (self.levels - 1)) / self.levels
 
 
 def _norms(x):
@@ -102,3 +130,29 @@ class AnnealedLangevin:
             return x + size * prediction.score + jnp.sqrt(2 * size) * z
 
         return _repeat(self.corrector_steps, once, x)
+
+
+def _langevin(config, sde, rows):
+    return Langevin(config.snr, config.corrector_steps, config.corrector_norm)
+
+
+def _legacy_langevin(config, sde, rows):
+    return Langevin(config.snr, config.corrector_steps, "batch", Damping(sde, rows))
+
+
+def _annealed_langevin(config, sde, rows):
+    return AnnealedLangevin(config.snr, config.corrector_steps)
+
+
+def _legacy_annealed_langevin(config, sde, rows):
+    return AnnealedLangevin(config.snr, config.corrector_steps, Damping(sde, rows))
+
+
+# config name -> function of the subtree, the SDE and the number of the table's rows
+CORRECTORS = {
+    "none": lambda config, sde, rows: None,
+    "langevin": _langevin,
+    "annealed_langevin": _annealed_langevin,
+    "legacy_langevin": _legacy_langevin,
+    "legacy_annealed_langevin": _legacy_annealed_langevin,
+}

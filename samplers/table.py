@@ -21,6 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sde_lib.noise import fold_in, normal
+
 
 @flax.struct.dataclass
 class Table:
@@ -109,16 +111,6 @@ def _combine(weights, state, history):
     for i, prediction in enumerate(history):
         total += weights[i + 1] * prediction
     return total
-
-
-def fold_in(keys, number):
-    """The keys [B], each with a number folded in."""
-    return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
-
-
-def normal(keys, shape, dtype=None):
-    """[B, *shape] standard normal noise, one draw for each key."""
-    return jax.vmap(lambda key: jax.random.normal(key, shape, dtype or float))(keys)
 
 
 def prior_noise(keys, sde, shape, rows):

@@ -11,8 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-import trajectory
-from samplers import pilot
+from samplers import fitted_grid, optimal_grid
 from samplers.tape import evaluate
 from sde_lib.vp import VP
 
@@ -184,7 +183,7 @@ class Explicit:
 
 @dataclasses.dataclass(frozen=True)
 class Fitted:
-    """Equal error at each step, by the pilot run of --mode=calibrate (samplers/pilot.py).
+    """Equal error at each step, by the pilot run of --mode=calibrate (samplers/fitted_grid.py).
 
     Attributes:
       grid_file: what it wrote.
@@ -193,13 +192,13 @@ class Fitted:
     grid_file: str = ""
 
     def __post_init__(self):
-        pilot.load(self.grid_file)
+        fitted_grid.load(self.grid_file)
 
     def __call__(self, sde, steps):
-        levels, density, about = pilot.load(self.grid_file)
+        levels, density, about = fitted_grid.load(self.grid_file)
         if about["sde"] != repr(sde):
             raise ValueError(f"was fitted to {about['sde']}, not to {sde!r}")
-        return times_of_half_log_snr(sde, pilot.equal_error(levels, density, steps))
+        return times_of_half_log_snr(sde, fitted_grid.equal_error(levels, density, steps))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,10 +218,10 @@ class Optimal:
             raise ValueError(
                 "needs sampling.grid_file=<workdir>/optimal_trajectory.npz, by --mode=trajectory"
             )
-        trajectory.load(self.grid_file)
+        optimal_grid.load(self.grid_file)
 
     def __call__(self, sde, steps):
-        found = trajectory.load(self.grid_file)
+        found = optimal_grid.load(self.grid_file)
         if found.about["sde"] != repr(sde):
             raise ValueError(f"was measured on {found.about['sde']}, not on {sde!r}")
         if not 1 <= steps < len(found.times):

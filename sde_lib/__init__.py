@@ -1,6 +1,6 @@
 """What is simulated: forward processes and the closed forms that follow from alpha and sigma."""
 
-from creation import create as _create
+from components import create as _create
 from sde_lib.cosine import Cosine, InterpolatedCosine, ShiftedCosine
 from sde_lib.discrete import DDPM, SMLD, ImprovedDDPM
 from sde_lib.edm import EDM

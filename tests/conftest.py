@@ -45,7 +45,7 @@ TINY = {
 
 def pytest_collection_modifyitems(items):
     """The longest first, so that two workers end together."""
-    items.sort(key=lambda item: "test_runs" not in item.nodeid and "test_step" not in item.nodeid)
+    items.sort(key=lambda item: "test_train" not in item.nodeid and "test_step" not in item.nodeid)
 
 
 def as_flags(fields):

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from models.denoiser import PARAMETRIZATIONS, Denoiser
+from denoisers.network import PARAMETRIZATIONS, Denoiser
 from sde_lib.base import SDE, expand
 
 

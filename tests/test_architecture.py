@@ -7,59 +7,38 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # room -> rooms of ours that it may import, besides itself
 MAY_IMPORT = {
-    "creation": set(),
-    "configs": set(),
-    "sde_lib": {"creation"},
-    "models": {"creation", "sde_lib"},
-    "data": {"creation"},
-    "variance": {"creation", "sde_lib"},
-    "variational": {"sde_lib", "variance"},
-    "losses": {"creation", "models", "sde_lib", "variational"},
-    "samplers": {"creation", "probability_flow", "sde_lib", "trajectory", "variance"},
-    "trajectory": {"creation"},
-    "probability_flow": {"sde_lib"},
-    "likelihood": {"probability_flow", "sde_lib"},
-    "encoding": {"probability_flow", "sde_lib"},
-    "diagnostics": {"sde_lib"},
-    "metrics": {"creation"},
-    "figures": set(),
-    "training": {"creation", "sde_lib", "models", "losses", "data"},
-    "experiment": {
-        "creation", "sde_lib", "models", "losses", "data", "samplers", "training", "variational",
-    },
-    "validation": {
-        "creation", "data", "experiment", "likelihood", "losses", "models", "probability_flow", "samplers",
-        "sde_lib", "training", "variance", "variational",
-    },
-    "evaluation": {
-        "creation", "data", "diagnostics", "figures", "likelihood", "training", "variance", "variational",
-    },
-    "sample": {
-        "creation", "data", "experiment", "figures", "samplers", "sde_lib", "training", "validation",
-        "trajectory", "variance",
-    },
-    "calibrate": {"configs", "creation", "figures", "sample", "samplers", "training"},
-    "estimate_variance": {"evaluation", "figures", "sample", "training", "variance", "variational"},
-    "estimate_trajectory": {"evaluation", "figures", "sample", "training", "trajectory", "variational"},
-    "table": {"creation", "samplers", "sde_lib"},
-    "testbed": {"evaluation", "figures", "metrics", "sample", "training", "variational"},
-    "evaluate": {
-        "creation", "data", "evaluation", "figures", "metrics", "sample", "sde_lib", "testbed", "training",
-    },
-    "encode": {"data", "encoding", "evaluation", "figures", "sample", "training"},
-    "train": {
-        "creation", "data", "evaluation", "experiment", "figures", "sample", "training", "validation",
-    },
-    "papers": {
-        "configs", "creation", "data", "estimate_variance", "evaluation", "experiment", "figures", "metrics",
-        "sample", "train", "training", "variance",
-    },
-    "main": {
-        "calibrate", "creation", "data", "encode", "estimate_trajectory", "estimate_variance", "evaluate",
-        "experiment", "sample",
-        "table", "train", "validation",
-    },
-}  # fmt: skip
+    "components": "",
+    "configs": "",
+    "reports": "",
+    "metrics": "",
+    "parallel": "components",
+    "sde_lib": "components",
+    "models": "components",
+    "data": "components",
+    "workdir": "components parallel",
+    "denoisers": "components models sde_lib workdir",
+    "likelihood": "components denoisers sde_lib",
+    "samplers": "components configs denoisers sde_lib workdir",
+    "losses": "components denoisers likelihood sde_lib",
+    "training": "components data denoisers likelihood losses models parallel sde_lib",
+    "experiment": (
+        "components data denoisers likelihood losses models parallel samplers sde_lib training workdir"
+    ),
+    "evaluation": (
+        "components data denoisers experiment likelihood losses metrics models parallel samplers sde_lib "
+        "training workdir reports"
+    ),
+    "modes": (
+        "components data denoisers evaluation experiment likelihood losses metrics models parallel reports "
+        "samplers sde_lib training workdir"
+    ),
+    "papers": (
+        "components configs data denoisers evaluation experiment likelihood losses metrics models modes "
+        "parallel reports samplers sde_lib training workdir"
+    ),
+    "main": "components experiment modes",
+}
+MAY_IMPORT = {room: set(targets.split()) for room, targets in MAY_IMPORT.items()}
 
 
 def _files():

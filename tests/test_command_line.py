@@ -3,9 +3,9 @@
 import pytest
 
 import main
-import validation
+from components import UserError
 from configs import base, digits
-from creation import UserError
+from experiment import checks
 
 
 def _refused(capsys, *arguments):
@@ -127,7 +127,7 @@ def test_every_refusal_comes_from_one_function():
     config.data.image_size = 32
     config.model.attention = (17,)
     with pytest.raises(UserError, match="side 17 does not occur"):
-        validation.require(config)
+        checks.require(config)
 
 
 def test_an_unwritable_workdir_is_one_line(tmp_path, capsys):

@@ -9,19 +9,19 @@ import pytest
 from scipy.stats import norm
 
 import losses
+from components import ConfigError
 from configs import base
-from creation import ConfigError
+from denoisers.gaussian_mixture import GaussianMixture
+from denoisers.network import PARAMETRIZATIONS
+from denoisers.variance import reverse_variance
+from likelihood.bounds import PixelDecoder
 from losses import LossHistory, Objective
-from models.denoiser import PARAMETRIZATIONS
 from sde_lib import SDES
 from sde_lib.cosine import Cosine
 from sde_lib.discrete import DDPM
-from sde_lib.gaussian_mixture import GaussianMixture
 from sde_lib.ve import VE
 from sde_lib.vp import VP
 from tests.exact import exact_denoiser
-from variance import reverse_variance
-from variational import PixelDecoder
 
 VARIANCES = np.array([0.01, 0.1, 1.0, 2.0])
 COUNT = 40_000

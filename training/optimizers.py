@@ -2,7 +2,7 @@
 
 import optax
 
-from creation import ConfigError, choose
+from components import ConfigError, choose
 
 
 def adam(config, learning_rate):

@@ -6,7 +6,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from creation import ConfigError
+from components import ConfigError
 
 
 @flax.struct.dataclass

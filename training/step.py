@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import optax
 
 from data.transforms import Transform
+from denoisers.network import Denoiser
 from losses import Objective
-from models.denoiser import Denoiser
-from training import head
+from training import frozen_network
 from training.state import update_ema
 
 
@@ -84,7 +84,7 @@ class TrainStep:
             keys = dropout_keys
             if self.objective.head_alone:
                 # The head learns the errors of the network as it is sampled, without dropout.
-                params, keys = head.without_gradient_elsewhere(params), None
+                params, keys = frozen_network.without_gradient_elsewhere(params), None
 
             def denoise(x, t):
                 return self.denoiser(params, x, t, keys)

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import data
+from components import ConfigError, UserError
 from configs import base
-from creation import ConfigError, UserError
 from data.source import Decoded, fit, split_indices
 from tests.conftest import ROOT, TINY, as_flags, environment
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.denoiser import Denoiser
+from denoisers.network import Denoiser
 from models.embeddings import sinusoidal
 from models.layers import Dropout, GroupNorm
 from models.unet import UNet

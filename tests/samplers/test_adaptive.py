@@ -9,10 +9,10 @@ import pytest
 from scipy.stats import ks_2samp
 
 import samplers
+from components import ConfigError
 from configs import base
-from creation import ConfigError
+from denoisers.mixtures import Ring
 from sde_lib import SDES
-from sde_lib.mixtures import Ring
 
 COUNT = 4_000
 

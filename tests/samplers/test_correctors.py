@@ -7,13 +7,12 @@ import pytest
 
 import samplers
 from configs import base
-from samplers.correctors import AnnealedLangevin, Langevin
-from samplers.legacy import Damping
-from samplers.predictors import ReverseDiffusion
+from denoisers.gaussian_mixture import GaussianMixture
+from samplers.correctors import AnnealedLangevin, Damping, Langevin
+from samplers.solvers.predictors import ReverseDiffusion
 from samplers.table import sample
 from samplers.time_grids import Power
 from sde_lib import SDES
-from sde_lib.gaussian_mixture import GaussianMixture
 
 MEAN, VARIANCE, SHAPE = 0.3, 0.25, (2, 1, 1)
 

@@ -9,14 +9,14 @@ import pytest
 
 import main
 import samplers
+from components import ConfigError
 from configs import base
-from creation import ConfigError
-from samplers import fitted
-from samplers.adams import Adams
+from denoisers.mixtures import Ring
+from samplers import calibration
+from samplers.solvers.adams import Adams
 from samplers.tape import float64_on_host, points_at
 from samplers.time_grids import VPTime
 from sde_lib import SDES
-from sde_lib.mixtures import Ring
 from tests.conftest import as_flags
 
 
@@ -26,14 +26,14 @@ from tests.conftest import as_flags
 )
 def test_adams_methods_are_special_cases(solver, name):
     sde, grid = SDES[name](), VPTime(2.5, toward_zero=True)
-    form, theta = fitted.start_from(solver, grid, 7, sde)
-    assert len(theta) == fitted.size(form)
+    form, theta = calibration.start_from(solver, grid, 7, sde)
+    assert len(theta) == calibration.size(form)
     with float64_on_host():
-        found = jax.tree.map(np.asarray, fitted.table_of(jnp.asarray(theta), form, sde))
+        found = jax.tree.map(np.asarray, calibration.table_of(jnp.asarray(theta), form, sde))
     plain = solver(sde, grid(sde, 6))
     np.testing.assert_allclose(found.times, plain.times, rtol=1e-6)
     np.testing.assert_allclose(found.record[:-1], plain.record[:-1], atol=1e-6)
-    move = np.pad(plain.move, ((0, 0), (0, fitted.HISTORY - plain.history)))
+    move = np.pad(plain.move, ((0, 0), (0, calibration.HISTORY - plain.history)))
     np.testing.assert_allclose(found.move, move, rtol=1e-5, atol=1e-6)
     # The closing move is E[x_0 | x], whatever is remembered of the last call: x = alpha x0 + sigma eps.
     (last,) = points_at(sde, found.times[-1:])
@@ -45,7 +45,7 @@ def test_adams_methods_are_special_cases(solver, name):
 
 def _problem(count):
     sde, mixture = SDES["vp"](), Ring().build()
-    problem = fitted.Problem(sde, lambda m, x, t: m.denoise(sde, x, t), mixture, (2,), chunk=64)
+    problem = calibration.Problem(sde, lambda m, x, t: m.denoise(sde, x, t), mixture, (2,), chunk=64)
     fine = Adams(4, 4)(sde, VPTime(4.0)(sde, 150)).astype(np.float32)
     x = np.random.default_rng(0).standard_normal((2, count, 2)).astype(np.float32)
     return sde, problem, [(part, problem.solve(fine, part)) for part in x]
@@ -53,18 +53,18 @@ def _problem(count):
 
 def test_a_fit_is_far_better_than_its_start_on_noises_it_has_not_seen():
     sde, problem, (train, held_out) = _problem(128)
-    form, theta = fitted.start_from(Adams(3, 0), VPTime(), 5, sde)
+    form, theta = calibration.start_from(Adams(3, 0), VPTime(), 5, sde)
     theta = theta.astype(np.float32)
-    fit = fitted.fit(problem, form, theta, train, held_out)
+    fit = calibration.fit(problem, form, theta, train, held_out)
     assert np.median(fit.errors) < 0.2 * np.median(fit.start_errors)
-    assert min(fit.history) == fitted.pseudo_huber(
+    assert min(fit.history) == calibration.pseudo_huber(
         fit.errors, max(float(np.median(fit.start_errors)) * 0.3, 1e-6)
     )
 
 
 def test_the_normal_equations_are_those_of_finite_differences():
     sde, problem, (train, _) = _problem(96)
-    form, theta = fitted.start_from(Adams(2, 0, "x0"), VPTime(), 4, sde)
+    form, theta = calibration.start_from(Adams(2, 0, "x0"), VPTime(), 4, sde)
     theta = theta.astype(np.float32)
     weights = np.ones(96, np.float32)
     curvature, slope = problem.equations(form, theta, *train, weights)
@@ -84,12 +84,14 @@ def test_the_normal_equations_are_those_of_finite_differences():
 
 def test_a_start_that_cannot_be_bettered_is_kept():
     sde, problem, (train, held_out) = _problem(64)
-    form, theta = fitted.start_from(Adams(3, 0), VPTime(), 4, sde)
+    form, theta = calibration.start_from(Adams(3, 0), VPTime(), 4, sde)
     theta = theta.astype(np.float32)
-    best = fitted.fit(problem, form, theta, train, held_out)
-    again = fitted.fit(problem, form, best.theta.astype(np.float32), train, held_out)
+    best = calibration.fit(problem, form, theta, train, held_out)
+    again = calibration.fit(problem, form, best.theta.astype(np.float32), train, held_out)
     scale = max(float(np.median(again.start_errors)) * 0.3, 1e-6)
-    assert fitted.pseudo_huber(again.errors, scale) <= fitted.pseudo_huber(again.start_errors, scale)
+    assert calibration.pseudo_huber(again.errors, scale) <= calibration.pseudo_huber(
+        again.start_errors, scale
+    )
 
 
 def test_calibrate_writes_a_solver_that_sample_takes(tmp_path, capsys):
@@ -132,7 +134,7 @@ def test_calibrate_writes_a_solver_that_sample_takes(tmp_path, capsys):
 
 def test_too_few_calls_and_a_missing_file_are_refused():
     with pytest.raises(ValueError, match="at least 3"):
-        fitted.start_from(Adams(3, 0), VPTime(), 2, SDES["vp"]())
+        calibration.start_from(Adams(3, 0), VPTime(), 2, SDES["vp"]())
     config = base.get_config().sampling
     config.update({"predictor": "fitted", "file": "nowhere.npz"})
     with pytest.raises(ConfigError, match="--mode=calibrate"):

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samplers.ddim import DDIM
-from samplers.dpm_solver_plus_plus import Multistep
+from denoisers.prediction import Prediction
+from samplers.solvers.ddim import DDIM
+from samplers.solvers.dpm_solver_plus_plus import Multistep
 from samplers.table import sample
 from sde_lib import SDES
 from sde_lib.base import expand
-from sde_lib.prediction import Prediction
 
 # (solver, timesteps, final denoise, what the model predicts): mean of |sample|, its tolerance there
 LINSPACE = tuple(np.linspace(0, 999, 11).round()[::-1])

@@ -8,28 +8,27 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import probability_flow
 import samplers
+from components import ConfigError
 from configs import base
-from creation import ConfigError
-from samplers.adams import Adams
-from samplers.ddim import DDIM
-from samplers.deis import DEIS
-from samplers.dpm_solver import DPMSolver, DPMSolverFast
-from samplers.dpm_solver_plus_plus import Multistep, SingleStep, Stochastic
-from samplers.edm import EDM
+from denoisers.gaussian_mixture import GaussianMixture
+from denoisers.mixtures import Ring
 from samplers.moments import moments
-from samplers.pndm import PNDM
-from samplers.predictors import Ancestral, EulerMaruyama, ReverseDiffusion, StochasticHeun
-from samplers.restart import Restart
-from samplers.sa_solver import SASolver
+from samplers.solvers.adams import Adams
+from samplers.solvers.ddim import DDIM
+from samplers.solvers.deis import DEIS
+from samplers.solvers.dpm_solver import DPMSolver, DPMSolverFast
+from samplers.solvers.dpm_solver_plus_plus import Multistep, SingleStep, Stochastic
+from samplers.solvers.edm import EDM
+from samplers.solvers.pndm import PNDM
+from samplers.solvers.predictors import Ancestral, EulerMaruyama, ReverseDiffusion, StochasticHeun
+from samplers.solvers.restart import Restart
+from samplers.solvers.sa_solver import SASolver
+from samplers.solvers.unipc import UniPC
 from samplers.table import Table, sample
 from samplers.tape import Solver, Tape, points_at
 from samplers.time_grids import LogSNR, Power, Rho, VPTime
-from samplers.unipc import UniPC
-from sde_lib import SDES
-from sde_lib.gaussian_mixture import GaussianMixture
-from sde_lib.mixtures import Ring
+from sde_lib import SDES, probability_flow
 from tests.samplers import textbook
 
 BATCH, SHAPE, HISTORY = 4, (2,), 13

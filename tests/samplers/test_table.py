@@ -7,17 +7,17 @@ import pytest
 
 import samplers
 from configs import base
+from denoisers.gaussian_mixture import GaussianMixture
 from samplers.correctors import Langevin
-from samplers.ddim import DDIM
-from samplers.dpm_solver_plus_plus import Multistep, Stochastic
 from samplers.moments import moments
-from samplers.predictors import Ancestral, EulerMaruyama, ReverseDiffusion
-from samplers.sa_solver import SASolver
+from samplers.solvers.ddim import DDIM
+from samplers.solvers.dpm_solver_plus_plus import Multistep, Stochastic
+from samplers.solvers.predictors import Ancestral, EulerMaruyama, ReverseDiffusion
+from samplers.solvers.sa_solver import SASolver
+from samplers.solvers.unipc import UniPC
 from samplers.table import sample
 from samplers.time_grids import LogSNR, Power
-from samplers.unipc import UniPC
 from sde_lib import SDES
-from sde_lib.gaussian_mixture import GaussianMixture
 
 MEAN, VARIANCE, SHAPE = 0.3, 0.25, (2, 1, 1)
 

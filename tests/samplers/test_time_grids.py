@@ -6,7 +6,7 @@ import pytest
 
 import samplers
 from configs import base
-from samplers import pilot
+from samplers import fitted_grid
 from samplers.tape import evaluate, points_at
 from samplers.time_grids import TIME_GRIDS, Rho, VPTime
 from sde_lib import SDES
@@ -71,7 +71,7 @@ def test_sub_sequences_are_those_of_the_papers():
 def test_a_pilot_run_spreads_the_error_evenly():
     levels = np.linspace(-4.0, 4.0, 2001)
     density = np.exp(-(levels**2)) + 0.1
-    grid = pilot.equal_error(levels, density, 10)
+    grid = fitted_grid.equal_error(levels, density, 10)
     parts = np.array(
         [np.trapezoid(np.interp(u, levels, density), u) for u in np.linspace(grid[:-1], grid[1:], 99).T]
     )
@@ -84,7 +84,7 @@ def test_the_density_is_the_cube_root_of_the_second_derivative():
     r = np.exp(-levels)
     cubic = (levels + 2) ** 3
     x0 = (cubic * (1 + r**2) ** 1.5 / r**2)[:, None, None] * np.ones((1, 4, 3))
-    found = pilot.density(levels, x0, np.zeros_like(x0))
+    found = fitted_grid.density(levels, x0, np.zeros_like(x0))
     expected = (6 * (levels + 2)) ** (1 / 3)
     inner = slice(5, -5)
     np.testing.assert_allclose(found[inner], expected[inner], rtol=2e-3)
@@ -94,7 +94,7 @@ def test_a_fitted_grid_is_read_and_refuses_other_processes(tmp_path):
     vp, path = SDES["vp"](), tmp_path / "grid.npz"
     ends = [p.half_log_snr for p in points_at(vp, [vp.t_max, vp.sampling_t_min])]
     levels = np.linspace(*ends, 50)
-    pilot.save(path, levels, np.ones(50), vp, {})
+    fitted_grid.save(path, levels, np.ones(50), vp, {})
     config = base.get_config().sampling
     config.update({"predictor": "ddim", "grid": "fitted", "grid_file": str(path), "steps": 10})
     log_snr = base.get_config().sampling

@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from components import ConfigError
 from configs import base
-from creation import ConfigError
+from denoisers.mixtures import Ring, TwoMoons
 from sde_lib import SDES, create
 from sde_lib.base import SDE
 from sde_lib.cosine import Cosine, InterpolatedCosine, ShiftedCosine
 from sde_lib.discrete import DDPM, SMLD, ImprovedDDPM
 from sde_lib.edm import EDM
-from sde_lib.mixtures import Ring, TwoMoons
 from sde_lib.rectified_flow import RectifiedFlow
 from sde_lib.subvp import SubVP
 from sde_lib.ve import VE

@@ -7,7 +7,9 @@ import optax
 import pytest
 
 import experiment
-from training import optimizers, parallel
+from parallel import devices
+from parallel.batches import BatchMap
+from training import optimizers
 from training.state import update_ema
 from training.step import TrainStep
 
@@ -94,8 +96,8 @@ def test_the_replicated_state_compiles_once(setup):
         traces.append(1)
         return step(*arguments)
 
-    compiled = parallel.train_step(counted)
-    state, images = parallel.replicate(setup.create_state()), parallel.shard(IMAGES[:1], axis=1)
+    compiled = devices.train_step(counted)
+    state, images = devices.replicate(setup.create_state()), devices.shard(IMAGES[:1], axis=1)
     key = setup.key("train")
     for _ in range(3):
         state, _ = compiled(state, images, key)
@@ -104,13 +106,13 @@ def test_the_replicated_state_compiles_once(setup):
 
 def test_shard_gives_consecutive_examples_to_each_device():
     x = np.arange(2 * 16).reshape(2, 16)
-    shards = parallel.shard(x, axis=1)
+    shards = devices.shard(x, axis=1)
     assert shards.shape == (8, 2, 2)
     np.testing.assert_array_equal(shards[3], x[:, 6:8])
 
 
 def test_batch_map_covers_every_example_once():
-    double = parallel.BatchMap(lambda factor, x: {"y": factor * x["a"]}, batch_size=16)
+    double = BatchMap(lambda factor, x: {"y": factor * x["a"]}, batch_size=16)
     a = np.arange(37, dtype=np.float32)
     np.testing.assert_array_equal(double(2.0, {"a": a})["y"], 2 * a)
 

@@ -1,0 +1,196 @@
+"""A network read as a denoiser: D(x, t) = E[x_0 | x_t], whatever the network predicts.
+
+With y = x / alpha and r = sigma / alpha every linear SDE is y = x_0 + r eps, and
+
+    D = skip y + out F(c_in y, conditioning)
+
+where F is the network (Karras et al. 2022, eq. 7, written there for alpha = 1).
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from components import ConfigError, choose
+from denoisers.heads import VARIANCE_HEADS
+from denoisers.prediction import Prediction
+from sde_lib.base import SDE, expand
+
+
+class Preconditioning(NamedTuple):
+    """How a network F is read: D = skip y + out F(c_in y) and eps = eps_skip y + eps_out F(c_in y).
+
+    The second follows from the first, eps = (y - D) / r, but each parametrization forms
+    it without the cancellation at small r.
+    """
+
+    c_in: jax.Array
+    skip: jax.Array
+    out: jax.Array
+    eps_skip: jax.Array
+    eps_out: jax.Array
+
+
+def eps_preconditioning(alpha, r, sigma_data):
+    """F(x) predicts the noise: D = y - r F."""
+    one = jnp.ones_like(r)
+    return Preconditioning(c_in=alpha, skip=one, out=-r, eps_skip=0 * one, eps_out=one)
+
+
+def score_preconditioning(alpha, r, sigma_data):
+    """F(x) predicts sigma times the score, the noise with its sign reversed (Song et al. 2021)."""
+    one = jnp.ones_like(r)
+    return Preconditioning(c_in=alpha, skip=one, out=r, eps_skip=0 * one, eps_out=-one)
+
+
+def x0_preconditioning(alpha, r, sigma_data):
+    """F(x) predicts the data: D = F."""
+    one = jnp.ones_like(r)
+    return Preconditioning(c_in=alpha, skip=0 * one, out=one, eps_skip=1 / r, eps_out=-1 / r)
+
+
+def v_preconditioning(alpha, r, sigma_data):
+    """F(x) predicts v = alpha eps - sigma x_0 (Salimans & Ho 2022), on any process.
+
+    With x = alpha x_0 + sigma eps, D = (alpha x - sigma F) / (alpha^2 + sigma^2).
+    """
+    total = 1 + r**2
+    return Preconditioning(
+        c_in=alpha,
+        skip=1 / total,
+        out=-r / (alpha * total),
+        eps_skip=r / total,
+        eps_out=1 / (alpha * total),
+    )
+
+
+def flow_preconditioning(alpha, r, sigma_data):
+    """F(x) predicts eps - x_0, the velocity of rectified flow (Liu et al. 2023), on any process.
+
+    D = (x - sigma F) / (alpha + sigma).
+    """
+    share = 1 / (1 + r)
+    return Preconditioning(c_in=alpha, skip=share, out=-r * share, eps_skip=share, eps_out=share)
+
+
+def edm_preconditioning(alpha, r, sigma_data):
+    """F sees and predicts signals of unit variance (Karras et al. 2022, table 1).
+
+    sigma_data is the standard deviation of x_0.
+    """
+    total = jnp.hypot(r, sigma_data)
+    return Preconditioning(
+        c_in=1 / total,
+        skip=(sigma_data / total) ** 2,
+        out=r * sigma_data / total,
+        eps_skip=r / total**2,
+        eps_out=-sigma_data / total,
+    )
+
+
+PARAMETRIZATIONS = {
+    "eps": eps_preconditioning,
+    "x0": x0_preconditioning,
+    "v": v_preconditioning,
+    "score": score_preconditioning,
+    "flow": flow_preconditioning,
+    "edm": edm_preconditioning,
+}
+
+
+def time_conditioning(sde, t):
+    """999 t, the published input of continuous-time VP networks (Song et al. 2021)."""
+    return 999.0 * t
+
+
+def log_sigma_conditioning(sde, t):
+    """log(sigma / alpha) / 4 (Karras et al. 2022, table 1)."""
+    return -sde.log_snr(t) / 8
+
+
+def index_conditioning(sde, t):
+    """The integer level of a discrete process, as its published networks count it."""
+    return sde.index(t)
+
+
+CONDITIONINGS = {
+    "time": time_conditioning,
+    "log_sigma": log_sigma_conditioning,
+    "index": index_conditioning,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Denoiser:
+    """A network, the process it was made for, and how to read its output.
+
+    Attributes:
+      network: Flax module (x [B, ...], conditioning [B], dropout_keys) -> [B, ...].
+      sde: the forward process.
+      parametrization: key of PARAMETRIZATIONS.
+      conditioning: key of CONDITIONINGS.
+      sigma_data: standard deviation of the data, for "edm" and for variance heads.
+      variance_head: key of VARIANCE_HEADS; all but "none" take a second half of the network's channels.
+    """
+
+    network: nn.Module
+    sde: SDE
+    parametrization: str = "eps"
+    conditioning: str = "time"
+    sigma_data: float = 0.5
+    variance_head: str = "none"
+
+    def init(self, key, shape):
+        """Parameters for data points of `shape`."""
+        x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+        t = jax.ShapeDtypeStruct((1,), jnp.float32)
+        return self.network.lazy_init(key, x, t)["params"]
+
+    def __call__(self, params, x, t, dropout_keys=None):
+        """The Prediction at x [B, ...] and t [B]; dropout acts when keys [B] are given."""
+        alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
+        c = PARAMETRIZATIONS[self.parametrization](alpha, sigma / alpha, self.sigma_data)
+        y, conditioning = x / alpha, CONDITIONINGS[self.conditioning](self.sde, t)
+        output = self.network.apply({"params": params}, c.c_in * y, conditioning, dropout_keys)
+        head = VARIANCE_HEADS[self.variance_head]
+        if head:
+            output, raw = jnp.split(output, 2, axis=-1)
+        prediction = Prediction(
+            x0=c.skip * y + c.out * output,
+            eps=c.eps_skip * y + c.eps_out * output,
+            alpha=alpha,
+            sigma=sigma,
+        )
+        return head.read(raw, prediction, self.sigma_data) if head else prediction
+
+    def bind(self, params):
+        """The function (x, t) -> Prediction that samplers and likelihoods take."""
+        return lambda x, t: self(params, x, t)
+
+
+def create(config, network, sde):
+    """The denoiser that the subtree `denoiser` describes.
+
+    Raises:
+      ConfigError: unknown parametrization, conditioning or variance head, a conditioning that the SDE
+        does not have, or sigma_data <= 0.
+    """
+    choose(PARAMETRIZATIONS, config.parametrization, "denoiser.parametrization")
+    choose(CONDITIONINGS, config.conditioning, "denoiser.conditioning")
+    choose(VARIANCE_HEADS, config.variance_head, "denoiser.variance_head")
+    if not config.sigma_data > 0:
+        raise ConfigError(f"denoiser.sigma_data={config.sigma_data} must be positive.")
+    if config.conditioning == "index" and not sde.noise_levels:
+        raise ConfigError(
+            'denoiser.conditioning="index" counts the levels of a discrete process, and '
+            f'{type(sde).__name__} has none. Use "log_sigma", or sde.name=ddpm, iddpm or smld.'
+        )
+    if config.conditioning == "time" and sde.t_max > 1:
+        raise ConfigError(
+            f'denoiser.conditioning="time" is made for times in [0, 1]; here they reach {sde.t_max:g}. '
+            'Use denoiser.conditioning="log_sigma".'
+        )
+    return Denoiser(network, sde, **config.to_dict())

@@ -1,0 +1,263 @@
+"""The variance of a reverse step: one formula, and where the covariance of x_0 given x_t comes from.
+
+For every linear SDE and every process of DDIM's family, in which x_s given x_t and x_0 is
+N(from_xt x_t + from_x0 x_0, w^2 I), the Gaussian step closest to the true x_s given x_t has
+
+    variance = w^2 + from_x0^2 Var[x_0 | x_t]
+
+(Bao et al. 2022a, theorem 1, for DDPM's schedules; the law of total variance for all). So the choice of
+a variance is that of an estimate of Var[x_0 | x_t], the `x0_variance` of a Prediction, and estimates are
+functions denoise -> denoise that fill it in. With r = sigma / alpha it is r^2 times a moment of the noise:
+
+    Var[x_0 | x_t] / r^2 = E[eps^2 | x_t] - eps_hat^2 = E[(eps - eps_hat)^2 | x_t] = diag(alpha dD/dx).
+"""
+
+import dataclasses
+import json
+import math
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from components import ConfigError
+from sde_lib.base import expand
+from workdir.files import read_arrays
+
+
+def _squared_ratio(prediction):
+    return (prediction.sigma / prediction.alpha) ** 2
+
+
+def _replaced(denoise, variance):
+    """The denoiser with x0_variance = variance(prediction, x, t)."""
+
+    def with_variance(x, t):
+        prediction = denoise(x, t)
+        return prediction.replace(x0_variance=variance(prediction, x, t))
+
+    return with_variance
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Heuristic:
+    """E[eps^2 | x_t] = 1, as it is on average over x_t: r^2 (1 - eps_hat^2) (Bao et al. 2022b)."""
+
+    def __call__(self, denoise):
+        """The denoiser with that x0_variance."""
+        return _replaced(denoise, lambda p, x, t: _squared_ratio(p) * (1 - p.eps**2))
+
+
+@flax.struct.dataclass
+class Analytic:
+    """One variance for each time: r^2 (1 - E|eps_hat|^2 / d) (Bao et al. 2022a).
+
+    Attributes:
+      log_snr: [N] increasing.
+      shrink: [N] 1 - E|eps_hat|^2 / d there, linear in log-SNR between and constant beyond.
+    """
+
+    log_snr: jax.Array
+    shrink: jax.Array
+
+    def __call__(self, denoise):
+        """The denoiser with that x0_variance."""
+
+        def variance(p, x, t):
+            # From the prediction, which knows its noise level for every process.
+            level = -jnp.log(_squared_ratio(p))
+            return jnp.broadcast_to(
+                _squared_ratio(p) * jnp.interp(level, self.log_snr, self.shrink), p.x0.shape
+            )
+
+        return _replaced(denoise, variance)
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Jacobian:
+    """The network's own derivative: r^2 diag(alpha dD/dx), by probes z * (dD/dx z) without training.
+
+    Unbiased with random signs, and exact with all unit vectors. One jvp a probe. The probes depend on
+    the noise level alone, so that no sample depends on its batch; all samples share the probes' error, which
+    standard errors over samples do not see.
+
+    Attributes:
+      probes: number of random signs; 0 for all unit vectors.
+    """
+
+    probes: int = 8
+
+    def __post_init__(self):
+        if self.probes < 0:
+            raise ValueError(f"probes={self.probes} must not be negative")
+
+    def __call__(self, denoise):
+        """The denoiser with that x0_variance."""
+
+        def with_variance(x, t):
+            shape, dimension = x.shape[1:], math.prod(x.shape[1:])
+            prediction, push = jax.linearize(lambda x: denoise(x, t), x)
+            bits = jax.lax.bitcast_convert_type(t[0].astype(jnp.float32), jnp.uint32)
+            keys = jax.random.split(jax.random.fold_in(jax.random.key(0), bits), max(self.probes, 1))
+
+            def add(total, i):
+                if self.probes:
+                    z = jax.random.rademacher(keys[i], shape, x.dtype)
+                else:
+                    z = (jnp.arange(dimension) == i).astype(x.dtype).reshape(shape)
+                return total + z * push(jnp.broadcast_to(z, x.shape)).x0, None
+
+            count = self.probes or dimension
+            total, _ = jax.lax.scan(add, jnp.zeros_like(x), jnp.arange(count))
+            diagonal = total / (self.probes or 1)
+            variance = _squared_ratio(prediction) * prediction.alpha * diagonal
+            return prediction.replace(x0_variance=variance)
+
+        return with_variance
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Bounded:
+    """Var[x_0 | x_t] between 0 and that of data in [low, high] (Bao et al. 2022a, theorem 2).
+
+    Attributes:
+      low, high: the data's range, infinite where it has none.
+      average: over the dimensions of each state, one variance for all.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    average: bool = False
+
+    def __call__(self, denoise):
+        """The denoiser with x0_variance within the bounds."""
+        most = ((self.high - self.low) / 2) ** 2
+
+        def variance(p, x, t):
+            found = jnp.clip(p.x0_variance, 0, most)
+            if self.average:
+                mean = jnp.mean(found, axis=tuple(range(1, x.ndim)), keepdims=True)
+                return jnp.broadcast_to(mean, x.shape)
+            return found
+
+        return _replaced(denoise, variance)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What --mode=variance found of a model.
+
+    Attributes:
+      log_snr: [N] increasing.
+      moments: [N, 2] E|eps_hat|^2 / d and E|eps - eps_hat|^2 / d.
+      errors: [N, 2] their standard errors.
+      about: what was measured: parameters, sde, step, seed.
+    """
+
+    log_snr: np.ndarray
+    moments: np.ndarray
+    errors: np.ndarray
+    about: dict
+
+    def analytic(self, residual=False):
+        """The Analytic estimate from the norm of eps_hat as published, or from its error.
+
+        For an exact denoiser both are the same. Where the noise is high 1 - E|eps_hat|^2 / d is a small
+        difference of large numbers, with a sampling error often larger than itself; the mean-squared error
+        has none of this, and is the right one for an imperfect mean (Bao et al. 2022b).
+        """
+        shrink = self.moments[:, 1] if residual else 1 - self.moments[:, 0]
+        return Analytic(self.log_snr.astype(np.float32), shrink.astype(np.float32))
+
+
+def save(path, measured):
+    """Writes Measured to an .npz file."""
+    arrays = {name: getattr(measured, name) for name in ("log_snr", "moments", "errors")}
+    np.savez(path, **arrays, about=json.dumps(measured.about))
+
+
+def load(path):
+    """The Measured that `save` wrote.
+
+    Raises:
+      ValueError: no such file, or a damaged one.
+    """
+    arrays, about = read_arrays(path, ("log_snr", "moments", "errors"), "variance_file", "variance")
+    log_snr, moments, errors = arrays["log_snr"], arrays["moments"], arrays["errors"]
+    whole = log_snr.ndim == 1 and len(log_snr) > 1 and moments.shape == errors.shape == (len(log_snr), 2)
+    if not (whole and (np.diff(log_snr) > 0).all() and np.isfinite(moments).all()):
+        raise ValueError(f"{path} holds no rising log-SNR with finite moments; --mode=variance writes it")
+    return Measured(log_snr, moments, errors, about)
+
+
+def interpolated(fraction, small, large):
+    """Between two variances in the logarithm (Nichol & Dhariwal 2021, eq. 15)."""
+    return jnp.exp(fraction * jnp.log(large) + (1 - fraction) * jnp.log(small))
+
+
+def reverse_variance(choice, sde, prediction, s, t, eta=1.0):
+    """The variance [B, 1, ...] or [B, ...] of the model's x_s given x_t, for 0 < s < t [B].
+
+    Args:
+      choice: "small", w^2; "large", that of q(x_t | x_s); "learned", between those two of eta = 1 in the
+        logarithm; "optimal", w^2 + from_x0^2 x0_variance.
+    """
+    _, from_x0, noise = (expand(c, prediction.x0) for c in sde.posterior_coefficients(s, t, eta))
+    if choice == "small":
+        return noise**2
+    if choice == "optimal":
+        return noise**2 + from_x0**2 * prediction.x0_variance
+    large = expand(sde.transition(t, s)[1], prediction.x0) ** 2
+    if choice == "large":
+        return large
+    small = expand(sde.posterior_coefficients(s, t)[2], prediction.x0) ** 2
+    return interpolated(prediction.variance_fraction, small, large)
+
+
+# What a config may name, and the estimate of x_0's variance behind it: a function of the subtree `sampling`
+# that returns a function denoise -> denoise, or None where the denoiser knows it.
+ESTIMATES = {
+    "heuristic": lambda config: Heuristic(),
+    "analytic": lambda config: load(config.variance_file).analytic(residual=False),
+    "analytic_residual": lambda config: load(config.variance_file).analytic(residual=True),
+    "jacobian": lambda config: Jacobian(
+        **({} if config.variance_probes is None else {"probes": config.variance_probes})
+    ),
+    "predicted": lambda config: None,
+}
+
+
+CHOICES = {"small": None, "large": None, "learned": None, **ESTIMATES}
+
+
+def estimate(choice, config, data_range, field):
+    """What a config's choice means to `reverse_variance`, and what the denoiser needs for it.
+
+    Args:
+      choice: key of CHOICES; field: the config field that holds it.
+      config: the subtree `sampling`, with the estimates' own fields.
+      data_range: (low, high) of the model's data where it has one.
+
+    Returns:
+      (choice of reverse_variance, tuple of functions denoise -> denoise, the innermost first).
+
+    Raises:
+      ConfigError: a file that is missing or damaged, or numbers out of range.
+    """
+    if choice not in ESTIMATES:
+        return choice, ()
+    if choice.startswith("analytic") and config.variance_file is None:
+        raise ConfigError(
+            f'{field}="{choice}" needs the table that --mode=variance writes: set '
+            "sampling.variance_file=<workdir>/variance.npz."
+        )
+    try:
+        found = ESTIMATES[choice](config)
+    except ValueError as error:
+        raise ConfigError(f'{field}="{choice}": {error}.') from error
+    bounded = Bounded(*(data_range or (-math.inf, math.inf)), config.variance_average)
+    return "optimal", (found, bounded) if found else (bounded,)

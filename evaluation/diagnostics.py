@@ -1,0 +1,176 @@
+"""Is a trained score a score? Four questions to a denoiser at one noise level.
+
+With y = x / alpha, r = sigma / alpha, u = log r and E(y, u) = eps_hat, the score of y is -E / r. If it
+is the gradient of the log-density of some data plus noise, then
+
+    E |eps - E|^2 / d = tr(dD/dy) / d, D = y - r E       (the posterior variance, second-order Tweedie),
+    dD/dy is symmetric                                  (a gradient has a symmetric Jacobian),
+    dE/du - E = r^2 grad(div E) - r grad |E|^2          (the Fokker-Planck equation of the score;
+                                                         Lai et al. 2023, in these variables).
+
+A network is trained on the first term of the first line alone; how far the rest fails shows
+where its samples, likelihoods and codes cannot be trusted.
+"""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from evaluation import diagnostics
+from evaluation.held_out import mean_and_error
+from likelihood.bounds import log_snr_levels
+from parallel.batches import BatchMap
+from reports import figures
+from sde_lib.noise import example_keys
+from workdir.files import write_json
+from workdir.records import Progress, say
+
+# Up to this dimension divergences are exact, above by one Rademacher probe.
+EXACT_DIMENSION = 16
+
+
+@flax.struct.dataclass
+class Diagnostics:
+    """One number for each example, to be averaged over data.
+
+    Attributes:
+      error: [B] mean-squared error of eps.
+      floor: [B] the least error possible given x_t, where the denoiser knows it, else NaN.
+      implied_error: [B] the error that the Jacobian's trace implies.
+      asymmetry: [B] |(A - A^T) z|^2 / 4 with A = dD/dy; asymmetry_scale: [B] |A z|^2.
+      residual: [B] an unbiased estimate of the squared Fokker-Planck residual, which may be negative;
+        residual_scale: [B] the square of its left-hand side.
+    """
+
+    error: jax.Array
+    floor: jax.Array
+    implied_error: jax.Array
+    asymmetry: jax.Array
+    asymmetry_scale: jax.Array
+    residual: jax.Array
+    residual_scale: jax.Array
+
+
+def _flat_sum(x):
+    return jnp.sum(x.reshape(len(x), -1), axis=1)
+
+
+def _probes(keys, salt, like):
+    keys = jax.vmap(jax.random.fold_in, (0, None))(keys, salt)
+    return jax.vmap(lambda key: jax.random.rademacher(key, like.shape[1:], like.dtype))(keys)
+
+
+def at_level(keys, sde, denoise, x0, t):
+    """The Diagnostics of a denoiser at x_t drawn from data x0 [B, ...], at one time t [].
+
+    About ten network passes an example, one of them backwards.
+
+    Args:
+      keys: [B].
+    """
+    dimension = x0[0].size
+    times = jnp.full(len(x0), t, x0.dtype)
+    u = -0.5 * sde.log_snr(times[0])
+    r = jnp.exp(u)
+    noise_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 0)
+    eps = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:], x0.dtype))(noise_keys)
+    y = x0 + r * eps
+    v, z, other = (_probes(keys, salt, y) for salt in (1, 2, 3))
+
+    def predict(y, u):
+        t = jnp.full(len(y), sde.time_of_log_snr(-2 * u))
+        return denoise(sde.alpha(t[0]) * y, t)
+
+    def noise(y, u):
+        return predict(y, u).eps
+
+    def data(y):
+        return predict(y, u).x0
+
+    predicted, by_u = jax.jvp(lambda u: noise(y, u), (u,), (jnp.ones_like(u),))
+    exact = dimension <= EXACT_DIMENSION
+    if exact:
+        units = jnp.eye(dimension, dtype=y.dtype).reshape(dimension, 1, *y.shape[1:])
+        units = jnp.broadcast_to(units, (dimension, *y.shape))
+
+    def divergence(function, y, z):
+        directions = units if exact else z[None]
+        return sum(_flat_sum(unit * jax.jvp(function, (y,), (unit,))[1]) for unit in directions)
+
+    def residual(z):
+        """The Fokker-Planck residual along v, [B]."""
+        slope = jax.jvp(lambda y: divergence(lambda y: noise(y, u), y, z), (y,), (v,))[1]
+        squares = jax.jvp(lambda y: _flat_sum(noise(y, u) ** 2), (y,), (v,))[1]
+        return _flat_sum(v * (by_u - predicted)) - r**2 * slope + r * squares
+
+    # The Jacobian of D, not of eps: where the noise is high their difference would cancel.
+    _, pull = jax.vjp(data, y)
+    transposed, straight = pull(z)[0], jax.jvp(data, (y,), (z,))[1]
+    first = residual(z)
+    variance = predict(y, u).x0_variance
+    floor = jnp.nan * times if variance is None else _flat_sum(variance) / (r**2 * dimension)
+    return Diagnostics(
+        error=_flat_sum((predicted - eps) ** 2) / dimension,
+        floor=floor,
+        implied_error=divergence(data, y, z) / dimension,
+        asymmetry=_flat_sum((straight - transposed) ** 2) / 4,
+        asymmetry_scale=_flat_sum(straight**2),
+        residual=first * (first if exact else residual(other)),
+        residual_scale=_flat_sum(v * (by_u - predicted)) ** 2,
+    )
+
+
+def diagnose(setup, params, held_out, config, workdir):
+    """Writes diagnostics.json and diagnostics.png: the score against what makes it one, by noise level."""
+    settings = config.eval
+    times = log_snr_levels(setup.sde, settings.loss_levels)
+    examples = held_out.numbered(settings.diagnostic_images)
+
+    def at_level(constants, examples):
+        params, t, key = constants
+        keys = example_keys(key, examples["index"])
+        pairs = jax.vmap(jax.random.split)(keys)
+        x0 = held_out.x0(pairs[:, 0], examples["example"])
+        return diagnostics.at_level(pairs[:, 1], setup.sde, setup.denoiser.bind(params), x0, t)
+
+    mapped = BatchMap(at_level, min(settings.batch_size, 8 * jax.local_device_count()))
+    progress, rows = Progress(len(times), "level", "diagnostics"), []
+    for level, t in enumerate(times):
+        key = jax.random.fold_in(setup.key("diagnostics"), level)
+        rows.append(_summary(mapped((params, np.float32(t), key), examples)))
+        progress.update(1)
+    progress.close()
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    result = {
+        "times": times,
+        "log_snr": np.asarray(setup.sde.log_snr(jnp.asarray(times, jnp.float32))),
+        "examples": len(examples["index"]),
+        **columns,
+    }
+    write_json(workdir / "diagnostics.json", result)
+    figures.diagnostics_figure(workdir / "diagnostics.png", result)
+    say(f"wrote diagnostics.json and diagnostics.png to {workdir}")
+
+
+def _summary(found):
+    """Averages over examples [N] of a Diagnostics; ratios as roots of ratios of means."""
+
+    def root_ratio(part, whole):
+        return float(np.sqrt(max(np.mean(part), 0.0) / max(np.mean(whole), 1e-30)))
+
+    def number(name):
+        entry = mean_and_error(getattr(found, name))
+        return {name: entry["value"], f"{name}_standard_error": entry["standard_error"]}
+
+    floor = {} if np.isnan(found.floor).any() else number("floor")
+    return {
+        **number("error"),
+        **floor,
+        **number("implied_error"),
+        "asymmetry": root_ratio(found.asymmetry, found.asymmetry_scale),
+        "fokker_planck_residual": root_ratio(found.residual, found.residual_scale),
+        "fokker_planck_resolution": root_ratio(
+            np.std(found.residual) / np.sqrt(len(found.residual)), found.residual_scale
+        ),
+    }

@@ -1,0 +1,160 @@
+"""Evaluation of a mixture, where every figure has an exact counterpart.
+
+What --mode=eval measures on a network is measured here on a denoiser without error, so each
+difference is the method's own: the loss against its closed form, the flow's log-densities against
+the exact ones, bounds against the likelihood, samples against exact samples.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import metrics
+from evaluation.bits_per_dim import flow_log_prob, solved_examples, unfinished_likelihoods
+from evaluation.bounds import bounds_in_nats, describe_bounds, sampled_levels
+from evaluation.diagnostics import diagnose
+from evaluation.held_out import HeldOut, mean_and_error
+from likelihood.bounds import DensityDecoder, log_snr_levels
+from parallel.batches import BatchMap
+from reports import figures
+from sde_lib.noise import example_keys
+from workdir.files import write_json
+from workdir.provenance import collect
+from workdir.records import Progress, say
+
+
+def loss_by_level(setup, held_out, settings):
+    """The measured error of eps and its closed form snr tr Var[x_0 | x_t] / d, at levels even in log-SNR."""
+    sde = setup.sde
+    times = log_snr_levels(sde, settings.loss_levels)
+
+    def at_level(constants, examples):
+        mixture, t, key = constants
+        keys = example_keys(key, examples["index"])
+        eps = jax.vmap(lambda key: jax.random.normal(key, setup.shape))(keys)
+        t = jnp.full(len(keys), t)
+        mean, std = sde.marginal(examples["example"], t)
+        prediction = mixture.denoise(sde, mean + std * eps, t)
+        axes = tuple(range(1, eps.ndim))
+        snr = jnp.exp(sde.log_snr(t))
+        return jnp.mean((prediction.eps - eps) ** 2, axes), snr * jnp.mean(prediction.x0_variance, axes)
+
+    mapped = BatchMap(at_level, settings.batch_size)
+    rows = []
+    for level, t in enumerate(times):
+        key = jax.random.fold_in(setup.key("held-out loss"), level)
+        error, floor = mapped((setup.mixture, np.float32(t), key), held_out.numbered())
+        difference = mean_and_error(error - floor)
+        rows.append((error.mean(), difference["standard_error"], floor.mean()))
+    error, standard_error, floor = np.array(rows).T
+    return {
+        "times": times,
+        "log_snr": np.asarray(sde.log_snr(jnp.asarray(times, jnp.float32))),
+        "error": error,
+        "standard_error": standard_error,
+        "floor": floor,
+        "largest_deviation_in_standard_errors": float(np.abs((error - floor) / standard_error).max()),
+    }
+
+
+def flow_likelihood(setup, held_out, config, workdir):
+    """Log-densities at t_min by the flow from p(x_T) = prior, against the exact ones, in nats/dim."""
+    sde, mixture, settings = setup.sde, setup.mixture, config.eval
+    count, dimension = len(held_out.examples), mixture.dimension
+    keys = example_keys(setup.key("noise at t_min"), jnp.arange(count))
+    t = jnp.full(count, sde.t_min)
+    mean, std = sde.marginal(jnp.asarray(held_out.examples), t)
+    x = mean + std * jax.vmap(lambda key: jax.random.normal(key, setup.shape))(keys)
+    x = np.asarray(x)
+    unfinished = unfinished_likelihoods(workdir / "log_prob.npz", config, mixture, x, repeats=1)
+    found = flow_log_prob(setup, mixture, [lambda: x], unfinished, settings)
+    solved = solved_examples(found["log_prob"], settings)
+    exact = np.asarray(jax.jit(mixture.log_prob)(x, sde.alpha(t), sde.sigma(t)))
+    # The model starts from the prior; the data's own p(x_T) is this far from it, on average over the data.
+    end = jnp.full(count, sde.t_max)
+    mean, std = sde.marginal(jnp.asarray(held_out.examples), end)
+    x_end = mean + std * jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, 1), setup.shape))(
+        keys
+    )
+    gap = mixture.log_prob(x_end, sde.alpha(end), sde.sigma(end)) - sde.prior_log_prob(x_end)
+    differences = (found["log_prob"].mean(axis=(1, 2)) - exact)[solved] / dimension
+    return {
+        "exact": mean_and_error(-exact / dimension),
+        "value": mean_and_error(-found["log_prob"][solved].mean(axis=(1, 2)) / dimension),
+        "difference": mean_and_error(differences),
+        "root_mean_square_difference": float(np.sqrt(np.mean(differences**2))),
+        "prior_gap": mean_and_error(np.asarray(gap) / dimension),
+        "nfe": float(found["nfe"].mean()),
+        "t_min": sde.t_min,
+        "tolerance": settings.tolerance,
+        "probe": settings.probe,
+        "differences": differences,
+    }
+
+
+def run(config, workdir, setup, drawer):
+    """Writes metrics.json and evaluation.png of a mixture into the workdir; `drawer` is of samples."""
+    settings, mixture, levels = config.eval, setup.mixture, sampled_levels(config, drawer)
+    count = settings.max_images
+    x0 = np.asarray(jax.jit(mixture.sample, static_argnums=1)(setup.key("held-out"), count))
+    held_out = HeldOut(x0, lambda keys, examples: examples)
+    say(f"evaluating the exact denoiser of {config.mixture.name} on {count} of its samples")
+    result = {"unit": "nats/dim", "loss": loss_by_level(setup, held_out, settings)}
+
+    exact = np.asarray(jax.jit(mixture.log_prob)(jnp.asarray(x0)))
+    result["negative_log_likelihood"] = mean_and_error(-exact / mixture.dimension)
+    if settings.bits_per_dim:
+        result["flow"] = flow_likelihood(setup, held_out, config, workdir)
+    bounds = bounds_in_nats(setup, mixture, held_out, DensityDecoder(), config, levels)
+    result.update(describe_bounds(bounds, 1 / mixture.dimension))
+    for name, bound in bounds.items():
+        above = bound.total + exact[: len(bound.total)]
+        result[name]["above_exact"] = mean_and_error(above / mixture.dimension)
+
+    progress = Progress(settings.num_samples, "sample", "sample")
+    generated = drawer.draw(mixture, settings.num_samples, progress)
+    progress.close()
+    fresh = [
+        np.asarray(jax.jit(mixture.sample, static_argnums=1)(setup.key(purpose), settings.num_samples))
+        for purpose in ("real samples", "floor samples")
+    ]
+    result["two_sample"] = {
+        "nfe": drawer.nfe,
+        "samples": metrics.two_sample(fresh[0], generated, settings.neighbours),
+        "floor": metrics.two_sample(fresh[0], fresh[1], settings.neighbours),
+    }
+    if settings.diagnostics:
+        diagnose(setup, mixture, held_out, config, workdir)
+    result.update({"config": config.to_dict(), "provenance": collect()})
+    write_json(workdir / "metrics.json", result)
+    figures.testbed_figure(workdir / "evaluation.png", result)
+    _report(result)
+    say(f"wrote metrics.json and evaluation.png to {workdir}")
+
+
+def _report(result):
+    def line(name, entry, note=""):
+        print(f"{name:44}{entry['value']:>12.6f} ± {entry['standard_error']:.6f}  {note}")
+
+    line("exact negative log-likelihood, nats/dim", result["negative_log_likelihood"])
+    if "flow" in result:
+        flow = result["flow"]
+        line("the same at t_min", flow["exact"], f"t_min = {flow['t_min']:g}")
+        line("by the probability-flow ODE", flow["value"], f"NFE {flow['nfe']:.0f}")
+        line("  ODE minus exact log-density", flow["difference"])
+        line("  of which the prior", flow["prior_gap"], "E log p(x_T) - log prior(x_T)")
+    for name in ("continuous_bound", "discrete_bound"):
+        if name in result:
+            line(name.replace("_", " "), result[name])
+            line("  above the exact one", result[name]["above_exact"])
+    loss = result["loss"]
+    print(
+        f"loss against its closed form: at most {loss['largest_deviation_in_standard_errors']:.1f} standard "
+        f"errors off at {len(loss['error'])} noise levels"
+    )
+    for name in ("samples", "floor"):
+        pair = result["two_sample"][name]
+        print(
+            f"1-NN accuracy of {name:8} {pair['accuracy']:.3f} ± {pair['accuracy_standard_error']:.3f}   "
+            f"precision {pair['precision']:.3f}   recall {pair['recall']:.3f}"
+        )

@@ -1,0 +1,1 @@
+"""Likelihoods: exact ones by the probability-flow ODE, variational bounds, latent codes."""

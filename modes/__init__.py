@@ -1,0 +1,1 @@
+"""One command a file: `--mode=X` is modes/X.py."""

@@ -1,0 +1,127 @@
+"""Latent codes of held-out data: written, decoded again, interpolated and scaled."""
+
+from pathlib import Path
+
+import numpy as np
+
+import data
+from evaluation.held_out import subset
+from experiment.load import load
+from likelihood import encoding
+from parallel.batches import BatchMap
+from reports import figures, pictures
+from workdir.files import prepare_workdir, write_json
+from workdir.records import Progress, say
+
+
+def _examples(config, setup):
+    """[N, ...] float32 data to encode: pixels at the centres of their bins, or samples of a mixture."""
+    count = config.encoding.num_images
+    if setup.mixture is not None:
+        return np.asarray(setup.mixture.sample(setup.key("held-out"), count))
+    images = subset(data.create(config.data, "test"), count)
+    return np.asarray(setup.transform.to_model(images))
+
+
+def _solver(setup, params, config, direction, name):
+    """The function x [N, ...] -> (result [N, ...], NFE [N]), in batches over all devices."""
+    tolerance, solver = config.encoding.tolerance, config.eval.solver
+
+    def follow(params, x):
+        found = direction(setup.sde, setup.denoiser.bind(params), x, tolerance, solver)
+        return found.x, found.nfe, found.failed
+
+    mapped = BatchMap(follow, config.eval.batch_size)
+
+    def run(x):
+        progress, parts = Progress(len(x), "solve", name), []
+        for part in mapped.batches(params, np.asarray(x)):
+            parts.append(part)
+            progress.update(len(part[0]))
+        progress.close()
+        result, nfe, failed = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        if failed.any():
+            say(
+                f"warning: {name}: {failed.sum()} of {len(x)} solves ran out of steps; "
+                f"encoding.tolerance={tolerance} may be too small for float32."
+            )
+        return result, nfe
+
+    return run
+
+
+def run(config, workdir):
+    """--mode=encode: writes encoding.npz, encoding.json and encoding.png into the workdir.
+
+    The rows of the picture: data, its reconstruction from the codes, interpolations between the
+    first and each next code, and the first code at several temperatures (Song et al. 2021, appendix D.5).
+    """
+    workdir, settings = Path(workdir), config.encoding
+    setup, params, record = load(config, workdir)
+    prepare_workdir(workdir)
+    x = _examples(config, setup)
+    say(f"encoding {len(x)} examples")
+    codes, nfe = _solver(setup, params, config, encoding.encode, "encode")(x)
+
+    weights = np.linspace(0, 1, settings.interpolations + 2)
+    between = (
+        np.stack([encoding.interpolate(codes[0], code, weights) for code in codes[1:]])
+        if len(x) > 1
+        else codes[:0]
+    )
+    scaled = np.stack([encoding.scale_temperature(codes[0], t) for t in settings.temperatures])
+    decode = _solver(setup, params, config, encoding.decode, "decode")
+    wanted = np.concatenate([codes, between.reshape(-1, *setup.shape), scaled])
+    decoded, _ = decode(wanted)
+    first, second = len(codes), len(wanted) - len(scaled)
+    reconstructed, temperatures = decoded[:first], decoded[second:]
+    interpolated = decoded[first:second].reshape(-1, len(weights), *setup.shape)
+
+    error = np.abs(reconstructed - x).reshape(len(x), -1)
+    dimension = x[0].size
+    report = {
+        "step": record["step"],
+        "largest_reconstruction_error": float(error.max()),
+        "mean_reconstruction_error": float(error.mean()),
+        # 1 for codes that look like the prior.
+        "code_norm_over_prior": (
+            np.linalg.norm(codes.reshape(len(x), -1), axis=1) / (setup.sde.prior_std * np.sqrt(dimension))
+        ),
+        "nfe": float(nfe.mean()),
+        "tolerance": settings.tolerance,
+        "temperatures": settings.temperatures,
+    }
+    write_json(workdir / "encoding.json", report)
+    np.savez_compressed(
+        workdir / "encoding.npz",
+        x=x,
+        codes=codes,
+        reconstructed=reconstructed,
+        interpolated=interpolated,
+        temperatures=temperatures,
+    )
+    if setup.transform:
+        rows = [x, reconstructed, *interpolated, temperatures]
+        _picture(workdir / "encoding.png", setup, rows)
+    elif setup.shape == (2,):
+        panels = {"data": x, "codes": codes, "decoded": reconstructed}
+        if len(x) > 1:
+            panels["between"] = interpolated.reshape(-1, 2)
+        figures.scatter_figure(workdir / "encoding.png", panels)
+    print(
+        f"reconstruction error: largest {report['largest_reconstruction_error']:.2e}, "
+        f"mean {report['mean_reconstruction_error']:.2e}; NFE {report['nfe']:.0f}"
+    )
+    picture = " and encoding.png" if setup.transform or setup.shape == (2,) else ""
+    say(f"wrote encoding.npz, encoding.json{picture} to {workdir}")
+
+
+def _picture(path, setup, rows):
+    """Rows of images of different length in one picture, the rest of each row empty (mid-grey)."""
+    width = max(map(len, rows))
+    middle = 0.0 if setup.transform.centered else 0.5
+    canvas = np.full((len(rows), width, *setup.shape), middle, np.float32)
+    for i, row in enumerate(rows):
+        canvas[i, : len(row)] = row
+    pixels = setup.transform.to_pixels(canvas.reshape(-1, *setup.shape))
+    pictures.save_picture(path, pictures.grid(pixels, setup.transform.levels, width))

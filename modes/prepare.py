@@ -1,0 +1,19 @@
+"""--mode=prepare: downloads a TFDS data set and keeps it as array_record in the data folder."""
+
+import data
+from components import ConfigError
+from data import tensorflow_datasets
+
+
+def run(config, workdir):
+    """Prepares the data set of `data.source` and prints how many examples each split holds."""
+    kind, name = data.parse(config.data.source)
+    if kind != "tfds":
+        raise ConfigError(
+            f'--mode=prepare serves data.source="tfds:<name>"; data.source="{config.data.source}" '
+            "needs no preparation."
+        )
+    counts = tensorflow_datasets.prepare(name, config.data)
+    for split, count in counts.items():
+        print(f"{split}: {count} examples, checked")
+    print(f"ready in {config.data.directory}: train with --config.data.source={config.data.source}")

@@ -1,0 +1,79 @@
+"""How much of the noise a model leaves unexplained at every noise level, measured on data: variance.npz."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from denoisers.variance import Measured, save
+from evaluation.held_out import HeldOut
+from evaluation.noise_levels import identity_of, training_examples
+from experiment.load import load
+from likelihood.bounds import log_snr_levels
+from parallel.batches import BatchMap
+from reports import figures
+from sde_lib.noise import example_keys
+from workdir.files import prepare_workdir
+from workdir.partial import measure, remove
+from workdir.records import say
+
+
+class Moments:
+    """E|eps_hat|^2 / d and E|eps - eps_hat|^2 / d on data, one noise for each example and level.
+
+    Args:
+      setup: Experiment; held_out: HeldOut with the data; batch_size: over all devices.
+    """
+
+    def __init__(self, setup, held_out, batch_size):
+        def squares(constants, examples):
+            params, t, key = constants
+            pairs = jax.vmap(jax.random.split)(example_keys(key, examples["index"]))
+            x0 = held_out.x0(pairs[:, 0], examples["example"])
+            eps = jax.vmap(lambda k, x: jax.random.normal(k, x.shape, x.dtype))(pairs[:, 1], x0)
+            times = jnp.full(len(x0), t)
+            mean, std = setup.sde.marginal(x0, times)
+            found = setup.denoiser(params, mean + std * eps, times).eps
+            return [jnp.mean(a.reshape(len(a), -1) ** 2, axis=1) for a in (found, eps - found)]
+
+        self._map = BatchMap(squares, batch_size)
+        self._examples, self._key = held_out.numbered(), setup.key("variance")
+
+    def __call__(self, params, level, t):
+        """[2, N] both moments of every example at one level."""
+        key = jax.random.fold_in(self._key, level)
+        return np.stack(self._map((params, np.float32(t), key), self._examples))
+
+
+def run(config, workdir):
+    """--mode=variance: writes variance.npz and variance.png into the workdir; goes on where it was stopped.
+
+    Raises:
+      UserError: no checkpoint, or a model that is not finite.
+    """
+    workdir, settings = Path(workdir), config.variance
+    setup, params, record = load(config, workdir)
+    prepare_workdir(workdir)
+    examples = training_examples(config, setup, settings.examples, "variance data")
+    held_out = HeldOut.of(setup, examples)
+    times = log_snr_levels(setup.sde, settings.levels)
+    about = identity_of(setup, record, params, config, examples)
+    say(f"unexplained noise at {settings.levels} levels on {len(examples)} examples")
+    moments = Moments(setup, held_out, settings.batch_size)
+
+    def of_level(level):
+        values = moments(params, level, times[level]).astype(np.float64)
+        error = values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
+        return {"moments": values.mean(axis=1), "errors": error}
+
+    shapes = dict.fromkeys(("moments", "errors"), (settings.levels, 2))
+    found = measure(workdir / "variance", about, shapes, of_level, "variance")
+    if jax.process_index() != 0:
+        return
+    log_snr = np.asarray(setup.sde.log_snr(jnp.asarray(times)))
+    table = Measured(log_snr[::-1], found["moments"][::-1], found["errors"][::-1], about)
+    save(workdir / "variance.npz", table)
+    figures.variance_figure(workdir / "variance.png", table)
+    remove(workdir / "variance")
+    say(f"wrote variance.npz and variance.png to {workdir}")

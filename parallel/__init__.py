@@ -1,0 +1,1 @@
+"""How pure functions are spread over devices and processes."""

@@ -1,0 +1,46 @@
+"""Functions of examples, run in batches over the devices of this process."""
+
+import jax
+import numpy as np
+
+from parallel.devices import shard
+
+
+class BatchMap:
+    """A function of examples, compiled once and run over the devices of this process in batches.
+
+    Args:
+      function: (constants, examples) -> results; examples (NumPy) and results are pytrees
+        with one leading axis of examples, constants any pytree.
+      batch_size: examples a call over all devices, a multiple of their number.
+    """
+
+    def __init__(self, function, batch_size):
+        self.batch_size = batch_size
+        self._mapped = jax.pmap(function, in_axes=(None, 0), devices=jax.local_devices())
+
+    def batches(self, constants, examples):
+        """Yields the results of one batch after the other, as NumPy arrays.
+
+        The last batch is padded with its own first example and the padding cut off, so
+        that one compiled program serves all.
+        """
+        count = len(jax.tree.leaves(examples)[0])
+        for start in range(0, count, self.batch_size):
+            size = min(self.batch_size, count - start)
+            index = start + np.arange(self.batch_size)
+            batch = _pick(examples, np.where(index < count, index, start))
+            yield _merge(self._mapped(constants, jax.tree.map(shard, batch)), size)
+
+    def __call__(self, constants, examples):
+        """All results, concatenated."""
+        parts = list(self.batches(constants, examples))
+        return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def _pick(examples, index):
+    return jax.tree.map(lambda a: a[index], examples)
+
+
+def _merge(results, size):
+    return jax.tree.map(lambda a: np.asarray(a).reshape(-1, *a.shape[2:])[:size], results)

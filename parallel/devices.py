@@ -1,0 +1,32 @@
+"""How pure functions are spread over the local devices.
+
+Both helpers use `jax.pmap` with the state as an ordinary replicated array, without a
+leading device axis, so that checkpoints, evaluation and sampling see one layout.
+"""
+
+import jax
+import numpy as np
+
+
+def train_step(body):
+    """Compiles `body(state, images, key) -> (state, metrics)` over all devices.
+
+    The returned function takes images [devices, ...]; the state's buffers are donated.
+    """
+    return jax.pmap(body, axis_name="batch", in_axes=(None, 0, None), out_axes=(None, None), donate_argnums=0)
+
+
+def replicate(tree):
+    """The tree as arrays that every local device holds, as `train_step` returns them.
+
+    Anything else would compile the step twice, for its first and for its later calls.
+    """
+    mesh = jax.sharding.Mesh(jax.local_devices(), ("batch",))
+    return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+
+
+def shard(x, axis=0):
+    """Splits axis `axis` of an array into the leading axis [local devices, ...]."""
+    devices = jax.local_device_count()
+    share = x.shape[axis] // devices
+    return np.moveaxis(x.reshape(*x.shape[:axis], devices, share, *x.shape[axis + 1 :]), axis, 0)

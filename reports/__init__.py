@@ -1,0 +1,1 @@
+"""Pictures, plots and figures that stand next to the numbers."""

@@ -1,0 +1,44 @@
+"""Pictures of images, and what all figures share."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+BLUE, ORANGE, GREY = "#20639b", "#e07a1f", "#888888"
+
+
+def pyplot():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot
+
+    matplotlib.pyplot.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
+    return matplotlib.pyplot
+
+
+def grid(images, levels, columns=None, gap=1):
+    """One uint8 picture [H, W, 3 or 4] of images [N, h, w, c] with values 0..levels-1."""
+    images = np.asarray(images)
+    count, height, width, channels = images.shape
+    columns = columns or int(np.ceil(np.sqrt(count)))
+    rows = -(-count // columns)
+    images = (images.astype(np.float32) * (255 / (levels - 1))).round().astype(np.uint8)
+    if channels == 1:
+        images = np.repeat(images, 3, axis=-1)
+    elif channels == 2:
+        images = np.concatenate([np.repeat(images[..., :1], 3, axis=-1), images[..., 1:]], axis=-1)
+    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, images.shape[-1]), 128)
+    canvas = canvas.astype(np.uint8)
+    for i, image in enumerate(images):
+        top, left = i // columns * (height + gap), i % columns * (width + gap)
+        canvas[top : top + height, left : left + width] = image
+    return canvas
+
+
+def save_picture(path, picture, smallest_side=480):
+    """Writes a uint8 picture as PNG, enlarged by a whole factor so that tiny images can be seen."""
+    factor = max(1, round(smallest_side / min(picture.shape[:2])))
+    large = picture.repeat(factor, axis=0).repeat(factor, axis=1)
+    Image.fromarray(large).save(Path(path), optimize=True)

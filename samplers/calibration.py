@@ -1,0 +1,347 @@
+"""Fitted solvers: a table of few calls whose numbers are fitted to one model.
+
+With K calls the error of any general-purpose solver is far from what K calls can do for a given
+model. Here the grid and the weights of a multistep method are free, and fitted to fine solutions
+of the same model's probability flow from the same noise. In the notation of samplers/solvers/adams.py a
+step from t to s is
+
+    x / n at s  =  x / n at t  +  (m_s - m_t) sum_j w_j P_j,        sum_j w_j = 1,
+
+over the last four predictions, so that a constant P stays exact; Adams' methods, with correctors,
+are special cases and the starts of the fit. The closing move denoises, with that mean in place of P.
+"""
+
+import dataclasses
+import functools
+import itertools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from components import ConfigError
+from samplers import fitted_grid
+from samplers.solvers.adams import Adams
+from samplers.table import Table, sample
+from samplers.tape import float64_on_host, points_at
+from samplers.time_grids import VPTime
+
+HISTORY = 4
+
+
+LARGEST_FIT = 30  # iterations of a fit
+
+
+PATIENCE = 4  # iterations without a better held-out error after which it stops
+
+
+class Form(NamedTuple):
+    """What a fit does not change.
+
+    Attributes:
+      steps: moves; calls are one more.
+      ends: half log-SNR at both ends of the grid.
+      t_ends: the times there.
+      prediction: x0 or f, which the history holds.
+    """
+
+    steps: int
+    ends: tuple
+    t_ends: tuple
+    prediction: str
+
+
+def _weight_count(step):
+    """Free weights of a step: of the predictions before the newest, whose own follows from the sum."""
+    return min(step, HISTORY - 1)
+
+
+def size(form):
+    """How many numbers are fitted."""
+    return 1 + form.steps + sum(map(_weight_count, range(form.steps + 1))) + (form.prediction == "f")
+
+
+def table_of(theta, form, sde):
+    """The Table of numbers theta [size(form)]. In jnp.
+
+    They are the part of the range of half log-SNR before the first call, logits of the widths of the steps
+    there, weights, and log s for F.
+    """
+    skipped, logits, weights = jnp.maximum(theta[0], 0.0), theta[1 : 1 + form.steps], theta[1 + form.steps :]
+    fractions = skipped + (1 - skipped) * jnp.cumsum(jax.nn.softmax(logits))
+    levels = form.ends[0] + (form.ends[1] - form.ends[0]) * jnp.append(skipped, fractions[:-1])
+    times = sde.time_of_log_snr(2 * levels)
+    first = jnp.where(skipped > 0, times[0], form.t_ends[0])
+    times = jnp.concatenate(
+        [jnp.array([form.t_ends[0]]), first[None], times[1:], jnp.array([form.t_ends[1]])]
+    )
+    alpha, sigma = sde.alpha(times), sde.sigma(times)
+    if form.prediction == "x0":
+        scale, m = sigma, alpha / sigma
+        record = jnp.tile(jnp.array([1.0, 0.0]), (form.steps + 2, 1))
+        ending = jnp.array([0.0, 1.0])
+    else:
+        std = jnp.exp(weights[-1])
+        scale = jnp.hypot(sigma, std * alpha)
+        m = jnp.arctan(std * alpha / sigma)
+        record = jnp.stack([sigma / (std * scale), -std * alpha / scale], axis=1)
+        # x_0 = s (sin(m) x / n + cos(m) F)
+        ending = std * jnp.stack([jnp.sin(m[-1]) / scale[-1], jnp.cos(m[-1])])
+    combined, position = [], 0
+    for step in range(form.steps + 1):
+        count = _weight_count(step)
+        older = weights[position : position + count]
+        position += count
+        newest = 1 - jnp.sum(older, keepdims=True)
+        combined.append(jnp.concatenate([newest, older, jnp.zeros(HISTORY - 1 - count)]))
+    # The flow of Gaussian data of standard deviation s, P = 0, leads to the first call.
+    rows = [scale[1] / scale[0] * jnp.eye(1 + HISTORY)[0]]
+    scale, m, times, record = scale[1:], m[1:], times[1:], record[1:]
+    for step, mean in enumerate(combined[:-1]):
+        ratio = scale[step + 1] / scale[step]
+        rows.append(jnp.concatenate([ratio[None], scale[step + 1] * (m[step + 1] - m[step]) * mean]))
+    closing = jnp.concatenate([ending[:1], ending[1] * combined[-1]])
+    look = jnp.zeros((form.steps + 1, 1 + HISTORY)).at[:, 0].set(1.0)
+    zeros = jnp.zeros(form.steps + 1)
+    return Table(times, jnp.stack(rows), zeros, look, record, closing, jnp.zeros(()))
+
+
+def start_from(solver, grid, calls, sde):
+    """The table of an Adams solver on a grid as (Form, theta [size(form)]) of `table_of`.
+
+    Raises:
+      ValueError: fewer than 3 calls.
+    """
+    if calls < 3:
+        raise ValueError(f"a fitted solver needs at least 3 calls, not {calls}")
+    times = grid(sde, calls - 1)
+    table = solver(sde, times)
+    points = points_at(sde, times)
+    levels = np.array([p.half_log_snr for p in points])
+    ends, t_ends = (tuple(map(float, a[[0, -1]])) for a in (levels, times))
+    form = Form(calls - 1, ends, t_ends, solver.prediction)
+    theta = [[0.0], np.log(np.diff(levels) / (levels[-1] - levels[0]))]
+    for step in range(form.steps):
+        p, q = points[step], points[step + 1]
+        weights = np.zeros(HISTORY)
+        row = table.move[step + 1, 1:]
+        weights[: len(row)] = row
+        weights /= solver.scale(q) * (solver.measure(q) - solver.measure(p))
+        theta.append(weights[1 : 1 + _weight_count(step)])
+    theta.append(np.zeros(_weight_count(form.steps)))
+    if form.prediction == "f":
+        theta.append([np.log(solver.data_std)])
+    return form, np.concatenate(theta)
+
+
+def starts():
+    """Pairs (solver, grid) of the general-purpose tables from which fits may start."""
+    solvers = [Adams(2, 0, "f"), Adams(3, 0, "f"), Adams(2, 3, "f"), Adams(3, 4, "f"), Adams(3, 0, "x0")]
+    grids = [VPTime(power, toward) for power in (2.5, 3.0, 4.0) for toward in (True, False)]
+    return list(itertools.product(solvers, grids))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Problem:
+    """Noise, where fine solutions of the flow lead from it, and the model.
+
+    Attributes:
+      sde: the process.
+      denoise: (constants, x, t) -> Prediction.
+      constants: what the denoiser needs beside x and t: parameters.
+      shape: of one sample.
+      chunk: noises that are differentiated together.
+    """
+
+    sde: Any
+    denoise: Any
+    constants: Any
+    shape: tuple
+    chunk: int = 128
+
+    def _run(self, constants, table, x):
+        keys = jnp.broadcast_to(jax.random.key(0), (len(x),))  # no row draws noise
+
+        def denoise(x, t):
+            return self.denoise(constants, x, t)
+
+        return sample(keys, self.sde, denoise, self.shape, table, start=x).x
+
+    def solve(self, table, x):
+        """Where a deterministic table leads from x [N, ...], in chunks."""
+        run = jax.jit(self._run)
+        parts = [run(self.constants, table, x[c]) for c in self._chunks(len(x))]
+        return np.concatenate([np.asarray(part) for part in parts])
+
+    @functools.cached_property
+    def _errors(self):
+        def errors(constants, theta, x, target, form):
+            end = self._run(constants, table_of(theta, form, self.sde), x)
+            return jnp.sqrt(jnp.mean((end - target).reshape(len(x), -1) ** 2, axis=1))
+
+        return jax.jit(errors, static_argnums=4)
+
+    @functools.cached_property
+    def _equations(self):
+        def equations(constants, theta, x, target, weights, form):
+            def residual(theta):
+                end = self._run(constants, table_of(theta, form, self.sde), x)
+                return ((end - target) * jnp.sqrt(weights).reshape(-1, *(1,) * len(self.shape))).reshape(-1)
+
+            # Forward mode: one derivative for each number, and no memory for a backward pass.
+            value, push = jax.linearize(residual, theta)
+            jacobian = jax.vmap(push)(jnp.eye(len(theta)))
+            return jacobian @ jacobian.T / value.size, jacobian @ value / value.size
+
+        return jax.jit(equations, static_argnums=5)
+
+    def _chunks(self, count):
+        return [slice(i, i + self.chunk) for i in range(0, count, self.chunk)]
+
+    def errors(self, form, theta, x, target):
+        """[N] root-mean-square distances of a table's ends from their targets, in float64."""
+        parts = [self._errors(self.constants, theta, x[c], target[c], form) for c in self._chunks(len(x))]
+        return np.concatenate([np.asarray(part) for part in parts]).astype(np.float64)
+
+    def equations(self, form, theta, x, target, weights):
+        """(J^T W J, J^T W r) of the distances by theta, summed over the noises in float64."""
+        total = [0.0, 0.0]
+        for c in self._chunks(len(x)):
+            found = self._equations(self.constants, theta, x[c], target[c], weights[c], form)
+            total = [a + np.asarray(b, np.float64) for a, b in zip(total, found, strict=True)]
+        return total
+
+
+def pseudo_huber(errors, scale):
+    """Mean of scale^2 (sqrt(1 + (e / scale)^2) - 1): quadratic for small errors, linear for large ones.
+
+    A few noises near a watershed between modes would otherwise rule the fit.
+    """
+    return float(np.mean(scale**2 * (np.sqrt(1 + (errors / scale) ** 2) - 1)))
+
+
+class Fit(NamedTuple):
+    """What a fit returns.
+
+    Attributes:
+      theta: the numbers with the least held-out error.
+      errors: [N] held-out distances there; start_errors: those of the start.
+      history: held-out pseudo-Huber loss by iteration.
+    """
+
+    theta: np.ndarray
+    errors: np.ndarray
+    start_errors: np.ndarray
+    history: list
+
+
+def fit(problem, form, theta, train, held_out, report=lambda iteration, loss: None):
+    """Levenberg and Marquardt's method on the pseudo-Huber loss; held-out noises decide when to stop.
+
+    Args:
+      theta: [size(form)] the start.
+      train, held_out: pairs (x [N, ...], target [N, ...]) of noise and fine solution.
+      report: called with each iteration and its held-out loss.
+
+    Returns:
+      Fit, never worse than the start on the held-out noises.
+    """
+    start_errors = problem.errors(form, theta, *held_out)
+    scale = max(float(np.median(start_errors)) * 0.3, 1e-6)
+    history, damping = [pseudo_huber(start_errors, scale)], 1e-2
+    best = (history[0], theta, start_errors)
+    errors = problem.errors(form, theta, *train)
+    loss, since = pseudo_huber(errors, scale), 0
+    for iteration in range(1, LARGEST_FIT + 1):
+        weights = (1 + (errors / scale) ** 2) ** -0.5
+        curvature, slope = problem.equations(form, theta, *train, weights.astype(np.float32))
+        for _ in range(8):
+            trial = theta - np.linalg.solve(
+                curvature + damping * np.diag(np.diag(curvature) + 1e-12 * np.trace(curvature)), slope
+            )
+            trial_errors = problem.errors(form, trial, *train)
+            trial_loss = pseudo_huber(trial_errors, scale)
+            if np.isfinite(trial_loss) and trial_loss < loss:
+                break
+            damping *= 5
+        else:
+            break
+        theta, errors, loss, damping = trial, trial_errors, trial_loss, damping / 5
+        held_out_errors = problem.errors(form, theta, *held_out)
+        history.append(pseudo_huber(held_out_errors, scale))
+        report(iteration, history[-1])
+        since += 1
+        if history[-1] < best[0]:
+            since = 0 if history[-1] < 0.99 * best[0] else since
+            best = (history[-1], theta, held_out_errors)
+        if since >= PATIENCE:
+            break
+    return Fit(best[1], best[2], start_errors, history)
+
+
+def float64_table(theta, form, sde):
+    """The Table of fitted numbers, in float64 on the host."""
+    with float64_on_host():
+        table = table_of(jnp.asarray(np.asarray(theta, np.float64)), form, sde)
+    return jax.tree.map(lambda a: np.asarray(a, np.float64), table)
+
+
+PILOT_NOISES = 64
+
+
+def fine_solver():
+    """The solver and grid of the fine solutions."""
+    return Adams(4, 4), VPTime(4.0)
+
+
+def pilot_density(setup, params, x, steps):
+    """Half log-SNR [M] and the step density [M] there, from fine solutions of noises x [N, ...]."""
+    solver, grid = fine_solver()
+    times = grid(setup.sde, steps)
+    table = solver(setup.sde, times).astype(np.float32)
+
+    @jax.jit
+    def run(params, x):
+        keys = jnp.broadcast_to(jax.random.key(0), (len(x),))
+        denoise = setup.denoiser.bind(params)
+        keep = tuple(range(steps))
+        drawn = sample(keys, setup.sde, denoise, setup.shape, table, keep=keep, start=x)
+        return drawn.trajectory[:-1], drawn.predictions
+
+    states, x0 = (np.asarray(a, np.float64) for a in run(params, x))
+    points = points_at(setup.sde, times[:-1])
+    alpha, sigma = (
+        np.array([getattr(p, name) for p in points]).reshape(-1, *(1,) * (x0.ndim - 1))
+        for name in ("alpha", "sigma")
+    )
+    levels = np.array([p.half_log_snr for p in points])
+    found = fitted_grid.density(levels, x0, (states - alpha * x0) / sigma)
+    ends = np.array([p.half_log_snr for p in points_at(setup.sde, times[[0, -1]])])
+    return np.append(levels, ends[-1]), np.append(found, found[-1])
+
+
+def fit_calls(setup, problem, calls, train, held_out, starts, progress=None):
+    """The best Fit for a number of calls, its Form, and the general-purpose solver it started from.
+
+    All of `fitted.starts` are tried on the held-out noises, the best `starts` of them are fitted.
+    """
+    candidates = []
+    for solver, grid in starts():
+        form, theta = start_from(solver, grid, calls, setup.sde)
+        theta = theta.astype(np.float32)
+        errors = problem.errors(form, theta, *held_out)
+        if np.isfinite(errors).all():
+            candidates.append((float(np.median(errors)), len(candidates), form, theta, solver, grid))
+    if not candidates:
+        raise ConfigError("No solver of so few calls gives finite samples of this model. Train it longer.")
+    fits = []
+    for _, _, form, theta, solver, grid in sorted(candidates)[:starts]:
+
+        def report(iteration, loss):
+            if progress is not None:
+                progress.update(1, calls=calls, loss=loss)
+
+        found = fit(problem, form, theta, train, held_out, report)
+        fits.append((float(np.median(found.errors)), len(fits), found, form, f"{solver}, {grid}"))
+    return min(fits)[2:]

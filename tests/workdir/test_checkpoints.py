@@ -1,0 +1,198 @@
+"""Checkpoints: what is written comes back, and what is damaged is noticed."""
+
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+import experiment
+from components import ConfigError, UserError
+from workdir.checkpoints import Checkpoints, checksum
+from workdir.compatibility import config_changes
+
+
+@pytest.fixture
+def setup(tiny_config):
+    tiny_config.data.update({"image_size": 8, "channels": 1, "levels": 17})
+    return experiment.create(tiny_config)
+
+
+def _state(setup, step):
+    state = jax.device_get(setup.create_state())
+    return state.replace(step=np.int32(step), params=jax.tree.map(lambda a: a + step, state.params))
+
+
+def _saved(tmp_path, config, setup, steps):
+    checkpoints = Checkpoints(tmp_path, config)
+    for step in steps:
+        checkpoints.save(_state(setup, step))
+    checkpoints.finish()
+    checkpoints.close()
+
+
+def _same(a, b):
+    return all(map(np.array_equal, jax.tree.leaves(a), jax.tree.leaves(b)))
+
+
+def _data_files(folder):
+    return sorted(f for f in folder.rglob("*") if f.is_file() and f.parent.name == "d")
+
+
+def test_the_state_comes_back_bit_for_bit(tmp_path, tiny_config, setup):
+    _saved(tmp_path, tiny_config, setup, [3, 7])
+    restored, record = Checkpoints(tmp_path, tiny_config).restore(setup.state_template())
+    assert _same(restored, _state(setup, 7)) and record["step"] == 7
+    assert jax.tree.structure(restored) == jax.tree.structure(_state(setup, 7))
+    assert record["provenance"]["packages"]["jax"] == jax.__version__
+
+
+def test_only_the_latest_and_the_multiples_are_kept(tmp_path, tiny_config, setup):
+    tiny_config.checkpoint.keep, tiny_config.checkpoint.keep_every = 2, 4
+    _saved(tmp_path, tiny_config, setup, [2, 4, 6, 8, 10, 11])
+    assert sorted(Checkpoints(tmp_path, tiny_config).all_steps()) == [4, 8, 10, 11]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing files", "empty folder", "no record"])
+def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(tmp_path, tiny_config, setup, damage, capfd):
+    _saved(tmp_path, tiny_config, setup, [3, 7])
+    newest = tmp_path / "checkpoints" / "7"
+    if damage == "truncated":
+        for file in _data_files(newest / "params"):
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    elif damage == "missing files":
+        for file in _data_files(newest / "params"):
+            file.unlink()
+    elif damage == "no record":
+        shutil.rmtree(newest / "record")
+    else:
+        shutil.rmtree(newest)
+        newest.mkdir()
+    checkpoints = Checkpoints(tmp_path, tiny_config)
+    restored, record = checkpoints.restore(setup.state_template())
+    assert record["step"] == 3 and _same(restored, _state(setup, 3))
+    assert (tmp_path / "damaged-checkpoint-7").is_dir()
+    assert "checkpoint 7 is damaged" in capfd.readouterr().err
+    # The way forward is free: step 7 can be saved again.
+    checkpoints.save(_state(setup, 7))
+    checkpoints.finish()
+    assert sorted(checkpoints.all_steps()) == [3, 7]
+
+
+def test_no_flipped_bit_is_ever_restored(tmp_path, tiny_config, setup):
+    _saved(tmp_path, tiny_config, setup, [7])
+    good, noticed = tmp_path / "good", 0
+    shutil.move(tmp_path / "checkpoints", good)
+    files = _data_files(good / "7" / "params") + _data_files(good / "7" / "optimizer")
+    for file in files:
+        for part in (0.4, 0.9):
+            shutil.copytree(good, tmp_path / "checkpoints", dirs_exist_ok=True)
+            copy = tmp_path / "checkpoints" / file.relative_to(good)
+            content = bytearray(file.read_bytes())
+            content[int(part * len(content))] ^= 4
+            copy.write_bytes(content)
+            try:
+                restored, _ = Checkpoints(tmp_path, tiny_config, read_only=True).restore(
+                    setup.state_template()
+                )
+            except UserError:
+                noticed += 1
+            else:
+                # A bit that no array depends on may pass; a wrong array may not.
+                assert _same(restored, _state(setup, 7)), file
+    assert noticed >= 2
+
+
+def test_a_checksum_sees_one_bit(setup):
+    params = jax.tree.map(np.array, setup.create_state().params)
+    before = checksum(params)
+    leaf = params["ResidualBlock_0"]["Conv_0"]["kernel"]
+    leaf.view(np.uint8).reshape(-1)[5] ^= 1
+    assert checksum(params) != before
+    leaf.view(np.uint8).reshape(-1)[5] ^= 1
+    assert checksum(params) == before
+
+
+def test_reading_for_evaluation_changes_nothing_on_disk(tmp_path, tiny_config, setup):
+    _saved(tmp_path, tiny_config, setup, [3, 7])
+    shutil.rmtree(tmp_path / "checkpoints" / "7" / "ema")
+    before = sorted(tmp_path.rglob("*"))
+    params, record = Checkpoints(tmp_path, tiny_config, read_only=True).restore_ema(setup.state_template())
+    assert record["step"] == 3 and _same(params, _state(setup, 3).ema["0.999"])
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_nothing_but_damage_is_an_error(tmp_path, tiny_config, setup):
+    _saved(tmp_path, tiny_config, setup, [3])
+    shutil.rmtree(tmp_path / "checkpoints" / "3" / "params")
+    with pytest.raises(UserError, match="No checkpoint in"):
+        Checkpoints(tmp_path, tiny_config).restore(setup.state_template())
+    # Nor does the same command, run again, begin anew as if nothing had been trained.
+    with pytest.raises(UserError, match="damaged-checkpoint-3"):
+        Checkpoints(tmp_path, tiny_config).restore(setup.state_template())
+
+
+def test_sampling_asks_only_for_what_the_parameters_mean(tmp_path, tiny_config, setup):
+    _saved(tmp_path, tiny_config, setup, [3])
+    tiny_config.data.source, tiny_config.training.batch_size = "npz:moved.npz", 32
+    assert Checkpoints(tmp_path, tiny_config, read_only=True).restore_ema(setup.state_template())
+    tiny_config.denoiser.parametrization = "eps"
+    with pytest.raises(ConfigError, match="denoiser.parametrization: edm -> eps"):
+        Checkpoints(tmp_path, tiny_config, read_only=True).restore_ema(setup.state_template())
+
+
+def test_optimizer_settings_may_change_on_resuming(tmp_path, tiny_config, setup):
+    _saved(tmp_path, tiny_config, setup, [3])
+    tiny_config.optim.update({"learning_rate": 1e-5, "grad_clip": 0.0, "schedule": "constant", "warmup": 0})
+    changed = experiment.create(tiny_config)
+    restored, _ = Checkpoints(tmp_path, tiny_config).restore(changed.state_template())
+    assert jax.tree.structure(restored) == jax.tree.structure(jax.device_get(changed.create_state()))
+
+
+def test_a_config_that_matters_is_refused_by_name(tmp_path, tiny_config, setup):
+    _saved(tmp_path, tiny_config, setup, [3])
+    tiny_config.training.log_every = 7
+    tiny_config.training.steps = 12345
+    assert Checkpoints(tmp_path, tiny_config).restore(setup.state_template())
+    tiny_config.model.width, tiny_config.sde.name = 16, "ve"
+    with pytest.raises(ConfigError, match=r"model.width: 8 -> 16; sde.name: vp -> ve"):
+        Checkpoints(tmp_path, tiny_config).restore(setup.state_template())
+    assert (tmp_path / "checkpoints" / "3").is_dir()
+
+
+def test_config_changes_see_through_json(tiny_config):
+    import json
+
+    saved = json.loads(json.dumps(tiny_config.to_dict()))
+    assert config_changes(saved, tiny_config) == []
+    tiny_config.model.multipliers = (1, 2)
+    assert config_changes(saved, tiny_config) == ["model.multipliers: [1] -> [1, 2]"]
+
+
+def test_a_full_disk_is_seen_before_writing(tmp_path, tiny_config, setup, monkeypatch):
+    _saved(tmp_path, tiny_config, setup, [3])
+    checkpoints = Checkpoints(tmp_path, tiny_config)
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(UserError, match="is full.*checkpoint of step 3 is complete"):
+        checkpoints.save(_state(setup, 7))
+    restored, _ = Checkpoints(tmp_path, tiny_config).restore(setup.state_template())
+    assert int(restored.step) == 3
+
+
+def test_a_write_that_fails_is_one_clear_error(tmp_path, tiny_config, setup):
+    # A file-size limit makes writes fail inside Orbax, as a quota does.
+    import resource
+
+    _saved(tmp_path, tiny_config, setup, [3])
+    checkpoints = Checkpoints(tmp_path, tiny_config)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(UserError, match="could not be written.*step 3 is complete"):
+            checkpoints.save(_state(setup, 7))
+            checkpoints.finish()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    restored, _ = Checkpoints(tmp_path, tiny_config).restore(setup.state_template())
+    assert int(restored.step) == 3

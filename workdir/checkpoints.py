@@ -1,0 +1,306 @@
+"""Checkpoints with Orbax: asynchronous, verified on reading, with an older one to fall back on.
+
+A checkpoint holds the items `params`, `ema`, `optimizer` (step and optax state) and
+`record` (config, provenance and a checksum of each item). Orbax does not notice a
+flipped bit in an array file, so the checksums are compared on every restore; what does
+not match is set aside and the next older checkpoint taken.
+"""
+
+import contextlib
+import json
+import shutil
+import sys
+import zlib
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from components import ConfigError, UserError
+from workdir.compatibility import FROM_SOURCE, OF_THE_DENOISER, config_changes
+from workdir.provenance import collect
+from workdir.records import say
+
+ITEMS = ("params", "ema", "optimizer")
+
+
+class CheckpointError(UserError):
+    """No checkpoint to read, or one that could not be written."""
+
+
+class _Damaged(Exception):
+    """A checkpoint that cannot be trusted."""
+
+
+def checksum(tree):
+    """CRC-32 over the bytes, shapes and names of all arrays of a tree, as hexadecimal text."""
+    value = 0
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        leaf = np.ascontiguousarray(leaf)
+        value = zlib.crc32(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode(), value)
+        value = zlib.crc32(leaf.reshape(-1).view(np.uint8).data, value)
+    return f"{value:08x}"
+
+
+def _text_checksum(record):
+    text = json.dumps({k: v for k, v in record.items() if k != "checksum"}, sort_keys=True)
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _items(state):
+    optimizer = {"step": state.step, "state": state.opt_state}
+    if state.loss_history is not None:
+        optimizer["loss_history"] = state.loss_history
+    return {"params": state.params, "ema": state.ema, "optimizer": optimizer}
+
+
+def _hide_closed_loops():
+    """Keeps reads that Orbax abandons on an error from printing a trace each when they end."""
+    previous = sys.excepthook
+
+    def hook(kind, error, trace):
+        if str(error) != "Event loop is closed":
+            previous(kind, error, trace)
+
+    sys.excepthook = hook
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+      workdir: folder of the run; they lie in `workdir/checkpoints`.
+      config: the run's whole config.
+      read_only: for sampling and evaluation; nothing on disk is touched.
+      field: the config field that names the workdir, where it is not --workdir; for messages.
+    """
+
+    def __init__(self, workdir, config, read_only=False, field=None):
+        self.folder = Path(workdir).absolute() / "checkpoints"
+        self._config, self._read_only, self._field = config, read_only, field
+        self._manager = None
+        if not read_only or self.folder.is_dir():
+            self._open()
+
+    def _open(self):
+        if self._read_only:
+            options = ocp.CheckpointManagerOptions(read_only=True)
+        else:
+            policies = [checkpoint_managers.LatestN(self._config.checkpoint.keep)]
+            if self._config.checkpoint.keep_every:
+                policies.append(checkpoint_managers.EveryNSteps(self._config.checkpoint.keep_every))
+            options = ocp.CheckpointManagerOptions(
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+                cleanup_tmp_directories=True,
+            )
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def all_steps(self):
+        """Steps on disk, whether damaged or not."""
+        return [] if self._manager is None else list(self._manager.all_steps())
+
+    def save(self, state):
+        """Starts writing the state; returns once it is copied to the host.
+
+        Raises:
+          CheckpointError: this save, or the one before it, could not be written.
+        """
+        host = jax.device_get(state)
+        step = int(host.step)
+        if step in self._manager.all_steps():
+            return
+        items = _items(host)
+        record = {
+            "step": step,
+            "config": json.loads(json.dumps(self._config.to_dict())),
+            "provenance": collect(),
+            "checksums": {name: checksum(tree) for name, tree in items.items()},
+        }
+        record["checksum"] = _text_checksum(record)
+        self._require_space(sum(leaf.nbytes for leaf in jax.tree.leaves(items)), step)
+        with self._guarded(step):
+            arguments = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
+            started = self._manager.save(
+                step, args=ocp.args.Composite(record=ocp.args.JsonSave(record), **arguments)
+            )
+            if not started:
+                raise OSError(f"Orbax declined to save; on disk are {self.all_steps()}")
+
+    def finish(self):
+        """Waits until everything is written.
+
+        Raises:
+          CheckpointError: the last save could not be written.
+        """
+        with self._guarded("the last one"):
+            self._manager.wait_until_finished()
+
+    def close(self):
+        """Releases the threads; call `finish` first."""
+        if self._manager is not None:
+            self._manager.close()
+
+    def _require_space(self, needed, step):
+        free = shutil.disk_usage(self.folder).free
+        if free < 1.1 * needed:
+            raise CheckpointError(
+                f"The disk of {self.folder} is full: the checkpoint of step {step} needs "
+                f"{needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are free. {self._advice()}"
+            )
+
+    def _advice(self):
+        good = max(self.all_steps(), default=None)
+        if good is None:
+            return "Nothing had been saved before. Free some space and start again."
+        return (
+            f"The checkpoint of step {good} is complete: free some space and run the same command to "
+            "resume from it."
+        )
+
+    @contextlib.contextmanager
+    def _guarded(self, step):
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            self._reload()
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise CheckpointError(
+                f"Checkpoint {step} could not be written to {self.folder}: {reason[:300]} {self._advice()}"
+            ) from error
+
+    def _reload(self):
+        # What Orbax believes to have saved is not what is on disk after an error.
+        with contextlib.suppress(Exception):
+            self._manager.reload()
+
+    def restore(self, template):
+        """The newest checkpoint that is complete and undamaged.
+
+        Args:
+          template: TrainState of arrays or ShapeDtypeStructs with the right structure.
+
+        Returns:
+          (TrainState of NumPy arrays, record), or None if there is no checkpoint at all.
+
+        Raises:
+          ConfigError: the checkpoint was made with a config that differs where it matters.
+          CheckpointError: there are checkpoints, but every one is damaged.
+        """
+        return self._newest(ITEMS, template)
+
+    def resolve_data(self, config):
+        """Fills the fields of the subtree `data` that were left to the source, from the newest record.
+
+        Raises:
+          CheckpointError: there is no checkpoint that can be read.
+        """
+        for step in sorted(self.all_steps(), reverse=True):
+            with contextlib.suppress(Exception):
+                saved = self._read_record(step)["config"]["data"]
+                for field in FROM_SOURCE:
+                    if config[field] is None:
+                        config[field] = saved[field]
+                return
+        raise self._none()
+
+    def restore_ema(self, template):
+        """Like `restore`, for sampling and evaluation: reads `ema` alone.
+
+        Returns:
+          (the averaged parameters of the first decay, record).
+
+        Raises:
+          CheckpointError: there is none, or every one is damaged.
+        """
+        found = self._newest(("ema",), template)
+        if found is None:
+            raise self._none()
+        state, record = found
+        return state.ema[next(iter(template.ema))], record
+
+    def _none(self):
+        advice = f"{self._field} names the workdir of a trained network." if self._field else ""
+        return CheckpointError(
+            f"There is no checkpoint in {self.folder}. {advice or 'Run --mode=train first.'}"
+        )
+
+    def _newest(self, items, template):
+        _hide_closed_loops()
+        steps = sorted(self.all_steps(), reverse=True)
+        for step in steps:
+            try:
+                record = self._read_record(step)
+            except MemoryError:
+                raise
+            except Exception as error:
+                self._set_aside(step, error)
+                continue
+            only = OF_THE_DENOISER if self._read_only else ("",)
+            changes = config_changes(record["config"], self._config, only)
+            if changes:
+                advice = "Put these fields back, or choose another --workdir."
+                if self._field:
+                    advice = (
+                        f"{self._field} needs a network without a variance head, trained with the other "
+                        "fields of this run."
+                    )
+                raise ConfigError(
+                    f"The checkpoints in {self.folder} were made with another config: "
+                    f"{'; '.join(changes)}. {advice}"
+                )
+            try:
+                return self._read_arrays(step, items, template, record), record
+            except MemoryError:
+                raise
+            except Exception as error:
+                self._set_aside(step, error)
+        # A restart must not begin anew, as if nothing had been trained, where all was damaged.
+        aside = sorted(path.name for path in self.folder.parent.glob("damaged-checkpoint-*"))
+        if steps or aside:
+            raise CheckpointError(
+                f"No checkpoint in {self.folder.parent} can be read, and some are damaged: "
+                f"{', '.join(aside) or steps}. Restore them from a copy, or choose another --workdir to "
+                "start anew."
+            )
+        return None
+
+    def _read_record(self, step):
+        restored = self._manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))
+        record = restored.record
+        if record["checksum"] != _text_checksum(record):
+            raise _Damaged("its record does not match its checksum")
+        return record
+
+    def _read_arrays(self, step, items, template, record):
+        targets = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), _items(template))
+        arguments = {name: ocp.args.StandardRestore(targets[name]) for name in items}
+        restored = self._manager.restore(step, args=ocp.args.Composite(**arguments))
+        for name in items:
+            if checksum(restored[name]) != record["checksums"][name]:
+                raise _Damaged(f"the arrays of {name} do not match their checksum")
+        optimizer = restored["optimizer"] if "optimizer" in items else {}
+        return template.replace(
+            step=optimizer.get("step"),
+            params=restored.get("params") if "params" in items else None,
+            opt_state=optimizer.get("state"),
+            ema=restored["ema"],
+            loss_history=optimizer.get("loss_history"),
+        )
+
+    def _set_aside(self, step, error):
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        if self._read_only:
+            say(f"warning: checkpoint {step} is damaged ({reason}); trying an older one.")
+            return
+        # Orbax would refuse to save any step up to a newer one that is still there.
+        target = self.folder.parent / f"damaged-checkpoint-{step}"
+        while target.exists():
+            target = target.with_name(target.name + "-again")
+        shutil.move(self.folder / str(step), target)
+        say(f"warning: checkpoint {step} is damaged ({reason}); moved to {target}, trying an older one.")
+        self._manager.close()
+        self._open()
