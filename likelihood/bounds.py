@@ -191,8 +191,8 @@ def discrete_bound(keys, sde, denoise, x0, times, decoder, choice="small", clip=
 def level_costs(keys, sde, denoise, x0, times, level, decoder, choice="small", clip=None):
     """The terms of the discrete-time bound that hang on the network's call at one level.
 
-    From them samplers/optimal_grid.py builds the table over pairs of levels: beside the prior's term, the bound on any
-    sub-sequence of the levels is a sum of its entries.
+    From them samplers/optimal_grid.py builds the table over pairs of levels: beside the prior's term,
+    the bound on any sub-sequence of the levels is a sum of its entries.
 
     Args:
       As in `discrete_bound`; times [N], level [] int32.

@@ -158,7 +158,7 @@ def calibration_figure(path, results, panels, kind):
 
 
 def testbed_figure(path, result):
-    """What evaluation/mixture.py found: loss against its floor, the error of the flow's likelihood, the bounds.
+    """What evaluation/mixture.py found: the loss and its floor, the error of the flow's likelihood, bounds.
 
     Args:
       result: content of the mixture's metrics.json.

@@ -1,9 +1,9 @@
 """A pilot run tells where a model's flow bends, and a grid then gives each step the same error.
 
 A method of order 2 errs in a step of length h in lambda = log(alpha / sigma) by about h^3 times the second
-derivative of what it integrates. Here that is F dm / d lambda of samplers/solvers/adams.py with s = 1, whose state is
-of unit size at every noise level, so that errors weigh alike. Steps inversely proportional to the cube
-root of that derivative's root mean square over samples have equal errors.
+derivative of what it integrates. Here that is F dm / d lambda of samplers/solvers/adams.py with s = 1,
+whose state is of unit size at every noise level, so that errors weigh alike. Steps inversely proportional
+to the cube root of that derivative's root mean square over samples have equal errors.
 """
 
 import json

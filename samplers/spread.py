@@ -1,11 +1,12 @@
 """Any sampler of single steps with the optimal variance of its steps.
 
-A step from t to s with noise of variance w^2 stands for the member of DDIM's family that has this noise,
-or for the true posterior where w is larger. The optimal variance of x_s given x_t (denoisers/variance.py) adds the
-uncertainty of x_0: c^2 Var[x_0 | x_t], the `spread` c of a table.
+We read a solver's step from t to s as that of DDIM with the eta whose noise equals the step's, at most 1.
+The optimal variance of x_s given x_t (denoisers/variance.py) adds the uncertainty of x_0:
+c^2 Var[x_0 | x_t], the `spread` c of a table.
 
-It is the variance of the family's mean: exact for ancestral sampling and DDIM. The other single steps have
-means of their own, which agree with it to first order in the step only, and no variance mends a mean.
+For ancestral sampling and DDIM this is exact. Euler-Maruyama and reverse diffusion have a slightly
+different mean, which agrees with DDIM's to first order in the step only: with the optimal variance they are
+still biased.
 
 Solvers with a history are refused. Their means use how the prediction changed on the way, which under the
 reverse process is noise of its own: on Gaussian data their samples already vary too much, and would vary

@@ -1,7 +1,7 @@
 """The samplers of Song et al. (2021) as their code was released, to reproduce published tables.
 
-They differ from samplers/solvers/predictors.py in three ways. N steps use N points, linspace(t_max, t_min, N),
-and the last one returns its mean. Euler-Maruyama's step is 1 / N whatever the spacing. Reverse
+They differ from samplers/solvers/predictors.py in three ways. N steps use N points,
+linspace(t_max, t_min, N), and the last one returns its mean. Euler-Maruyama's step is 1 / N whatever the spacing. Reverse
 diffusion and ancestral sampling read beta_i or sigma_i from a table over [0, 1] whose rows stand up
 to t_min beside the times at which the score is evaluated; on the VP SDE they do not converge.
 """
