@@ -1,9 +1,15 @@
-"""From a config subtree to a frozen object, and the errors a user sees on the way.
+"""A component is chosen by name: from a config subtree to a frozen object, and the errors on the way.
 
 Every family of components (SDEs, networks, samplers, ...) is one table from the
 name used in configs to a class. `create` looks the name up, hands the class the
 fields that are set, and reports what does not fit in one line that names the
 config field, what was found and what to write instead.
+
+    >>> import components, sde_lib
+    >>> from configs import base
+    >>> config = base.get_config()
+    >>> components.create(sde_lib.SDES, config.sde, "sde").beta_max
+    20.0
 """
 
 import dataclasses
@@ -17,9 +23,37 @@ class UserError(Exception):
 
 
 class ConfigError(UserError):
-    """The config asks for something that does not exist or cannot work."""
+    """The config asks for something that does not exist or cannot work; one line for each refusal."""
 
     exit_code = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class FileKind:
+    """What a file of measured arrays holds. A class names its file fields in `FILES`, field to FileKind.
+
+    Attributes:
+      arrays: names of the arrays.
+      mode: the mode that writes such files.
+    """
+
+    arrays: tuple[str, ...]
+    mode: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Contents:
+    """What was read from a file of measured arrays; it stands in the place of the path.
+
+    Attributes:
+      path: of the file, for messages.
+      arrays: by name, as its FileKind lists them.
+      origin: what was measured: parameters, sde, step, seed, ...
+    """
+
+    path: str
+    arrays: dict
+    origin: dict
 
 
 def closest(word, choices):
@@ -35,9 +69,14 @@ def choose(table, name, path):
       ConfigError: if the table has no such entry.
     """
     if name not in table:
-        known = ", ".join(table)
+        known = ", ".join(map(str, table))
         raise ConfigError(f'{path}="{name}" is unknown.{closest(name, table)} Known: {known}.')
     return table[name]
+
+
+def own_fields(cls, config):
+    """Names of the fields of the subtree `config` that belong to the class."""
+    return {f.name for f in dataclasses.fields(cls) if f.init} & set(config) - {"name"}
 
 
 def resolve(table, config):
@@ -45,11 +84,11 @@ def resolve(table, config):
     if config.name is None:
         return
     for field in dataclasses.fields(table[config.name]):
-        if field.name in config and config[field.name] is None:
+        if field.init and field.name in config and config[field.name] is None:
             config[field.name] = field.default
 
 
-def create(table, config, path, **supplied):
+def create(table, config, path, files=None, **supplied):
     """Builds the object that the subtree `config` (called `path`) describes.
 
     Args:
@@ -57,6 +96,7 @@ def create(table, config, path, **supplied):
       config: subtree with `name` and the fields of every class in the table; a
         field that is None takes the class's own default.
       path: where the subtree stands in the config, for messages.
+      files: Contents by config field, for the fields in the class's `FILES`.
       **supplied: fields that the program sets and the config must not.
 
     Raises:
@@ -64,15 +104,74 @@ def create(table, config, path, **supplied):
         that the class refuses (its ValueError).
     """
     cls = choose(table, config.name, f"{path}.name")
-    own = ({f.name for f in dataclasses.fields(cls)} & set(config)) - {"name"}
+    own = own_fields(cls, config)
     given = {k: v for k, v in config.items() if k != "name" and v is not None}
     for field in given:
         if field not in own:
+            shown = f"Its fields: {', '.join(sorted(own))}." if own else "It has no fields."
             raise ConfigError(
                 f'{path}.{field} is set, but {path}.name="{config.name}" has no such field.'
-                f"{closest(field, own)} Its fields: {', '.join(sorted(own))}."
+                f"{closest(field, own)} {shown}"
             )
+    for field in set(getattr(cls, "FILES", ())) & set(given):
+        given[field] = (files or {})[f"{path}.{field}"]
     try:
         return cls(**given, **supplied)
     except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f'{path}.name="{config.name}": {str(error).rstrip(".")}.') from error
+
+
+def file_fields(table, config, path):
+    """(config field, its value, FileKind) of the files that the chosen class of a subtree reads."""
+    cls = table.get(config.name)
+    return [
+        (f"{path}.{field}", config[field], kind)
+        for field, kind in getattr(cls, "FILES", {}).items()
+        if config[field] is not None
+    ]
+
+
+def positive(config, path, *fields):
+    """A line for each of the fields of the subtree `config` (called `path`) that is not above zero."""
+    for field in fields:
+        if not config[field] > 0:
+            yield f"{path}.{field}={config[field]} must be positive."
+
+
+class Refusals:
+    """Gathers refusals, so that a user reads all of them at once.
+
+        with refusals:
+            sde = sde_lib.create(config.sde)
+
+    goes on after the block where it raises ConfigError.
+
+    Attributes:
+      lines: one for each refusal, each once.
+    """
+
+    def __init__(self):
+        self.lines = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if not isinstance(error, ConfigError):
+            return False
+        self._take(str(error).splitlines())
+        return True
+
+    def add(self, lines):
+        """Takes refusals from an iterable of text, which may itself raise ConfigError on the way."""
+        with self:
+            for line in lines:
+                self._take([line])
+
+    def _take(self, lines):
+        self.lines += [line for line in lines if line not in self.lines]
+
+    def raise_if_any(self):
+        """Raises ConfigError with all lines, if there are any."""
+        if self.lines:
+            raise ConfigError("\n".join(self.lines))

@@ -9,74 +9,131 @@ parametrization, weighting, time sampling and grid is a choice in this one expre
 """
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from components import ConfigError, choose
+from components import Refusals, choose, positive
+from components import create as create_component
 from denoisers.heads import gaussian_share
 from likelihood.bounds import PixelDecoder, decoder_nats, transition_nats
 from sde_lib.base import SDE
 
 
-def simple_weighting(objective, t):
+@dataclasses.dataclass(frozen=True)
+class Simple:
     """Weight 1: mean-squared error of the noise (Ho et al. 2020, eq. 14)."""
-    return jnp.ones_like(t)
+
+    needs_continuous_time: ClassVar[bool] = False
+
+    def __call__(self, objective, t):
+        return jnp.ones_like(t)
 
 
-def likelihood_weighting(objective, t):
+@dataclasses.dataclass(frozen=True)
+class Likelihood:
     """Weight g^2 / sigma^2 = -d log_snr/dt, which bounds the likelihood (Song et al. 2021b)."""
-    return (objective.sde.diffusion(t) / objective.sde.sigma(t)) ** 2
+
+    needs_continuous_time: ClassVar[bool] = True
+
+    def __call__(self, objective, t):
+        return (objective.sde.diffusion(t) / objective.sde.sigma(t)) ** 2
 
 
-def log_snr_weighting(objective, t):
+@dataclasses.dataclass(frozen=True)
+class LogSNR:
     """The same, scaled so that times uniform in t count every log-SNR once: its mean is one."""
-    sde = objective.sde
-    ends = jnp.asarray([sde.t_min, sde.t_max])
-    start, end = sde.log_snr(ends)
-    return likelihood_weighting(objective, t) * (sde.t_max - sde.t_min) / (start - end)
+
+    needs_continuous_time: ClassVar[bool] = True
+
+    def __call__(self, objective, t):
+        sde = objective.sde
+        start, end = sde.log_snr(jnp.asarray([sde.t_min, sde.t_max]))
+        return Likelihood()(objective, t) * (sde.t_max - sde.t_min) / (start - end)
 
 
-def edm_weighting(objective, t):
+@dataclasses.dataclass(frozen=True)
+class EDM:
     """Weight (sigma^2 + sigma_data^2) / (sigma sigma_data)^2 on x_0 (Karras et al. 2022, table 1)."""
-    return 1 + jnp.exp(-objective.sde.log_snr(t)) / objective.sigma_data**2
+
+    needs_continuous_time: ClassVar[bool] = False
+
+    def __call__(self, objective, t):
+        return 1 + jnp.exp(-objective.sde.log_snr(t)) / objective.sigma_data**2
 
 
-def min_snr_weighting(objective, t):
+def _require_positive(weighting, *fields):
+    for field in fields:
+        if not getattr(weighting, field) > 0:
+            raise ValueError(f"{field}={getattr(weighting, field)} must be positive")
+
+
+@dataclasses.dataclass(frozen=True)
+class MinSNR:
     """Weight min(snr, gamma) / snr (Hang et al. 2023)."""
-    return jnp.minimum(1.0, objective.min_snr_gamma * jnp.exp(-objective.sde.log_snr(t)))
+
+    needs_continuous_time: ClassVar[bool] = False
+    gamma: float = 5.0
+
+    def __post_init__(self):
+        _require_positive(self, "gamma")
+
+    def __call__(self, objective, t):
+        return jnp.minimum(1.0, self.gamma * jnp.exp(-objective.sde.log_snr(t)))
 
 
-def truncated_snr_weighting(objective, t):
+@dataclasses.dataclass(frozen=True)
+class TruncatedSNR:
     """Weight max(snr, 1) on x_0 (Salimans & Ho 2022, section 4)."""
-    return jnp.maximum(1.0, jnp.exp(-objective.sde.log_snr(t)))
+
+    needs_continuous_time: ClassVar[bool] = False
+
+    def __call__(self, objective, t):
+        return jnp.maximum(1.0, jnp.exp(-objective.sde.log_snr(t)))
 
 
-def p2_weighting(objective, t):
+@dataclasses.dataclass(frozen=True)
+class P2:
     """Weight 1 / (k + snr)^gamma (Choi et al. 2022)."""
-    return (objective.p2_k + jnp.exp(objective.sde.log_snr(t))) ** -objective.p2_gamma
+
+    needs_continuous_time: ClassVar[bool] = False
+    k: float = 1.0
+    gamma: float = 1.0
+
+    def __post_init__(self):
+        _require_positive(self, "k")
+
+    def __call__(self, objective, t):
+        return (self.k + jnp.exp(objective.sde.log_snr(t))) ** -self.gamma
 
 
-def sigmoid_weighting(objective, t):
+@dataclasses.dataclass(frozen=True)
+class Sigmoid:
     """Weight sigmoid(bias - log_snr) times -d log_snr/dt (Kingma & Gao 2023; Hoogeboom et al. 2024)."""
-    log_snr = objective.sde.log_snr(t)
-    return jax.nn.sigmoid(objective.sigmoid_bias - log_snr) * likelihood_weighting(objective, t)
+
+    needs_continuous_time: ClassVar[bool] = True
+    bias: float = 2.0
+
+    def __call__(self, objective, t):
+        log_snr = objective.sde.log_snr(t)
+        return jax.nn.sigmoid(self.bias - log_snr) * Likelihood()(objective, t)
 
 
+# What a config may name: loss.weighting.name. An object is called with the Objective and times [b]. Those
+# that need continuous time contain d log_snr/dt, the density of log-SNR there.
 WEIGHTINGS = {
-    "simple": simple_weighting,
-    "likelihood": likelihood_weighting,
-    "log_snr": log_snr_weighting,
-    "edm": edm_weighting,
-    "min_snr": min_snr_weighting,
-    "truncated_snr": truncated_snr_weighting,
-    "p2": p2_weighting,
-    "sigmoid": sigmoid_weighting,
+    "simple": Simple,
+    "likelihood": Likelihood,
+    "log_snr": LogSNR,
+    "edm": EDM,
+    "min_snr": MinSNR,
+    "truncated_snr": TruncatedSNR,
+    "p2": P2,
+    "sigmoid": Sigmoid,
 }
-# They contain d log_snr/dt, the density of log-SNR in continuous time.
-NEED_CONTINUOUS_TIME = ("likelihood", "log_snr", "sigmoid")
 
 HISTORY_LENGTH = 10
 UNIFORM_SHARE = 1e-3
@@ -137,57 +194,88 @@ class Times(NamedTuple):
     interval: jax.Array
 
 
-def uniform_times(objective, u, history):
+@dataclasses.dataclass(frozen=True)
+class Uniform:
     """Uniform on [t_min, t_max], or on the levels of the discrete grid."""
-    sde = objective.sde
-    interval = objective.interval(u)
-    if objective.time_grid == "discrete":
-        return Times(objective.level(interval), jnp.ones_like(u), interval)
-    return Times(sde.t_min + u * (sde.t_max - sde.t_min), jnp.ones_like(u), interval)
+
+    serves_discrete_time: ClassVar[bool] = True
+
+    def __call__(self, objective, u, history):
+        sde = objective.sde
+        interval = objective.interval(u)
+        if objective.time_grid == "discrete":
+            return Times(objective.level(interval), jnp.ones_like(u), interval)
+        return Times(sde.t_min + u * (sde.t_max - sde.t_min), jnp.ones_like(u), interval)
 
 
-def importance_times(objective, u, history):
+@dataclasses.dataclass(frozen=True)
+class Importance:
     """Uniform in log-SNR, with the weight that keeps the mean over uniform t.
 
     This is the density g^2/sigma^2 of Song et al. (2021b), here for every linear SDE: under
     likelihood weighting the product of both weights is constant.
     """
-    sde = objective.sde
-    start, end = sde.log_snr(jnp.asarray([sde.t_min, sde.t_max]))
-    t = jnp.clip(sde.time_of_log_snr(start + u * (end - start)), sde.t_min, sde.t_max)
-    return Times(t, 1 / log_snr_weighting(objective, t), objective.interval(u))
+
+    serves_discrete_time: ClassVar[bool] = False
+
+    def __call__(self, objective, u, history):
+        sde = objective.sde
+        start, end = sde.log_snr(jnp.asarray([sde.t_min, sde.t_max]))
+        t = jnp.clip(sde.time_of_log_snr(start + u * (end - start)), sde.t_min, sde.t_max)
+        return Times(t, 1 / LogSNR()(objective, t), objective.interval(u))
 
 
-def log_normal_times(objective, u, history):
-    """log(sigma/alpha) normal (Karras et al. 2022, table 1); its density is part of the objective."""
-    sde = objective.sde
-    log_r = objective.log_sigma_mean + objective.log_sigma_std * jax.scipy.special.ndtri(u)
-    low, high = -0.5 * sde.log_snr(jnp.asarray([sde.t_min, sde.t_max]))
-    t = jnp.clip(sde.time_of_log_snr(-2 * jnp.clip(log_r, low, high)), sde.t_min, sde.t_max)
-    return Times(t, jnp.ones_like(t), objective.interval(u))
+@dataclasses.dataclass(frozen=True)
+class LogNormal:
+    """log(sigma/alpha) normal (Karras et al. 2022, table 1); its density is part of the objective.
+
+    Attributes:
+      log_sigma_mean, log_sigma_std: of log(sigma/alpha).
+    """
+
+    serves_discrete_time: ClassVar[bool] = False
+    log_sigma_mean: float = -1.2
+    log_sigma_std: float = 1.2
+
+    def __post_init__(self):
+        _require_positive(self, "log_sigma_std")
+
+    def __call__(self, objective, u, history):
+        sde = objective.sde
+        log_r = self.log_sigma_mean + self.log_sigma_std * jax.scipy.special.ndtri(u)
+        low, high = -0.5 * sde.log_snr(jnp.asarray([sde.t_min, sde.t_max]))
+        t = jnp.clip(sde.time_of_log_snr(-2 * jnp.clip(log_r, low, high)), sde.t_min, sde.t_max)
+        return Times(t, jnp.ones_like(t), objective.interval(u))
 
 
-def loss_history_times(objective, u, history):
+@dataclasses.dataclass(frozen=True)
+class ByLossHistory:
     """Intervals drawn by the size of their past losses, uniform within (Nichol & Dhariwal 2021, eq. 18)."""
-    probabilities = history.probabilities()
-    ends = jnp.cumsum(probabilities)
-    interval = jnp.searchsorted(ends, u * ends[-1], side="right")
-    interval = jnp.minimum(interval, len(ends) - 1).astype(jnp.int32)
-    chosen = probabilities[interval]
-    weight = 1 / (chosen * len(ends))
-    if objective.time_grid == "discrete":
-        return Times(objective.level(interval), weight, interval)
-    within = jnp.clip(1 - (ends[interval] - u * ends[-1]) / chosen, 0, 1)
-    sde = objective.sde
-    t = sde.t_min + (interval + within) / len(ends) * (sde.t_max - sde.t_min)
-    return Times(t, weight, interval)
+
+    serves_discrete_time: ClassVar[bool] = True
+
+    def __call__(self, objective, u, history):
+        probabilities = history.probabilities()
+        ends = jnp.cumsum(probabilities)
+        interval = jnp.searchsorted(ends, u * ends[-1], side="right")
+        interval = jnp.minimum(interval, len(ends) - 1).astype(jnp.int32)
+        chosen = probabilities[interval]
+        weight = 1 / (chosen * len(ends))
+        if objective.time_grid == "discrete":
+            return Times(objective.level(interval), weight, interval)
+        within = jnp.clip(1 - (ends[interval] - u * ends[-1]) / chosen, 0, 1)
+        sde = objective.sde
+        t = sde.t_min + (interval + within) / len(ends) * (sde.t_max - sde.t_min)
+        return Times(t, weight, interval)
 
 
+# What a config may name: loss.time_sampling.name. An object is called with the Objective, numbers u [b] in
+# [0, 1) and the LossHistory, and returns Times.
 TIME_SAMPLINGS = {
-    "uniform": uniform_times,
-    "importance": importance_times,
-    "log_normal": log_normal_times,
-    "loss_history": loss_history_times,
+    "uniform": Uniform,
+    "importance": Importance,
+    "log_normal": LogNormal,
+    "loss_history": ByLossHistory,
 }
 TIME_GRIDS = ("continuous", "discrete")
 
@@ -197,19 +285,23 @@ REDUCTIONS = {
 }
 
 
-# Below this part of the noise a network's own error exceeds what stays open.
+# A network's own error is larger than an unexplained fraction below this.
 LEAST_SHARE = 0.03
 
 
 def _of_fraction(objective, key, denoise, prediction, xt, x0, eps, t):
-    """Its level's term of the bound, in bits/dim of the whole chain (Nichol & Dhariwal 2021, section 3.1)."""
+    """The L_t term of iDDPM's bound at this example's noise level, times the number of levels, in bits/dim.
+
+    See Nichol & Dhariwal (2021), section 3.1.
+    """
     return objective.noise_levels * objective._variance_bits(prediction, x0, t)
 
 
 def _of_target(target, relative):
-    """The squared error of x0_variance / r^2, the part of the noise that stays open, against a `target`.
+    """The squared error of the unexplained fraction x0_variance / r^2 against a `target`.
 
-    The target's expectation given x_t is that part; see denoisers/variance.py. The mean is not trained by it.
+    The target's expectation given x_t is the unexplained fraction; see denoisers/variance.py. stop_gradient:
+    this loss trains the variance head only.
     """
 
     def loss(objective, key, denoise, prediction, xt, x0, eps, t):
@@ -247,8 +339,8 @@ class Objective:
 
     Attributes:
       sde: the forward process.
-      weighting: key of WEIGHTINGS.
-      time_sampling: key of TIME_SAMPLINGS.
+      weighting: an entry of WEIGHTINGS as an object.
+      time_sampling: an entry of TIME_SAMPLINGS as an object.
       low_discrepancy: spread the numbers that times are made from evenly over the batch,
         with a common random shift (Kingma et al. 2021, appendix I.1).
       time_grid: "continuous" on [t_min, t_max], or "discrete" with `noise_levels` times.
@@ -256,9 +348,7 @@ class Objective:
         and of the intervals of the loss history.
       reduction: "mean" over pixels, or "half_sum", the default of Song et al. (2021).
         They differ by half the dimension, which matters to gradient clipping.
-      sigma_data: standard deviation of the data, for "edm".
-      min_snr_gamma, p2_k, p2_gamma, sigmoid_bias: of the weightings of these names.
-      log_sigma_mean, log_sigma_std: of log_normal times.
+      sigma_data: standard deviation of the data, for the weighting EDM.
       variance_head: key of VARIANCE_LOSSES, or "none".
       variance_weight: weight of the loss of that head; 0.001 makes the hybrid loss of Nichol & Dhariwal
         (2021), eq. 16, with "fraction".
@@ -270,19 +360,13 @@ class Objective:
     """
 
     sde: SDE
-    weighting: str = "simple"
-    time_sampling: str = "uniform"
+    weighting: Callable = Simple()
+    time_sampling: Callable = Uniform()
     low_discrepancy: bool = False
     time_grid: str = "continuous"
     noise_levels: int = 1000
     reduction: str = "mean"
     sigma_data: float = 0.5
-    min_snr_gamma: float = 5.0
-    p2_k: float = 1.0
-    p2_gamma: float = 1.0
-    sigmoid_bias: float = 2.0
-    log_sigma_mean: float = -1.2
-    log_sigma_std: float = 1.2
     variance_head: str = "none"
     variance_weight: float = 0.0
     variance_relative: bool = True
@@ -291,7 +375,8 @@ class Objective:
 
     def history(self):
         """The empty LossHistory, or None where times do not depend on it."""
-        return LossHistory.empty(self.noise_levels) if self.time_sampling == "loss_history" else None
+        by_history = isinstance(self.time_sampling, ByLossHistory)
+        return LossHistory.empty(self.noise_levels) if by_history else None
 
     def interval(self, u):
         """Which of `noise_levels` equal intervals of [0, 1) holds u [b]."""
@@ -312,7 +397,7 @@ class Objective:
             u = (jax.random.uniform(shared_key) + index / batch_size) % 1.0
         else:
             u = jax.vmap(jax.random.uniform)(keys)
-        return TIME_SAMPLINGS[self.time_sampling](self, u, history)
+        return self.time_sampling(self, u, history)
 
     def example_losses(self, keys, denoise, x0, t):
         """The loss [b] of each example, not yet multiplied by the weight of its time.
@@ -328,7 +413,7 @@ class Objective:
         xt = mean + std * eps
         prediction = denoise(xt, t)
         squares = jnp.square(prediction.eps - eps).reshape(len(eps), -1)
-        losses = WEIGHTINGS[self.weighting](self, t) * REDUCTIONS[self.reduction](squares)
+        losses = self.weighting(self, t) * REDUCTIONS[self.reduction](squares)
         if self.variance_weight:
             of_head = VARIANCE_LOSSES[self.variance_head](self, keys, denoise, prediction, xt, x0, eps, t)
             losses = self.variance_weight * of_head + (0.0 if self.head_alone else losses)
@@ -360,47 +445,60 @@ def create(config, sde, denoiser, decoder=None, head_alone=False):
     Raises:
       ConfigError: unknown names, or choices that exclude each other.
     """
-    choose(WEIGHTINGS, config.weighting, "loss.weighting")
-    choose(TIME_SAMPLINGS, config.time_sampling, "loss.time_sampling")
-    choose(dict.fromkeys(TIME_GRIDS), config.time_grid, "loss.time_grid")
-    choose(REDUCTIONS, config.reduction, "loss.reduction")
-    for field in ("noise_levels", "min_snr_gamma", "p2_k", "log_sigma_std"):
-        if not config[field] > 0:
-            raise ConfigError(f"loss.{field}={config[field]} must be positive.")
+    refusals = Refusals()
+    with refusals:
+        weighting = create_component(WEIGHTINGS, config.weighting, "loss.weighting")
+    with refusals:
+        time_sampling = create_component(TIME_SAMPLINGS, config.time_sampling, "loss.time_sampling")
+    with refusals:
+        choose(dict.fromkeys(TIME_GRIDS), config.time_grid, "loss.time_grid")
+    with refusals:
+        choose(REDUCTIONS, config.reduction, "loss.reduction")
+    refusals.add(positive(config, "loss", "noise_levels"))
+    refusals.raise_if_any()
+    refusals.add(_contradictions(config, weighting, time_sampling, sde, denoiser.variance_head))
+    refusals.raise_if_any()
+    flat = {name: config[name] for name in ("low_discrepancy", "time_grid", "noise_levels", "reduction")}
+    return Objective(
+        sde,
+        weighting,
+        time_sampling,
+        **flat,
+        variance_weight=config.variance_weight,
+        variance_relative=config.variance_relative,
+        sigma_data=denoiser.sigma_data,
+        variance_head=denoiser.variance_head,
+        head_alone=head_alone,
+        decoder=decoder,
+    )
+
+
+def _contradictions(config, weighting, time_sampling, sde, head):
+    """Lines about choices of the subtree `loss` that exclude each other."""
     discrete = config.time_grid == "discrete"
-    if config.weighting in NEED_CONTINUOUS_TIME and discrete:
-        raise ConfigError(
-            f'loss.weighting="{config.weighting}" weighs a density over continuous time, and '
-            'loss.time_grid="discrete" has none. Use loss.time_grid="continuous" or '
-            'loss.weighting="simple".'
+    if weighting.needs_continuous_time and discrete:
+        yield (
+            f'loss.weighting.name="{config.weighting.name}" weighs a density over continuous time, and '
+            'loss.time_grid="discrete" has none. Use loss.time_grid="continuous" or loss.weighting="simple".'
         )
-    if config.time_sampling in ("importance", "log_normal") and discrete:
-        raise ConfigError(
-            f'loss.time_sampling="{config.time_sampling}" draws continuous times; use '
+    if discrete and not time_sampling.serves_discrete_time:
+        yield (
+            f'loss.time_sampling.name="{config.time_sampling.name}" draws continuous times; use '
             'loss.time_grid="continuous", or loss.time_sampling=uniform or loss_history.'
         )
     if discrete and sde.noise_levels not in (None, config.noise_levels):
-        raise ConfigError(
+        yield (
             f"loss.noise_levels={config.noise_levels}, but the SDE has {sde.noise_levels} levels. "
             f"Set loss.noise_levels={sde.noise_levels}."
         )
-    head = denoiser.variance_head
     if (head != "none") != (config.variance_weight > 0):
-        raise ConfigError(
+        yield (
             f'denoiser.variance_head="{head}" and loss.variance_weight={config.variance_weight} do not fit: '
             'a head is trained by a weight above 0 ("fraction": 0.001 in Nichol & Dhariwal 2021; else 1), '
             "and only by that."
         )
     if head == "fraction" and not (discrete and config.noise_levels > 1):
-        raise ConfigError(
+        yield (
             'denoiser.variance_head="fraction" is trained on the steps of a chain: set '
             'loss.time_grid="discrete".'
         )
-    return Objective(
-        sde,
-        **config.to_dict(),
-        sigma_data=denoiser.sigma_data,
-        variance_head=head,
-        head_alone=head_alone,
-        decoder=decoder,
-    )

@@ -2,16 +2,17 @@
 
 usage:
     python main.py --config=configs/digits.py --workdir=runs/digits --mode=train
-    python main.py --config=configs/digits.py --workdir=runs/digits --mode=sample
-    python main.py --config=configs/digits.py --workdir=runs/digits --mode=eval
+    python main.py --workdir=runs/digits --mode=sample
+    python main.py --workdir=runs/digits --mode=eval
 
-Any field of the config can be changed: --config.sde.name=ve, --config.training.steps=5000.
-configs/base.py lists them all with their meaning; --mode=check prints the result.
+Any field of the config can be changed: --config.sde=ve, --config.training.steps=5000.
+configs/base.py lists them all with their meaning; --mode=check prints those in use.
 """
 
 import difflib
 import errno
 import importlib
+import json
 import os
 import re
 import sys
@@ -19,144 +20,232 @@ import sys
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from components import ConfigError, UserError
+from components import ConfigError, UserError, closest
+from modes import MODES
 
-# mode: (module whose `run(config, workdir)` does it, whether it needs --workdir, what it does)
-MODES = {
-    "train": ("modes.train", True, "train, or resume from the newest checkpoint in the workdir"),
-    "sample": (
-        "modes.sample",
-        True,
-        "draw samples.png, samples.npz, trajectory.png from the newest checkpoint",
-    ),
-    "eval": ("modes.eval", True, "held-out loss, bits/dim, two-sample metrics: metrics.json, evaluation.png"),
-    "encode": ("modes.encode", True, "latent codes of held-out data, decoded and interpolated: encoding.png"),
-    "calibrate": (
-        "modes.calibrate",
-        True,
-        "fit solvers of few calls to the model: fitted_<calls>.npz, calibration.png",
-    ),
-    "variance": (
-        "modes.variance",
-        True,
-        "measure what optimal reverse variances need: variance.npz, .png",
-    ),
-    "trajectory": (
-        "modes.optimal_grid",
-        True,
-        "the bound between all pairs of noise levels, for optimal grids: optimal_trajectory.npz, .png",
-    ),
-    "table": ("modes.coefficients", False, "print the sampler's coefficients, one line a network call"),
-    "check": ("modes.check", False, "print the resolved config and everything that would be refused"),
-    "inspect": ("modes.inspect", False, "print what the data set holds, and suggested settings"),
-    "prepare": ("modes.prepare", False, "download and prepare a TFDS data set (requirements/tfds.txt)"),
+FLAGS = {
+    "config": "FILE     experiment file; FILE:ARGUMENT hands it an argument, configs/digits.py:ve. What\n"
+    "                      reads a run takes the run's own config where this is left out",
+    "workdir": "DIR     folder of the run: checkpoints, records, pictures",
+    "output": "DIR      folder of the results of a mode that reads a run; default: the workdir",
+    "for": "MODE        the mode that --mode=check checks; default: train",
+    "mode": "MODE       what to do; default: train",
 }
-NEED_DATA_SET = ("modes.train", "inspect", "prepare")
 
 
 def usage():
     """The text of --help."""
-    modes = "\n".join(f"    --mode={name:10} {text}" for name, (_, _, text) in MODES.items())
+    modes = "\n".join(f"    --mode={name:13} {mode.summary}" for name, mode in MODES.items())
+    options = "\n".join(f"    --{name}={meaning}" for name, meaning in FLAGS.items())
     return (
         f"{__doc__}\n"
-        "options:\n"
-        "    --config=FILE   experiment file; FILE:ARGUMENT hands it an argument, configs/digits.py:ve\n"
-        "    --workdir=DIR   folder of the run: checkpoints, records, pictures\n"
-        f"{modes}\n\n"
+        f"options:\n{options}\n\n"
+        f"modes:\n{modes}\n\n"
         "exit codes: 0 done, or stopped by a signal with everything saved; 1 the run failed, and the\n"
         "message says how to go on; 2 the command or its config is wrong, and nothing was started."
     )
 
 
-def _flag_values(argv):
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", None, "Experiment file.", values, sys_argv=argv)
-    flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=values)
-    flags.DEFINE_string("mode", "train", "What to do.", flag_values=values)
-    return values
+def _one_dash_less(argument):
+    """A flag as `--name=value`, whether it was written with one dash or two."""
+    return argument if argument.startswith("--") or not argument.startswith("-") else f"-{argument}"
 
 
-def _all_fields(config, prefix="config"):
-    for name, value in config.items():
-        yield f"{prefix}.{name}"
+def _joined(arguments):
+    """The arguments, `--name value` written as `--name=value`."""
+    joined = []
+    for argument in map(_one_dash_less, arguments):
+        waits = joined and re.fullmatch(r"--(config(\.[\w.]+)?|workdir|mode|output|for)", joined[-1])
+        if waits and not argument.startswith("--"):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+def _own_flags(arguments):
+    """({flag: value} of the flags that are not overrides, the overrides as [(path, value or None)])."""
+    given, overrides = {}, []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not argument.startswith("--"):
+            raise ConfigError(f"Unexpected argument: {argument}. Options start with --; see --help.")
+        if name.startswith("--config.") or name.startswith("--noconfig."):
+            overrides.append((name[2:], value if equals else None))
+        elif name[2:] not in FLAGS:
+            raise ConfigError(
+                f"{name} is no option.{closest(name, [f'--{flag}' for flag in FLAGS])} See --help."
+            )
+        elif not equals:
+            raise ConfigError(f"{name} needs a value: {name}=...")
+        else:
+            given[name[2:]] = value
+    return given, overrides
+
+
+def _mode_of(name, flag="mode"):
+    from configs import renamed
+
+    if name in renamed.MODES:
+        raise ConfigError(f"--{flag}={name} is called --{flag}={renamed.MODES[name]} now.")
+    if name not in MODES:
+        known = ", ".join(MODES)
+        raise ConfigError(f'--{flag}="{name}" is unknown.{closest(name, MODES)} Known: {known}.')
+    return MODES[name]
+
+
+def _check_flags(given):
+    """Refuses flags of other modes, and what a mode cannot do without."""
+    name = given.get("mode", "train")
+    mode = _mode_of(name)
+    for flag in given:
+        owners = [owner for owner, row in MODES.items() if flag in row.flags]
+        if owners and flag not in mode.flags:
+            raise ConfigError(f"--{flag} is of --mode={', '.join(owners)}, and this is --mode={name}.")
+    if "for" in given:
+        _mode_of(given["for"], "for")
+    if "workdir" in mode.needs and not given.get("workdir"):
+        raise ConfigError(f"--mode={name} needs --workdir. Example: --workdir=runs/digits")
+    return name, mode
+
+
+def _file_config(path):
+    """The config of an experiment file, without overrides.
+
+    Raises:
+      ConfigError: no such file, or one that fails; names the reason.
+    """
+    if not os.path.isfile(path.split(":")[0]):
+        raise ConfigError(f"--config={path}: there is no file {path.split(':')[0]}.")
+    values, argument = flags.FlagValues(), f"--config={path}"
+    config_flags.DEFINE_config_file("config", None, "", values, sys_argv=["main.py", argument])
+    try:
+        values(["main.py", argument])
+        return values.config
+    except Exception as error:
+        lines = str(error).strip("\"' \n").splitlines() or [""]
+        raise ConfigError(f"--config={path}: {type(error).__name__}: {lines[-1].strip()}") from error
+
+
+def _run_config(workdir):
+    """The config with which the run in a workdir was trained.
+
+    JSON knows neither tuples nor the types of fields that are None: both come from configs/base.py.
+
+    Raises:
+      ConfigError: no config.json, or one with fields that there are none of now.
+    """
+    from configs import base
+
+    path = os.path.join(workdir, "config.json")
+    try:
+        with open(path) as file:
+            saved = json.load(file)["config"]
+    except FileNotFoundError:
+        raise ConfigError(
+            f"--config is missing, and there is no {path} to take it from. Example: "
+            "--config=configs/digits.py; see --help."
+        ) from None
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}). Give the run's --config.") from error
+    config = base.get_config()
+    known = {name: value for name, value in _leaves(config)}
+    for name, value in _leaves(ConfigDict(saved)):
+        if name not in known:
+            raise ConfigError(f"{path} has the field {name}, which there is none of now. Give a --config.")
+        if value is not None:
+            value = tuple(value) if isinstance(value, list | tuple) else value
+            config.update_from_flattened_dict({name: value})
+    return config
+
+
+def _leaves(config, prefix=""):
+    for name in config:
+        value = config[name]
         if isinstance(value, ConfigDict):
-            yield from _all_fields(value, f"{prefix}.{name}")
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
-def _unknown_override(argv):
-    """The message for the first override of a field that does not exist, or None."""
-    plain = [a for a in argv if re.match(r"--?config=", a)]
-    config = _parse_flags([argv[0], *plain]).config
-    fields = list(_all_fields(config))
-    for argument in argv[1:]:
-        found = re.match(r"--?(?:no)?(config\.[^=]*)", argument)
-        if found and found[1] not in fields:
-            name = found[1]
-            matches = difflib.get_close_matches(name, fields, n=1, cutoff=0.5)
-            hint = f' Did you mean "--{matches[0]}"?' if matches else " configs/base.py lists all fields."
-            return f'"--{name}" is not a field of the config.{hint}'
-    return None
+def _groups(config, prefix=""):
+    """The paths of all subtrees, and whether each has a name."""
+    for name in config:
+        if isinstance(config[name], ConfigDict):
+            yield f"{prefix}{name}", "name" in config[name]
+            yield from _groups(config[name], f"{prefix}{name}.")
 
 
-def _parse_flags(argv):
-    values = _flag_values(argv)
-    rest = values(argv)[1:]
-    if rest:
-        raise ConfigError(f"Unexpected arguments: {' '.join(rest)}. Options start with --; see --help.")
-    return values
+def _override_flag(config, flag, value):
+    """One override as a flag that ml_collections reads: a group's name is set by the group's path.
+
+    Raises:
+      ConfigError: no such field, an older name of one, or a group without a name.
+    """
+    from configs import renamed
+
+    path = flag.removeprefix("noconfig.").removeprefix("config.")
+    groups, fields = dict(_groups(config)), [name for name, _ in _leaves(config)]
+    replaced = value is not None and value.startswith("{")
+    if path in fields or (path in groups and replaced):
+        return f"--{flag}" if value is None else f"--{flag}={value}"
+    if groups.get(path) and value is not None:
+        return f"--config.{path}.name={value}"
+    if path in renamed.FIELDS:
+        now = " and ".join(f"--config.{name}" for name in renamed.FIELDS[path])
+        raise ConfigError(f'"--config.{path}" is called {now} now.')
+    if path in groups:
+        shown = f"--config.{path}.{next(iter(_leaves_at(config, path)))}"
+        raise ConfigError(f"--config.{path} is a group of fields. Set one of them, for example {shown}=...")
+    matches = difflib.get_close_matches(path, [*fields, *groups], n=1, cutoff=0.5)
+    hint = f' Did you mean "--config.{matches[0]}"?' if matches else " configs/base.py lists all fields."
+    raise ConfigError(f'"--config.{path}" is not a field of the config.{hint}')
 
 
-def _one_line(error, argv):
-    """The line of an error's text that says what happened."""
-    lines = str(error).strip("\"' \n").splitlines() or [""]
-    line = (lines[-1] if "Traceback" in str(error) else lines[0]).strip()
-    if "as a ConfigDict" in line:
-        subtree = next(a.split("=")[0] for a in argv if re.match(r"--?config\.\w+=", a))
-        return f"{subtree} is a group of fields. Set one of them, for example {subtree}.name=..."
-    return line
+def _leaves_at(config, path):
+    for part in path.split("."):
+        config = config[part]
+    return [name for name, _ in _leaves(config)]
 
 
-def _joined(argv):
-    """The command line with `--config FILE` written as `--config=FILE`."""
-    if "--config" in argv[:-1]:
-        i = argv.index("--config")
-        return [*argv[:i], f"--config={argv[i + 1]}", *argv[i + 2 :]]
-    return argv
+def _overridden(config, overrides):
+    """The config with its overrides applied.
+
+    Raises:
+      ConfigError: names the first override that cannot be.
+    """
+    argv = ["main.py", *(_override_flag(config, *override) for override in overrides)]
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_dict("config", config, "", values, sys_argv=argv)
+    try:
+        values(argv)
+    except (flags.Error, TypeError, ValueError, KeyError) as error:
+        lines = str(error).strip().splitlines() or [""]
+        raise ConfigError((lines[-1] if "Traceback" in str(error) else lines[0]).strip()) from error
+    return config
 
 
 def parse(argv):
-    """Returns (config, workdir, mode) of a command line.
+    """Returns (config, {flag: value}, name of the mode) of a command line.
 
     Raises:
       ConfigError: with one line, whatever is wrong with the command line.
     """
-    argv = _joined(argv)
-    path = next((a.split("=", 1)[1] for a in argv if re.match(r"--?config=", a)), None)
-    if path is None:
+    given, overrides = _own_flags(_joined(argv[1:]))
+    name, mode = _check_flags(given)
+    if "config" in given:
+        config = _file_config(given["config"])
+    elif "config" not in mode.needs or (name == "check" and "workdir" in given):
+        config = _run_config(given["workdir"])
+    else:
         raise ConfigError("--config is missing. Example: --config=configs/digits.py; see --help.")
-    if not os.path.isfile(path.split(":")[0]):
-        raise ConfigError(f"--config={path}: there is no file {path.split(':')[0]}.")
-    try:
-        values = _parse_flags(argv)
-    except flags.Error as error:
-        raise ConfigError(_one_line(error, argv)) from None
-    except ConfigError:
-        raise
-    except Exception as error:
-        try:
-            unknown = _unknown_override(argv)
-        except Exception:
-            unknown = None
+    config = _overridden(config, overrides)
+    if "data" in mode.needs and config.mixture.name:
         raise ConfigError(
-            unknown or f"--config={path}: {type(error).__name__}: {_one_line(error, argv)}"
-        ) from error
-    if values.mode not in MODES:
-        matches = difflib.get_close_matches(values.mode, MODES, n=1)
-        hint = f' Did you mean "{matches[0]}"?' if matches else ""
-        raise ConfigError(f'--mode="{values.mode}" is unknown.{hint} Known: {", ".join(MODES)}.')
-    if MODES[values.mode][1] and not values.workdir:
-        raise ConfigError(f"--mode={values.mode} needs --workdir. Example: --workdir=runs/digits")
-    return values.config, values.workdir, values.mode
+            f'mixture.name="{config.mixture.name}" is no data set, and its denoiser is exact: there is '
+            f"nothing to {name}. Use --mode=sample, eval or encode, or a config with a data set."
+        )
+    return config, given, name
 
 
 def _set_up_jax():
@@ -178,21 +267,16 @@ def main(argv):
     if any(a in ("-h", "--help", "-help", "--helpfull") for a in argv[1:]) or len(argv) == 1:
         print(usage())
         return 0
+    given = {}
     try:
-        config, workdir, mode = parse(argv)
-        import experiment
-        from experiment import checks
+        config, given, name = parse(argv)
+        from modes import check
 
-        if mode in NEED_DATA_SET and config.mixture.name:
-            raise ConfigError(
-                f'mixture.name="{config.mixture.name}" is no data set, and its denoiser is exact: there is '
-                f"nothing to {mode}. Use --mode=sample, eval or encode, or a config with a data set."
-            )
-        if mode != "check":
-            checks.require(config)
-            experiment.resolve(config)
+        if name != "check":
+            check.require(name, config)
         _set_up_jax()
-        importlib.import_module(MODES[mode][0]).run(config, workdir)
+        own = {"for_mode" if flag == "for" else flag: given.get(flag) for flag in MODES[name].flags}
+        importlib.import_module(MODES[name].module).run(config, given.get("workdir"), **own)
     except UserError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
@@ -201,8 +285,8 @@ def main(argv):
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         print(
-            f"error: {error.strerror}: {error.filename or workdir}. Nothing saved is lost: mend this and "
-            "run the same command again.",
+            f"error: {error.strerror}: {error.filename or given.get('workdir')}. Nothing saved is lost: mend "
+            "this and run the same command again.",
             file=sys.stderr,
         )
         # TensorBoard's writer tries once more at exit, in vain and at length.

@@ -2,8 +2,9 @@
 
 An experiment file starts from `get_config()` here and changes fields; the command
 line changes them again (`--config.sde.beta_max=10`). A field left None takes the
-default of the class that `name` chooses, so the subtrees `sde` and `model` list
-the fields of every class. Nothing outside this file can add a field.
+default of the class that `name` chooses: a subtree with a `name` lists the fields of
+every class of its family, and `--config.sde=ve` sets its name. Nothing outside this
+file can add a field.
 """
 
 from ml_collections import ConfigDict
@@ -47,7 +48,7 @@ def get_config():
     data.directory = "data_sets"  # where --mode=prepare keeps TFDS data sets
     data.image_size = placeholder(int)  # side; folders are resized to it, other sources must have it
     data.channels = placeholder(int)  # 1 to 4; None: as the source has it
-    data.levels = placeholder(int)  # number of pixel values; None: as the source has it
+    data.pixel_values = placeholder(int)  # number of pixel values; None: as the source has it
     data.centered = True  # pixels in [-1, 1]; False: [0, 1]
     data.random_flip = False  # horizontal flips in training
     data.dequantize = False  # add uniform noise of one level in training
@@ -75,23 +76,23 @@ def get_config():
     denoiser.variance_head = "none"
 
     loss = config.loss = ConfigDict()
-    loss.weighting = "simple"  # simple, likelihood (g^2), log_snr, edm, min_snr, truncated_snr, p2, sigmoid
+    weighting = loss.weighting = ConfigDict()
+    weighting.name = "simple"  # simple, likelihood (g^2), log_snr, edm, min_snr, truncated_snr, p2, sigmoid
+    weighting.gamma = placeholder(float)  # min_snr: 5; p2: exponent of 1 / (k + snr)^gamma, 1
+    weighting.k = placeholder(float)  # p2: 1
+    weighting.bias = placeholder(float)  # sigmoid: sigmoid(bias - log_snr), 2
+    times = loss.time_sampling = ConfigDict()
     # uniform, importance (uniform in log-SNR, reweighted), log_normal (EDM), loss_history (iDDPM)
-    loss.time_sampling = "uniform"
+    times.name = "uniform"
+    times.log_sigma_mean = placeholder(float)  # log_normal: of log(sigma / alpha), -1.2
+    times.log_sigma_std = placeholder(float)  # log_normal: 1.2
     loss.low_discrepancy = False  # times spread evenly over the batch (VDM), for any time_sampling
     loss.time_grid = "continuous"  # continuous, discrete (noise_levels equally spaced times)
     loss.noise_levels = 1000  # of the discrete grid; intervals of loss_history
     loss.reduction = "mean"  # mean over pixels, half_sum (half the sum, as Song et al. 2021)
-    loss.min_snr_gamma = 5.0  # min_snr
-    loss.p2_k = 1.0  # p2: 1 / (k + snr)^gamma
-    loss.p2_gamma = 1.0
-    loss.sigmoid_bias = 2.0  # sigmoid: sigmoid(bias - log_snr)
-    loss.log_sigma_mean = -1.2  # log_normal: of log(sigma/alpha)
-    loss.log_sigma_std = 1.2
     loss.variance_weight = 0.0  # of the loss of denoiser.variance_head; 0.001 in iDDPM's hybrid loss, else 1
-    loss.variance_relative = (
-        True  # residual, covariance: errors in units of Gaussian data's; False: published
-    )
+    # residual, covariance: errors in units of Gaussian data's; False: as published
+    loss.variance_relative = True
 
     optim = config.optim = ConfigDict()
     optim.name = "adam"  # adam, adamw
@@ -114,9 +115,7 @@ def get_config():
     training.log_every = 100  # every frequency must be a multiple of jitted_steps
     training.eval_every = 5_000  # held-out loss; 0: never
     training.sample_every = 0  # a grid of samples while training; 0: never
-    training.network_from = placeholder(
-        str
-    )  # workdir of a trained network: the variance head alone is trained
+    training.network_from = placeholder(str)  # workdir of a trained network: the head alone is trained
     training.parallel = "pmap"  # pmap
 
     config.checkpoint = ConfigDict()
@@ -124,74 +123,126 @@ def get_config():
     config.checkpoint.keep = 2  # the latest ones
     config.checkpoint.keep_every = 0  # keep these multiples for ever; 0: none
 
+    config.restore = ConfigDict()  # what sampling, evaluation and measurements take from the workdir
+    config.restore.step = placeholder(int)  # of the checkpoint; None: the newest
+    config.restore.average = placeholder(float)  # one of ema.decays; None: the first
+
     # How samples are drawn; docs/samplers.md says when to use what
     sampling = config.sampling = ConfigDict()
+    sampling.steps = 50  # steps from t_max to sampling_t_min; dpm_solver_fast: network calls
+    sampling.nfe = placeholder(int)  # in place of steps: as many as fit into this number of network calls
+    sampling.num_samples = 64
+    sampling.batch_size = 256  # over all devices together
+    sampling.final_denoise = True  # one last call that returns E[x_0 | x]
+    sampling.temperature = 1.0  # divides the score; below 1: sharper samples
+
+    predictor = sampling.predictor = ConfigDict()  # the solver; classes in samplers/solvers/
     # adams, ddim, edm, dpm_solver, dpm_solver_fast, dpm_solver++, dpm_solver++_single, sde_dpm_solver++,
     # unipc, pndm, deis, sa_solver, restart, fitted; reverse_diffusion, ancestral, euler_maruyama,
     # stochastic_heun, none; adaptive_sde, ode; legacy_reverse_diffusion, legacy_ancestral,
     # legacy_euler_maruyama. default: adams, of an order and on a grid that suit the number of calls
-    sampling.predictor = "default"
-    sampling.steps = 50  # steps from t_max to sampling_t_min; dpm_solver_fast: network calls
-    sampling.nfe = placeholder(int)  # in place of steps: as many as fit into this number of network calls
+    predictor.name = "default"
+    predictor.order = placeholder(int)  # dpm_solver*, unipc, pndm, deis, sa_solver, adams, edm
+    predictor.corrector_order = placeholder(int)  # sa_solver, adams: 0 for none
+    predictor.start = placeholder(str)  # multistep: lower_order, single_step; pndm: lower_order, runge_kutta
+    predictor.probability_flow = placeholder(
+        bool
+    )  # reverse_diffusion, ancestral, euler_maruyama, legacy ones
+    predictor.eta = placeholder(float)  # ddim: 0 (deterministic) to 1 (ancestral)
+    predictor.churn = placeholder(float)  # edm: S_churn, and S_min, S_max, S_noise in sigma / alpha
+    predictor.churn_min = placeholder(float)
+    predictor.churn_max = placeholder(float)
+    predictor.churn_noise = placeholder(float)
+    predictor.published = placeholder(bool)  # dpm_solver++, sde_dpm_solver++: the paper's code to the letter
+    predictor.variant = placeholder(str)  # unipc: bh1, bh2
+    predictor.unic = placeholder(bool)  # unipc: with its corrector
+    predictor.variable = placeholder(str)  # deis: t (tAB), r (rhoAB), log_snr; adams: also measure, vp_time
+    predictor.prediction = placeholder(str)  # adams: x0, eps, f
+    predictor.data_std = placeholder(float)  # adams: standard deviation s in F
+    predictor.file = placeholder(str)  # fitted: what --mode=calibrate wrote
+    predictor.tau = placeholder(float)  # sa_solver: 0 (probability flow) to 1 (reverse SDE) and beyond
+    predictor.tau_min = placeholder(float)  # sa_solver: the sigma / alpha between which tau holds
+    predictor.tau_max = placeholder(float)
+    predictor.restart_min = placeholder(float)  # restart: the interval in sigma / alpha
+    predictor.restart_max = placeholder(float)
+    predictor.restarts = placeholder(int)
+    predictor.restart_steps = placeholder(int)
+    # legacy ones: the released code indexes its table of beta by int(t (N - 1) / T): truncated reproduces
+    # that rounding, intended uses the row of the step
+    predictor.rows = placeholder(str)
+    predictor.absolute_tolerance = placeholder(float)  # adaptive_sde
+    predictor.relative_tolerance = placeholder(float)  # adaptive_sde
+    predictor.redraw = placeholder(bool)  # adaptive_sde: fresh noise after a rejected step, as published
+    predictor.method = placeholder(str)  # ode: dopri5, tsit5, dopri8, heun
+    predictor.tolerance = placeholder(float)  # ode: relative and absolute
+
+    grid = sampling.grid = ConfigDict()  # times of the steps; classes in samplers/time_grids.py
     # vp_time, uniform, quadratic, cubic (in t), log_snr, rho (EDM), explicit, fitted, optimal; of a discrete
     # process's levels: even, leading, leading_quadratic
-    sampling.grid = placeholder(str)  # None: the predictor's default
-    sampling.rho = placeholder(float)  # rho: (sigma / alpha)^(1/rho) is spaced evenly; 7
-    sampling.power = placeholder(float)  # vp_time: its root that is spaced evenly; 3
-    sampling.toward_zero = placeholder(bool)  # vp_time: few calls end above sampling_t_min, and denoise there
-    sampling.times = placeholder(tuple)  # explicit: decreasing times
-    sampling.final_denoise = True  # one last call that returns E[x_0 | x]
+    grid.name = placeholder(str)  # None: the predictor's default
+    grid.rho = placeholder(float)  # rho: (sigma / alpha)^(1/rho) is spaced evenly; 7
+    grid.power = placeholder(float)  # vp_time: its root that is spaced evenly; 3
+    # vp_time: with few calls, stop at a larger noise level and let the final denoising step cover the rest
+    grid.toward_zero = placeholder(bool)
+    grid.times = placeholder(tuple)  # explicit: decreasing times
+    grid.file = placeholder(str)  # fitted: what --mode=calibrate wrote; optimal: --mode=optimal_grid
+
+    corrector = sampling.corrector = ConfigDict()  # moves at a given noise level; samplers/correctors.py
     # none, langevin, annealed_langevin, legacy_langevin, legacy_annealed_langevin
-    sampling.corrector = "none"
-    sampling.corrector_steps = 1
-    sampling.snr = 0.16  # signal-to-noise ratio r of the correctors
-    sampling.corrector_norm = "sample"  # langevin: norms of each sample, or their mean over the batch
-    sampling.temperature = 1.0  # divides the score; below 1: sharper samples
-    sampling.threshold = "none"  # of x_0: none, data_range (clip), static, dynamic
-    sampling.threshold_value = placeholder(float)  # static: |x_0| is clipped to it
-    sampling.threshold_quantile = 0.995  # dynamic
-    # Of a reverse step: small (the solver's), large, learned; or optimal, by an estimate of x_0's variance:
-    # heuristic, analytic, analytic_residual (--mode=variance), jacobian, predicted (by a head or a mixture)
-    sampling.variance = "small"
-    sampling.variance_file = placeholder(str)  # analytic, analytic_residual: what --mode=variance wrote
-    sampling.variance_probes = placeholder(int)  # jacobian: random signs, 8; 0: all unit vectors, exact
-    sampling.variance_average = False  # over the dimensions of each state
-    sampling.variance_pixels = placeholder(float)  # most noise of the last noisy step, in 1/255 of the range
-    sampling.batch_size = 256  # over all devices together
-    sampling.num_samples = 64
-    # Fields of the predictors; None: the class's default
-    sampling.order = placeholder(int)  # dpm_solver*, unipc, pndm, deis, sa_solver, adams, edm
-    sampling.start = placeholder(str)  # multistep solvers: lower_order, single_step; pndm: runge_kutta
-    sampling.probability_flow = placeholder(bool)  # reverse_diffusion, ancestral, euler_maruyama, legacy ones
-    sampling.eta = placeholder(float)  # ddim: 0 (deterministic) to 1 (ancestral)
-    sampling.churn = placeholder(float)  # edm: S_churn, and S_min, S_max, S_noise in sigma / alpha
-    sampling.churn_min = placeholder(float)
-    sampling.churn_max = placeholder(float)
-    sampling.churn_noise = placeholder(float)
-    sampling.published = placeholder(bool)  # dpm_solver++, sde_dpm_solver++: the paper's code to the letter
-    sampling.variant = placeholder(str)  # unipc: bh1, bh2
-    sampling.unic = placeholder(bool)  # unipc: with its corrector
-    sampling.variable = placeholder(str)  # deis: t (tAB), r (rhoAB), log_snr; adams: these, measure, vp_time
-    sampling.prediction = placeholder(str)  # adams: x0, eps, f
-    sampling.data_std = placeholder(float)  # adams: standard deviation s in F
-    sampling.file = placeholder(str)  # fitted: what --mode=calibrate wrote
-    sampling.grid_file = placeholder(
-        str
-    )  # grid fitted: what --mode=calibrate wrote; optimal: --mode=trajectory
-    sampling.corrector_order = placeholder(int)  # sa_solver, adams: 0 for none
-    sampling.tau = placeholder(float)  # sa_solver: 0 (probability flow) to 1 (reverse SDE) and beyond
-    sampling.tau_min = placeholder(float)  # sa_solver: the sigma / alpha between which tau holds
-    sampling.tau_max = placeholder(float)
-    sampling.restart_min = placeholder(float)  # restart: the interval in sigma / alpha
-    sampling.restart_max = placeholder(float)
-    sampling.restarts = placeholder(int)
-    sampling.restart_steps = placeholder(int)
-    sampling.rows = placeholder(str)  # legacy ones: how a time finds its row: intended, truncated
-    sampling.absolute_tolerance = placeholder(float)  # adaptive_sde
-    sampling.relative_tolerance = placeholder(float)  # adaptive_sde
-    sampling.redraw = placeholder(bool)  # adaptive_sde: fresh noise after a rejected step, as published
-    sampling.method = placeholder(str)  # ode: dopri5, tsit5, dopri8, heun
-    sampling.tolerance = placeholder(float)  # ode: relative and absolute
+    corrector.name = "none"
+    corrector.steps = placeholder(int)  # at each noise level, one network call each; 1
+    corrector.snr = placeholder(float)  # signal-to-noise ratio r; 0.16
+    corrector.norm = placeholder(str)  # langevin: norms of each sample, or batch: their mean over the batch
+
+    threshold = sampling.threshold = ConfigDict()  # of predictions of x_0; denoisers/thresholds.py
+    threshold.name = "none"  # none, data_range (clip), static, dynamic
+    threshold.value = placeholder(float)  # static: |x_0| is clipped to it
+    threshold.quantile = placeholder(float)  # dynamic: 0.995
+
+    variance = sampling.variance = ConfigDict()  # of a reverse step; classes in denoisers/variance.py
+    # small (the solver's), large, learned; or optimal, by an estimate of the variance of x_0 given x_t:
+    # heuristic, analytic, analytic_residual (--mode=variance), jacobian, predicted (a head's, a mixture's)
+    variance.name = "small"
+    variance.file = placeholder(str)  # analytic, analytic_residual: what --mode=variance wrote
+    variance.probes = placeholder(int)  # jacobian: random signs, 8; 0: all unit vectors, exact
+    variance.average = placeholder(bool)  # optimal ones: one variance for all dimensions of a state
+    variance.pixels = placeholder(float)  # most noise of the last noisy step, in 1/255 of the data's range
+
+    evaluation = config.eval = ConfigDict()  # --mode=eval
+    evaluation.batch_size = 256  # over all devices together
+    evaluation.max_images = 10_000  # of the held-out split
+    evaluation.loss_levels = 20  # noise levels at which the loss is reported
+
+    flow = evaluation.bits_per_dim = ConfigDict()  # likelihood by the probability-flow ODE
+    flow.compute = True  # resumed where it was stopped
+    flow.dequantizations = 1  # draws of dequantization noise an image; 5 in Song et al. 2021
+    flow.solver = "dopri5"  # dopri5, tsit5, dopri8, heun
+    flow.tolerance = 1e-5  # relative and absolute, of the ODE solver
+    flow.probe = "rademacher"  # of the divergence: rademacher, gaussian, exact (small dimension)
+    flow.probes = 1  # a solve; with 2 or more their part of the standard error is known
+
+    bound = evaluation.bound = ConfigDict()  # variational bounds; --mode=optimal_grid measures this chain too
+    bound.discrete = False  # of the chain of ancestral steps on `levels` noise levels
+    bound.continuous = False  # in continuous time, its integral estimated at `levels` noise levels
+    bound.levels = 1000  # network calls an image, for either
+    # discrete: uniform (DDPM's), log_snr, sampling (the sampler's levels; `levels` has no part)
+    bound.grid = "uniform"
+    bound.decoder = placeholder(str)  # pixels, density; None: density if data.dequantize
+    bound.clip = True  # discrete, of pixels: clip predictions of x_0 to the data's range
+    bound.images = 1_000  # images for either
+    bound.variance = ConfigDict()  # discrete: of its steps, as sampling.variance
+    bound.variance.name = "small"
+    bound.variance.file = placeholder(str)
+    bound.variance.probes = placeholder(int)
+    bound.variance.average = placeholder(bool)
+
+    two_sample = evaluation.two_sample = ConfigDict()  # samples against held-out data
+    two_sample.num_samples = 1_000
+    two_sample.neighbours = 3  # k of precision and recall
+
+    diagnostics = evaluation.diagnostics = ConfigDict()  # is the score a score?
+    diagnostics.compute = False
+    diagnostics.images = 64
 
     calibration = config.calibration = ConfigDict()  # --mode=calibrate
     calibration.nfe = (5, 8, 10)  # network calls of the solvers that are fitted, 3 to 30
@@ -201,47 +252,23 @@ def get_config():
     calibration.batch_size = 128  # noises whose derivatives are taken together
     calibration.pictures = 16  # samples shown side by side
 
-    variance = config.variance = ConfigDict()  # --mode=variance
-    variance.levels = 200  # noise levels, equally spaced in log-SNR
-    variance.examples = 10_000  # of the training data, one noise for each example and level
-    variance.batch_size = 256  # over all devices together
+    config.variance = ConfigDict()  # --mode=variance
+    config.variance.levels = 200  # noise levels, equally spaced in log-SNR
+    config.variance.examples = 10_000  # of the training data, one noise for each example and level
+    config.variance.batch_size = 256  # over all devices together
 
-    trajectory = config.trajectory = (
-        ConfigDict()
-    )  # --mode=trajectory: the bound that eval.bound_... describes
-    trajectory.levels = 200  # noise levels; all pairs of them are measured
-    trajectory.grid = "uniform"  # uniform, log_snr
-    trajectory.examples = 1_000  # of the training data
-    trajectory.batch_size = 256  # over all devices together
-    trajectory.steps = (5, 10, 25, 50, 100)  # shown in the figure; the file serves any number
-
-    evaluation = config.eval = ConfigDict()
-    evaluation.batch_size = 256
-    evaluation.max_images = 10_000  # of the held-out split
-    evaluation.num_samples = 1_000  # drawn for the two-sample metrics
-    evaluation.neighbours = 3  # k of precision and recall
-    evaluation.loss_levels = 20  # noise levels at which the loss is reported
-    evaluation.bits_per_dim = True  # by the probability-flow ODE; resumed where it was stopped
-    evaluation.dequantizations = 1  # draws of dequantization noise an image; 5 in Song et al. 2021
-    evaluation.solver = "dopri5"  # dopri5, tsit5, dopri8, heun
-    evaluation.tolerance = 1e-5  # relative and absolute, of the ODE solver
-    evaluation.probe = "rademacher"  # of the divergence: rademacher, gaussian, exact (small dimension)
-    evaluation.probes = 1  # a solve; with 2 or more their part of the standard error is known
-    evaluation.discrete_bound = False  # variational bound of the chain with bound_levels steps
-    evaluation.continuous_bound = False  # variational bound in continuous time
-    evaluation.bound_levels = 1000  # network calls an image, for either bound
-    # discrete_bound: uniform (DDPM's), log_snr, sampling (the sampler's levels; bound_levels has no part)
-    evaluation.bound_grid = "uniform"
-    evaluation.bound_variance = "small"  # discrete_bound: as sampling.variance, whose other fields it shares
-    evaluation.bound_decoder = placeholder(str)  # pixels, density; None: density if data.dequantize
-    evaluation.bound_clip = True  # discrete_bound of pixels: clip predictions of x_0 to the data's range
-    evaluation.bound_images = 1_000  # images for either bound
-    evaluation.diagnostics = False  # is the score a score? diagnostics.json and diagnostics.png
-    evaluation.diagnostic_images = 64
+    optimal_grid = config.optimal_grid = ConfigDict()  # --mode=optimal_grid: of the bound in eval.bound
+    optimal_grid.levels = 200  # noise levels; all pairs of them are measured
+    optimal_grid.spacing = "uniform"  # of these levels: uniform (in t), log_snr
+    optimal_grid.examples = 1_000  # of the training data
+    optimal_grid.batch_size = 256  # over all devices together
+    optimal_grid.steps = (5, 10, 25, 50, 100)  # shown in the figure; the file serves any number
 
     encoding = config.encoding = ConfigDict()  # --mode=encode
     encoding.num_images = 8
     encoding.interpolations = 7  # images between two
-    encoding.tolerance = 1e-6  # relative and absolute, of the ODE solver eval.solver
+    encoding.solver = "dopri5"  # dopri5, tsit5, dopri8, heun
+    encoding.tolerance = 1e-6  # relative and absolute, of the ODE solver
+    encoding.batch_size = 256  # over all devices together
     encoding.temperatures = (0.2, 0.6, 0.8, 0.9, 1.0, 1.1)
     return config.lock()

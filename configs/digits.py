@@ -3,7 +3,7 @@
     python main.py --config=configs/digits.py --workdir=runs/digits --mode=train
 
 The forward process by argument: `--config=configs/digits.py:ve` (or `subvp`), which
-is the same as `--config.sde.name=ve`.
+is the same as `--config.sde=ve`.
 """
 
 from configs import base
@@ -33,13 +33,13 @@ def get_config(sde="vp"):
     config.training.eval_every = 250
     config.training.sample_every = 600
     config.checkpoint.every = 250
-    config.sampling.predictor = "reverse_diffusion"
-    config.sampling.corrector = "langevin"
+    config.sampling.predictor.name = "reverse_diffusion"
+    config.sampling.corrector.name = "langevin"
     config.sampling.steps = 100
-    config.sampling.snr = 0.1
+    config.sampling.corrector.snr = 0.1
     config.sampling.batch_size = 64
-    config.eval.num_samples = 359
+    config.eval.two_sample.num_samples = 359
     config.eval.batch_size = 120
-    config.eval.tolerance = 1e-4
+    config.eval.bits_per_dim.tolerance = 1e-4
     config.eval.loss_levels = 16
     return config

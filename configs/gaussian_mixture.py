@@ -15,15 +15,15 @@ def get_config(argument="ring"):
     config = base.get_config()
     config.mixture.name = mixture
     config.sde.name = sde or "vp"
-    config.sampling.predictor = "ancestral"
+    config.sampling.predictor.name = "ancestral"
     config.sampling.steps = 500
     config.sampling.num_samples = 2_000 if mixture in ("gaussian", "two_moons", "ring") else 64
-    config.eval.num_samples = 2_000 if mixture in ("gaussian", "two_moons", "ring") else 500
+    config.eval.two_sample.num_samples = 2_000 if mixture in ("gaussian", "two_moons", "ring") else 500
     config.eval.max_images = 200
-    config.eval.bound_images = 200
-    config.eval.bound_grid = "log_snr"
-    config.eval.bound_levels = 256
-    config.eval.discrete_bound = True
-    config.eval.continuous_bound = True
-    config.eval.probe = "rademacher" if mixture == "images" else "exact"
+    config.eval.bound.images = 200
+    config.eval.bound.grid = "log_snr"
+    config.eval.bound.levels = 256
+    config.eval.bound.discrete = True
+    config.eval.bound.continuous = True
+    config.eval.bits_per_dim.probe = "rademacher" if mixture == "images" else "exact"
     return config

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from components import ConfigError, choose
+from components import ConfigError, choose, positive
 from data import digits, folder, npz, tensorflow_datasets
 from data.source import DataError
 from data.transforms import Transform
@@ -14,6 +14,17 @@ SOURCES = {
     "folder": (folder.load, "path"),
     "npz": (npz.load, "path"),
 }
+
+
+def refusals(config):
+    """Lines with which the subtree `data` is refused before any data is read."""
+    parse(config.source)
+    if not 0 < config.holdout < 1:
+        yield f"data.holdout={config.holdout} must lie strictly between 0 and 1."
+    for field, low, high in (("pixel_values", 2, 256), ("channels", 1, 4), ("image_size", 1, 1 << 20)):
+        if config[field] is not None and not low <= config[field] <= high:
+            yield f"data.{field}={config[field]} must lie in {low}..{high}."
+    yield from positive(config, "data", "memory_gib", "threads")
 
 
 def parse(source):
@@ -56,11 +67,11 @@ def create(config, split):
                 f'data.{field}={config[field]}, but data.source="{config.source}" has {found}. '
                 f"Set data.{field}={found} or leave it out."
             )
-    levels = config.levels or source.levels
+    levels = config.pixel_values or source.levels
     if isinstance(source.images, np.ndarray) and source.images.max() >= levels:
         raise ConfigError(
-            f'data.levels={levels}, but data.source="{config.source}" has pixels up to '
-            f"{source.images.max()}. Set data.levels={source.images.max() + 1} or more."
+            f'data.pixel_values={levels}, but data.source="{config.source}" has pixels up to '
+            f"{source.images.max()}. Set data.pixel_values={source.images.max() + 1} or more."
         )
     return source
 
@@ -68,9 +79,9 @@ def create(config, split):
 def resolve(config, source):
     """Fills the fields of the subtree `data` that were left to the source: side, channels, levels."""
     config.image_size, _, config.channels = source.shape
-    config.levels = config.levels or source.levels
+    config.pixel_values = config.pixel_values or source.levels
 
 
 def transform(config):
     """The scaling of a resolved subtree `data`."""
-    return Transform(config.levels, config.centered, config.random_flip, config.dequantize)
+    return Transform(config.pixel_values, config.centered, config.random_flip, config.dequantize)

@@ -1,6 +1,7 @@
 """The score divided by a temperature."""
 
 import dataclasses
+import math
 
 import jax
 
@@ -15,6 +16,10 @@ class Temperature:
     """
 
     temperature: float
+
+    def __post_init__(self):
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature={self.temperature} must be positive and finite")
 
     def __call__(self, denoise):
         """The denoiser of eps / temperature."""

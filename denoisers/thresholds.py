@@ -1,4 +1,4 @@
-"""Functions from a denoiser to a denoiser: what is done to a prediction before a sampler sees it.
+"""Thresholds: predictions of x_0 that leave the range of the data are brought back.
 
 x0 and eps stay two sides of one prediction: alpha x0 + sigma eps = x.
 """
@@ -63,3 +63,81 @@ class DynamicThreshold:
             return _with_x0(prediction, jnp.clip(prediction.x0, -threshold, threshold) / threshold)
 
         return thresholded
+
+
+@dataclasses.dataclass(frozen=True)
+class NoThreshold:
+    """Predictions stay as they are."""
+
+    def wrappers(self, data_range):
+        """Functions denoise -> denoise: none."""
+        return ()
+
+
+@dataclasses.dataclass(frozen=True)
+class DataRange:
+    """Predictions are clipped to the range of the model's data."""
+
+    def wrappers(self, data_range):
+        """Functions denoise -> denoise, for data in data_range = (low, high).
+
+        Raises:
+          ValueError: data_range is None.
+        """
+        if data_range is None:
+            raise ValueError("needs data of known range. Use threshold=static")
+        return (Clip(*data_range),)
+
+
+@dataclasses.dataclass(frozen=True)
+class Static:
+    """Predictions are clipped to [-value, value].
+
+    Attributes:
+      value: positive.
+    """
+
+    value: float | None = None
+
+    def __post_init__(self):
+        if self.value is None or not self.value > 0:
+            raise ValueError(f"value={self.value} must be positive")
+
+    def wrappers(self, data_range):
+        """Functions denoise -> denoise."""
+        return (Clip(-self.value, self.value),)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dynamic:
+    """Dynamic thresholding.
+
+    Attributes:
+      quantile: see DynamicThreshold.
+    """
+
+    quantile: float = 0.995
+
+    def __post_init__(self):
+        if not 0 < self.quantile <= 1:
+            raise ValueError(f"quantile={self.quantile} must lie in (0, 1]")
+
+    def wrappers(self, data_range):
+        """Functions denoise -> denoise.
+
+        Raises:
+          ValueError: data_range is not (-1, 1).
+        """
+        if data_range != (-1.0, 1.0):
+            found = "of unknown range" if data_range is None else f"in {list(data_range)}"
+            raise ValueError(f"is for data in [-1, 1]; this model's is {found}. Use threshold=static")
+        return (DynamicThreshold(self.quantile),)
+
+
+# What a config may name: sampling.threshold.name.
+THRESHOLDS = {
+    "none": NoThreshold,
+    "data_range": DataRange,
+    "static": Static,
+    "dynamic": Dynamic,
+}

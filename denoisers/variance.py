@@ -7,23 +7,27 @@ N(from_xt x_t + from_x0 x_0, w^2 I), the Gaussian step closest to the true x_s g
 
 (Bao et al. 2022a, theorem 1, for DDPM's schedules; the law of total variance for all). So the choice of
 a variance is that of an estimate of Var[x_0 | x_t], the `x0_variance` of a Prediction, and estimates are
-functions denoise -> denoise that fill it in. With r = sigma / alpha it is r^2 times a moment of the noise:
+functions denoise -> denoise that fill it in. With r = sigma / alpha it is r^2 times the *unexplained
+fraction* of the noise,
 
-    Var[x_0 | x_t] / r^2 = E[eps^2 | x_t] - eps_hat^2 = E[(eps - eps_hat)^2 | x_t] = diag(alpha dD/dx).
+    u(x_t) = Var[eps | x_t] = Var[x_0 | x_t] / r^2,
+
+which is 1 where x_t tells nothing about the noise and 0 where it tells all. It is also
+
+    u(x_t) = E[eps^2 | x_t] - eps_hat^2 = E[(eps - eps_hat)^2 | x_t] = diag(alpha dD/dx).
 """
 
 import dataclasses
-import json
 import math
+from typing import ClassVar
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components import ConfigError
+from components import Contents, FileKind
 from sde_lib.base import expand
-from workdir.files import read_arrays
 
 
 def _squared_ratio(prediction):
@@ -147,21 +151,32 @@ class Bounded:
         return _replaced(denoise, variance)
 
 
+MOMENTS_FILE = FileKind(("log_snr", "moments", "errors"), mode="variance")
+
+
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What --mode=variance found of a model.
+    """What --mode=variance measured of a model.
 
     Attributes:
       log_snr: [N] increasing.
       moments: [N, 2] E|eps_hat|^2 / d and E|eps - eps_hat|^2 / d.
       errors: [N, 2] their standard errors.
-      about: what was measured: parameters, sde, step, seed.
+
+    Raises:
+      ValueError: arrays of other shapes, or not finite.
     """
 
     log_snr: np.ndarray
     moments: np.ndarray
     errors: np.ndarray
-    about: dict
+
+    def __post_init__(self):
+        count = np.size(self.log_snr)
+        shaped = np.shape(self.log_snr) == (count,) and count > 1
+        shaped = shaped and np.shape(self.moments) == np.shape(self.errors) == (count, 2)
+        if not (shaped and (np.diff(self.log_snr) > 0).all() and np.isfinite(self.moments).all()):
+            raise ValueError("no rising log-SNR with finite moments")
 
     def analytic(self, residual=False):
         """The Analytic estimate from the norm of eps_hat as published, or from its error.
@@ -172,26 +187,6 @@ class Measured:
         """
         shrink = self.moments[:, 1] if residual else 1 - self.moments[:, 0]
         return Analytic(self.log_snr.astype(np.float32), shrink.astype(np.float32))
-
-
-def save(path, measured):
-    """Writes Measured to an .npz file."""
-    arrays = {name: getattr(measured, name) for name in ("log_snr", "moments", "errors")}
-    np.savez(path, **arrays, about=json.dumps(measured.about))
-
-
-def load(path):
-    """The Measured that `save` wrote.
-
-    Raises:
-      ValueError: no such file, or a damaged one.
-    """
-    arrays, about = read_arrays(path, ("log_snr", "moments", "errors"), "variance_file", "variance")
-    log_snr, moments, errors = arrays["log_snr"], arrays["moments"], arrays["errors"]
-    whole = log_snr.ndim == 1 and len(log_snr) > 1 and moments.shape == errors.shape == (len(log_snr), 2)
-    if not (whole and (np.diff(log_snr) > 0).all() and np.isfinite(moments).all()):
-        raise ValueError(f"{path} holds no rising log-SNR with finite moments; --mode=variance writes it")
-    return Measured(log_snr, moments, errors, about)
 
 
 def interpolated(fraction, small, large):
@@ -218,46 +213,161 @@ def reverse_variance(choice, sde, prediction, s, t, eta=1.0):
     return interpolated(prediction.variance_fraction, small, large)
 
 
-# What a config may name, and the estimate of x_0's variance behind it: a function of the subtree `sampling`
-# that returns a function denoise -> denoise, or None where the denoiser knows it.
-ESTIMATES = {
-    "heuristic": lambda config: Heuristic(),
-    "analytic": lambda config: load(config.variance_file).analytic(residual=False),
-    "analytic_residual": lambda config: load(config.variance_file).analytic(residual=True),
-    "jacobian": lambda config: Jacobian(
-        **({} if config.variance_probes is None else {"probes": config.variance_probes})
-    ),
-    "predicted": lambda config: None,
-}
+def _require_pixels(pixels):
+    if pixels is not None and not pixels > 0:
+        raise ValueError(f"pixels={pixels} must be positive")
 
 
-CHOICES = {"small": None, "large": None, "learned": None, **ESTIMATES}
+@dataclasses.dataclass(frozen=True)
+class Small:
+    """The solver's own variance; for ancestral sampling that of q(x_s | x_t, x_0)."""
+
+    choice: ClassVar[str] = "small"
+    pixels: ClassVar[None] = None
+
+    def wrappers(self, data_range):
+        """Functions denoise -> denoise that the choice needs: none."""
+        return ()
 
 
-def estimate(choice, config, data_range, field):
-    """What a config's choice means to `reverse_variance`, and what the denoiser needs for it.
+@dataclasses.dataclass(frozen=True)
+class Large:
+    """The variance of q(x_t | x_s) (Ho et al. 2020).
 
-    Args:
-      choice: key of CHOICES; field: the config field that holds it.
-      config: the subtree `sampling`, with the estimates' own fields.
-      data_range: (low, high) of the model's data where it has one.
-
-    Returns:
-      (choice of reverse_variance, tuple of functions denoise -> denoise, the innermost first).
-
-    Raises:
-      ConfigError: a file that is missing or damaged, or numbers out of range.
+    Attributes:
+      pixels: most noise of the last noisy step, in 1/255 of the data's range (Bao et al. 2022a).
     """
-    if choice not in ESTIMATES:
-        return choice, ()
-    if choice.startswith("analytic") and config.variance_file is None:
-        raise ConfigError(
-            f'{field}="{choice}" needs the table that --mode=variance writes: set '
-            "sampling.variance_file=<workdir>/variance.npz."
-        )
+
+    choice: ClassVar[str] = "large"
+    pixels: float | None = None
+
+    def __post_init__(self):
+        _require_pixels(self.pixels)
+
+    def wrappers(self, data_range):
+        """Functions denoise -> denoise that the choice needs: none."""
+        return ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned(Large):
+    """Between small and large, by the head "fraction" (Nichol & Dhariwal 2021)."""
+
+    choice: ClassVar[str] = "learned"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Optimal:
+    """The optimal variance, where the denoiser itself knows the variance of x_0 given x_t.
+
+    Attributes:
+      average: one variance for all dimensions of a state.
+      pixels: as in Large.
+    """
+
+    choice: ClassVar[str] = "optimal"
+    average: bool = False
+    pixels: float | None = None
+
+    def __post_init__(self):
+        _require_pixels(self.pixels)
+
+    def estimate(self):
+        """The function denoise -> denoise that fills in x0_variance, or None where it is known."""
+        return None
+
+    def wrappers(self, data_range):
+        """Functions denoise -> denoise that the choice needs, the innermost first.
+
+        Args:
+          data_range: (low, high) of the model's data, or None where it has none.
+        """
+        bounded = Bounded(*(data_range or (-math.inf, math.inf)), self.average)
+        estimate = self.estimate()
+        return (bounded,) if estimate is None else (estimate, bounded)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OptimalHeuristic(Optimal):
+    """The optimal variance by Heuristic."""
+
+    def estimate(self):
+        return Heuristic()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OptimalJacobian(Optimal):
+    """The optimal variance by Jacobian.
+
+    Attributes:
+      probes: random signs, or 0 for all unit vectors.
+    """
+
+    probes: int = 8
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.estimate()
+
+    def estimate(self):
+        return Jacobian(self.probes)
+
+
+def _analytic(file, residual):
+    if file is None:
+        raise ValueError("needs the table that --mode=variance writes: set file=<workdir>/variance.npz")
     try:
-        found = ESTIMATES[choice](config)
+        return Measured(**file.arrays).analytic(residual)
     except ValueError as error:
-        raise ConfigError(f'{field}="{choice}": {error}.') from error
-    bounded = Bounded(*(data_range or (-math.inf, math.inf)), config.variance_average)
-    return "optimal", (found, bounded) if found else (bounded,)
+        raise ValueError(f"{file.path} holds {error}; --mode=variance writes it anew") from error
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OptimalAnalytic(Optimal):
+    """The optimal variance by Analytic, from the norm of eps_hat.
+
+    Attributes:
+      file: Contents of what --mode=variance wrote.
+    """
+
+    FILES: ClassVar[dict] = {"file": MOMENTS_FILE}
+    file: Contents | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.estimate()
+
+    def estimate(self):
+        return _analytic(self.file, residual=False)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OptimalAnalyticResidual(Optimal):
+    """The optimal variance by Analytic, from the mean-squared error of eps_hat.
+
+    Attributes:
+      file: Contents of what --mode=variance wrote.
+    """
+
+    FILES: ClassVar[dict] = {"file": MOMENTS_FILE}
+    file: Contents | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.estimate()
+
+    def estimate(self):
+        return _analytic(self.file, residual=True)
+
+
+# What a config may name: sampling.variance.name and eval.bound.variance.name.
+CHOICES = {
+    "small": Small,
+    "large": Large,
+    "learned": Learned,
+    "heuristic": OptimalHeuristic,
+    "analytic": OptimalAnalytic,
+    "analytic_residual": OptimalAnalyticResidual,
+    "jacobian": OptimalJacobian,
+    "predicted": Optimal,
+}

@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components import ConfigError, UserError
-from likelihood.exact import bits_per_dim, log_likelihood, standard_errors
+import experiment
+from components import Refusals, UserError, choose, positive
+from likelihood.exact import PROBES, bits_per_dim, log_likelihood, standard_errors
 from parallel.batches import BatchMap
 from sde_lib.noise import example_keys
-from workdir.checkpoints import checksum
+from sde_lib.probability_flow import SOLVERS
+from workdir.files import checksum
 from workdir.partial import Unfinished
 from workdir.records import Progress, say
 
@@ -28,13 +30,13 @@ def bits(setup, log_prob):
     return bits_per_dim(log_prob, setup.shape, setup.transform.levels, setup.transform.centered)
 
 
-def flow_log_prob(setup, params, draws, unfinished, settings):
+def flow_log_prob(setup, params, draws, unfinished, settings, batch_size):
     """Log-densities by the probability-flow ODE, one solve for each draw of each example.
 
     Args:
       draws: list of functions () -> x [N, ...] float32, one for each dequantization.
       unfinished: Unfinished with `log_prob` [N, R, P] and `nfe` [N, R]; goes on where it stopped.
-      settings: the subtree `eval`.
+      settings: the subtree `eval.bits_per_dim`; batch_size: over all devices together.
 
     Returns:
       the arrays; NaN where the solver ran out of steps.
@@ -55,7 +57,7 @@ def flow_log_prob(setup, params, draws, unfinished, settings):
 
     found = unfinished.arrays
     count, repeats = found["nfe"].shape
-    mapped = BatchMap(solve, settings.batch_size)
+    mapped = BatchMap(solve, batch_size)
     done = int(np.isfinite(found["nfe"]).sum())
     if 0 < done < count * repeats:
         say(f"log-density: {done} of {count * repeats} solves were done before")
@@ -78,18 +80,27 @@ def flow_log_prob(setup, params, draws, unfinished, settings):
     return found
 
 
-def require_feasible(setup, settings):
-    """Refuses an exact trace in more dimensions than memory allows.
-
-    Raises:
-      ConfigError: names eval.probe.
-    """
-    dimension = math.prod(setup.shape)
-    if settings.bits_per_dim and settings.probe == "exact" and dimension > LARGEST_EXACT_TRACE:
-        raise ConfigError(
-            f'eval.probe="exact" takes {dimension} derivatives a call here, and up to {LARGEST_EXACT_TRACE} '
-            'are supported. Use eval.probe="rademacher".'
+def refusals(config):
+    """Lines about the subtree `eval.bits_per_dim`."""
+    settings = config.eval.bits_per_dim
+    yield from positive(settings, "eval.bits_per_dim", "tolerance", "dequantizations", "probes")
+    if config.mixture.name and settings.dequantizations != 1:
+        yield (
+            f"eval.bits_per_dim.dequantizations={settings.dequantizations} is for pixels, and a mixture has "
+            "none. Leave it out."
         )
+    shape = experiment.data_shape(config)
+    dimension = math.prod(shape) if shape else 0
+    if settings.compute and settings.probe == "exact" and dimension > LARGEST_EXACT_TRACE:
+        yield (
+            f'eval.bits_per_dim.probe="exact" takes {dimension} derivatives a call here, and up to '
+            f'{LARGEST_EXACT_TRACE} are supported. Use eval.bits_per_dim.probe="rademacher".'
+        )
+    refused = Refusals()
+    for field, table in (("probe", PROBES), ("solver", SOLVERS)):
+        with refused:
+            choose(table, settings[field], f"eval.bits_per_dim.{field}")
+    yield from refused.lines
 
 
 def solved_examples(log_prob, settings):
@@ -97,13 +108,13 @@ def solved_examples(log_prob, settings):
     solved = np.isfinite(log_prob).all(axis=(1, 2))
     if not solved.any():
         raise UserError(
-            f"log-density: the solver failed on all {len(solved)} examples; use a larger eval.tolerance than "
-            f"{settings.tolerance}, or eval.bits_per_dim=False."
+            f"log-density: the solver failed on all {len(solved)} examples; use a larger "
+            f"eval.bits_per_dim.tolerance than {settings.tolerance}, or eval.bits_per_dim.compute=False."
         )
     if not solved.all():
         say(
             f"warning: {(~solved).sum()} of {len(solved)} examples ran out of solver steps and are "
-            f"left out; eval.tolerance={settings.tolerance} may be too small for float32."
+            f"left out; eval.bits_per_dim.tolerance={settings.tolerance} may be too small for float32."
         )
     return solved
 
@@ -115,7 +126,7 @@ def unfinished_likelihoods(path, config, params, examples, repeats):
       params: of the denoiser; examples: [N, ...] what the draws are made from.
       repeats: dequantizations of each example.
     """
-    settings = config.eval
+    settings = config.eval.bits_per_dim
     probes = 1 if settings.probe == "exact" else settings.probes
     used = ("solver", "tolerance", "probe", "probes")
     identity = {
@@ -125,7 +136,7 @@ def unfinished_likelihoods(path, config, params, examples, repeats):
         "seed": config.seed,
         **{name: settings[name] for name in used},
         **{name: config[name].to_dict() for name in ("sde", "denoiser", "model")},
-        "scaling": (config.data.levels, config.data.centered),
+        "scaling": (config.data.pixel_values, config.data.centered),
     }
     arrays = {
         "log_prob": np.full((len(examples), repeats, probes), np.nan),
@@ -144,10 +155,11 @@ def network_bits_per_dim(setup, params, images, config, workdir):
     Returns:
       dict with value, standard error and its parts, NFE, and t_min, where the flow starts.
     """
-    settings, repeats = config.eval, config.eval.dequantizations
+    settings = config.eval.bits_per_dim
+    repeats = settings.dequantizations
     unfinished = unfinished_likelihoods(workdir / "bits_per_dim.npz", config, params, images, repeats)
     draws = [lambda repeat=repeat: dequantized(setup, images, repeat) for repeat in range(repeats)]
-    found = flow_log_prob(setup, params, draws, unfinished, settings)
+    found = flow_log_prob(setup, params, draws, unfinished, settings, config.eval.batch_size)
     solved = solved_examples(found["log_prob"], settings)
     values = np.asarray(bits(setup, found["log_prob"][solved]))
     parts = standard_errors(values)

@@ -5,76 +5,121 @@ import math
 import jax
 import numpy as np
 
-from components import ConfigError
-from denoisers.variance import estimate
+import components
+import experiment
+import samplers
+import sde_lib
+from components import ConfigError, Refusals, choose
+from denoisers import chain
+from denoisers.thresholds import Clip
+from denoisers.variance import CHOICES
 from evaluation.bits_per_dim import bits
 from evaluation.held_out import HeldOut, mean_and_error
-from likelihood.bounds import LEVELS, DensityDecoder, PixelDecoder, continuous_bound, discrete_bound
+from likelihood.bounds import DECODERS, LEVELS, DensityDecoder, PixelDecoder, continuous_bound, discrete_bound
 from parallel.batches import BatchMap
 from sde_lib.noise import example_keys
 from workdir.records import Progress
 
 
 class Chain:
-    """The discrete-time chain whose likelihood `eval.bound_...` describes.
+    """The discrete-time chain whose likelihood `eval.bound` describes.
 
     Args:
-      setup: Experiment; config: the whole config.
+      setup: Experiment; config: the subtree `eval.bound`.
       decoder: PixelDecoder or DensityDecoder.
 
     Attributes:
-      arguments: what variational.discrete_bound takes after the times: decoder, choice, clip.
+      arguments: what likelihood.bounds.discrete_bound takes after the times: decoder and choice of variance.
     """
 
     def __init__(self, setup, config, decoder):
-        settings, data_range = config.eval, setup.transform.range if setup.transform else None
-        choice, self._around = estimate(
-            settings.bound_variance, config.sampling, data_range, "eval.bound_variance"
-        )
+        variance = components.create(CHOICES, config.variance, "eval.bound.variance", setup.files)
+        clip = (Clip(*decoder.range),) if config.clip and decoder.range else ()
+        self._wrappers = chain.create("bound", variance=variance.wrappers(setup.data_range), clip=clip)
         self._denoiser = setup.denoiser
-        self.arguments = (decoder, choice, decoder.range if settings.bound_clip else None)
+        self.arguments = (decoder, variance.choice)
 
     def bind(self, params):
         """(x, t) -> Prediction with the variance of x_0 that the choice needs."""
-        denoise = self._denoiser.bind(params)
-        for wrapper in self._around:
-            denoise = wrapper(denoise)
-        return denoise
+        return chain.wrap(self._wrappers, self._denoiser.bind(params))
 
 
-def sampled_levels(config, drawer):
-    """Increasing times of the calls of a sampler, for eval.bound_grid="sampling"; None for other grids.
+def decoder_refusals(config):
+    """Lines about the decoder of `eval.bound`."""
+    settings = config.eval.bound
+    if config.mixture.name and settings.decoder == "pixels":
+        yield "eval.bound.decoder=pixels is for pixels, and a mixture has none. Leave it out."
+    choose(dict.fromkeys((None, *DECODERS)), settings.decoder, "eval.bound.decoder")
+
+
+def refusals(config):
+    """Lines about the subtree `eval.bound`."""
+    settings, refused = config.eval.bound, Refusals()
+    for field in ("levels", "images"):
+        if settings[field] < 2:
+            yield f"eval.bound.{field}={settings[field]} must be at least 2."
+    if settings.variance.name != "small" and not settings.discrete:
+        yield (
+            f'eval.bound.variance.name="{settings.variance.name}" is the variance of the discrete-time '
+            "bound, and eval.bound.discrete=False. Set eval.bound.discrete=True."
+        )
+    refused.add(decoder_refusals(config))
+    with refused:
+        choose(dict.fromkeys((*LEVELS, "sampling")), settings.grid, "eval.bound.grid")
+        sde = sde_lib.create(config.sde)
+        refused.add(_first_level_refusals(settings, sde))
+        if settings.discrete and settings.grid == "sampling":
+            sampled_levels(config, samplers.create(config.sampling, sde, experiment.data_range(config)))
+    yield from refused.lines
+
+
+def _first_level_refusals(settings, sde):
+    first = sde.t_max / max(settings.levels, 1)
+    if settings.discrete and settings.grid == "uniform" and first < sde.t_min * (1 - 1e-6):
+        yield (
+            f"eval.bound.levels={settings.levels} puts the first level at t = {first:.3g}, below "
+            f"sde.t_min={sde.t_min:.3g}. Use at most {int(sde.t_max / sde.t_min * (1 + 1e-6))}, or "
+            "eval.bound.grid=log_snr."
+        )
+
+
+def sampled_levels(config, sampler):
+    """Increasing times of the calls of a sampler, for eval.bound.grid="sampling"; None for other grids.
+
+    Args:
+      config: the whole config; sampler: anything with the `times` of its calls.
 
     Raises:
       ConfigError: the sampler does not call the network once at each of decreasing times, or does not denoise
         at the last.
     """
-    if config.eval.bound_grid != "sampling" or not config.eval.discrete_bound:
+    if config.eval.bound.grid != "sampling" or not config.eval.bound.discrete:
         return None
-    times = drawer.times
+    times = sampler.times
     if times is None or len(times) < 2 or not (np.diff(times) < 0).all() or not config.sampling.final_denoise:
         raise ConfigError(
-            'eval.bound_grid="sampling" bounds the ancestral chain on the levels of a sampler of one call a '
-            f'step that ends by denoising, and sampling.predictor="{config.sampling.predictor}" is none. Use '
-            "ancestral, with sampling.final_denoise, or eval.bound_grid=uniform or log_snr."
+            'eval.bound.grid="sampling" bounds the ancestral chain on the levels of a sampler of one call a '
+            "step that ends by denoising, and "
+            f'sampling.predictor.name="{config.sampling.predictor.name}" is none. Use ancestral, with '
+            "sampling.final_denoise, or eval.bound.grid=uniform or log_snr."
         )
     return np.asarray(times[::-1], np.float32)
 
 
 def bounds_in_nats(setup, params, held_out, decoder, config, levels=None):
-    """The variational bounds that the subtree `eval` asks for, by example.
+    """The variational bounds that the subtree `eval.bound` asks for, by example.
 
     Args:
       held_out: HeldOut; decoder: PixelDecoder or DensityDecoder of its x_0.
       config: the whole config.
-      levels: [K] increasing times of the chain, in place of eval.bound_grid's.
+      levels: [K] increasing times of the chain, in place of eval.bound.grid's.
 
     Returns:
       dict from name to variational.Bound of [N] arrays.
     """
-    settings, chain = config.eval, Chain(setup, config, decoder)
+    settings, discrete = config.eval.bound, Chain(setup, config.eval.bound, decoder)
     if levels is None:
-        levels = LEVELS[settings.bound_grid](setup.sde, settings.bound_levels)
+        levels = LEVELS[settings.grid](setup.sde, settings.levels)
     found = {}
 
     def evaluate(name, bound):
@@ -85,28 +130,28 @@ def bounds_in_nats(setup, params, held_out, decoder, config, levels=None):
             x0 = held_out.x0(pairs[:, 0], examples["example"])
             return bound(pairs[:, 1], params, x0)
 
-        examples = held_out.numbered(settings.bound_images)
+        examples = held_out.numbered(settings.images)
         progress = Progress(len(examples["index"]), "image", name.replace("_", " "))
         parts = []
-        mapped = BatchMap(by_example, settings.batch_size)
+        mapped = BatchMap(by_example, config.eval.batch_size)
         for part in mapped.batches((params, setup.key(name)), examples):
             parts.append(part)
             progress.update(len(part.prior))
         progress.close()
         found[name] = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
-    if settings.discrete_bound:
+    if settings.discrete:
         evaluate(
             "discrete_bound",
             lambda keys, params, x0: discrete_bound(
-                keys, setup.sde, chain.bind(params), x0, levels, *chain.arguments
+                keys, setup.sde, discrete.bind(params), x0, levels, *discrete.arguments
             ),
         )
-    if settings.continuous_bound:
+    if settings.continuous:
         evaluate(
             "continuous_bound",
             lambda keys, params, x0: continuous_bound(
-                keys, setup.sde, setup.denoiser.bind(params), x0, settings.bound_levels, decoder
+                keys, setup.sde, setup.denoiser.bind(params), x0, settings.levels, decoder
             ),
         )
     return found
@@ -141,7 +186,7 @@ def describe_bounds(bounds, scale, offset=0.0):
 
 
 def bounded_images(setup, images, settings):
-    """What `eval.bound_decoder` bounds the likelihood of.
+    """What `eval.bound.decoder` bounds the likelihood of.
 
     "pixels" bounds the bits of the discrete pixels. "density" bounds those of dequantized
     ones, which a network trained on dequantized data models: of the pixels' lattice, which
@@ -152,7 +197,7 @@ def bounded_images(setup, images, settings):
     """
     transform = setup.transform
     to_bits = 1 / (math.prod(setup.shape) * math.log(2))
-    if (settings.bound_decoder or ("density" if transform.dequantize else "pixels")) == "density":
+    if (settings.decoder or ("density" if transform.dequantize else "pixels")) == "density":
         decoder = DensityDecoder()
         return HeldOut(images, transform.dequantized), decoder, to_bits, float(bits(setup, 0.0))
     decoder = PixelDecoder(transform.levels, transform.centered)
@@ -161,11 +206,11 @@ def bounded_images(setup, images, settings):
 
 def network_bounds(setup, params, images, config, levels=None):
     """Variational bounds in bits/dim of held-out images; see `bounded_images`."""
-    held_out, decoder, scale, offset = bounded_images(setup, images, config.eval)
+    held_out, decoder, scale, offset = bounded_images(setup, images, config.eval.bound)
     found = describe_bounds(bounds_in_nats(setup, params, held_out, decoder, config, levels), scale, offset)
-    about = {"decoder": type(decoder).__name__, "levels": config.eval.bound_levels}
+    about = {"decoder": type(decoder).__name__, "levels": config.eval.bound.levels}
     if levels is not None:
         about["levels"] = len(levels)
-    chain = {"variance": config.eval.bound_variance, "grid": config.eval.bound_grid}
+    chain = {"variance": config.eval.bound.variance.name, "grid": config.eval.bound.grid}
     own = {"discrete_bound": {**about, **chain}, "continuous_bound": about}
     return {name: {**own[name], **entry} for name, entry in found.items()}

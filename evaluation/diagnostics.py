@@ -125,7 +125,7 @@ def diagnose(setup, params, held_out, config, workdir):
     """Writes diagnostics.json and diagnostics.png: the score against what makes it one, by noise level."""
     settings = config.eval
     times = log_snr_levels(setup.sde, settings.loss_levels)
-    examples = held_out.numbered(settings.diagnostic_images)
+    examples = held_out.numbered(settings.diagnostics.images)
 
     def at_level(constants, examples):
         params, t, key = constants

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from losses import Objective
 from parallel.batches import BatchMap
 from sde_lib.noise import example_keys
 
@@ -65,9 +66,7 @@ class HeldOutLoss:
         self._of_network = self._batch_map(setup.denoiser)
 
     def _batch_map(self, predict):
-        plain = dataclasses.replace(
-            self._setup.objective, weighting="simple", reduction="mean", variance_weight=0.0
-        )
+        plain = Objective(self._setup.sde)
 
         def errors(constants, examples):
             params, t, key = constants

@@ -59,7 +59,7 @@ def loss_by_level(setup, held_out, settings):
 
 def flow_likelihood(setup, held_out, config, workdir):
     """Log-densities at t_min by the flow from p(x_T) = prior, against the exact ones, in nats/dim."""
-    sde, mixture, settings = setup.sde, setup.mixture, config.eval
+    sde, mixture, settings = setup.sde, setup.mixture, config.eval.bits_per_dim
     count, dimension = len(held_out.examples), mixture.dimension
     keys = example_keys(setup.key("noise at t_min"), jnp.arange(count))
     t = jnp.full(count, sde.t_min)
@@ -67,7 +67,7 @@ def flow_likelihood(setup, held_out, config, workdir):
     x = mean + std * jax.vmap(lambda key: jax.random.normal(key, setup.shape))(keys)
     x = np.asarray(x)
     unfinished = unfinished_likelihoods(workdir / "log_prob.npz", config, mixture, x, repeats=1)
-    found = flow_log_prob(setup, mixture, [lambda: x], unfinished, settings)
+    found = flow_log_prob(setup, mixture, [lambda: x], unfinished, settings, config.eval.batch_size)
     solved = solved_examples(found["log_prob"], settings)
     exact = np.asarray(jax.jit(mixture.log_prob)(x, sde.alpha(t), sde.sigma(t)))
     # The model starts from the prior; the data's own p(x_T) is this far from it, on average over the data.
@@ -103,7 +103,7 @@ def run(config, workdir, setup, drawer):
 
     exact = np.asarray(jax.jit(mixture.log_prob)(jnp.asarray(x0)))
     result["negative_log_likelihood"] = mean_and_error(-exact / mixture.dimension)
-    if settings.bits_per_dim:
+    if settings.bits_per_dim.compute:
         result["flow"] = flow_likelihood(setup, held_out, config, workdir)
     bounds = bounds_in_nats(setup, mixture, held_out, DensityDecoder(), config, levels)
     result.update(describe_bounds(bounds, 1 / mixture.dimension))
@@ -111,19 +111,21 @@ def run(config, workdir, setup, drawer):
         above = bound.total + exact[: len(bound.total)]
         result[name]["above_exact"] = mean_and_error(above / mixture.dimension)
 
-    progress = Progress(settings.num_samples, "sample", "sample")
-    generated = drawer.draw(mixture, settings.num_samples, progress)
+    progress = Progress(settings.two_sample.num_samples, "sample", "sample")
+    generated = drawer.draw(mixture, settings.two_sample.num_samples, progress)
     progress.close()
     fresh = [
-        np.asarray(jax.jit(mixture.sample, static_argnums=1)(setup.key(purpose), settings.num_samples))
+        np.asarray(
+            jax.jit(mixture.sample, static_argnums=1)(setup.key(purpose), settings.two_sample.num_samples)
+        )
         for purpose in ("real samples", "floor samples")
     ]
     result["two_sample"] = {
         "nfe": drawer.nfe,
-        "samples": metrics.two_sample(fresh[0], generated, settings.neighbours),
-        "floor": metrics.two_sample(fresh[0], fresh[1], settings.neighbours),
+        "samples": metrics.two_sample(fresh[0], generated, settings.two_sample.neighbours),
+        "floor": metrics.two_sample(fresh[0], fresh[1], settings.two_sample.neighbours),
     }
-    if settings.diagnostics:
+    if settings.diagnostics.compute:
         diagnose(setup, mixture, held_out, config, workdir)
     result.update({"config": config.to_dict(), "provenance": collect()})
     write_json(workdir / "metrics.json", result)

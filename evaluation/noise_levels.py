@@ -7,7 +7,7 @@ import numpy as np
 
 import data
 from evaluation.held_out import subset
-from workdir.checkpoints import checksum
+from workdir.files import checksum
 
 
 def training_examples(config, setup, count, purpose):

@@ -1,6 +1,28 @@
 """One experiment as objects: made from a config (`create`) or from the folder of a run (`load`)."""
 
-from experiment.create import Experiment, create, data_range, mixture_case, resolve
-from experiment.load import load
+from experiment.create import (
+    Experiment,
+    create,
+    data_range,
+    data_shape,
+    default_of,
+    mixture_case,
+    problems,
+    read_files,
+    resolve,
+)
+from experiment.load import load, require_run
 
-__all__ = ["Experiment", "create", "data_range", "load", "mixture_case", "resolve"]
+__all__ = [
+    "Experiment",
+    "create",
+    "data_range",
+    "data_shape",
+    "default_of",
+    "load",
+    "mixture_case",
+    "problems",
+    "read_files",
+    "require_run",
+    "resolve",
+]

@@ -1,6 +1,12 @@
-"""Config to objects: everything that one experiment is made of."""
+"""Config to objects: everything that one experiment is made of.
+
+Validation is creation that collects: every family refuses its own subtree when it is created,
+experiment/checks.py refuses what concerns several families, and all refusals are told at once. What a mode
+does not read does not stop it: `reads` names the subtrees beside those that make the model.
+"""
 
 import dataclasses
+from typing import Any
 
 import jax
 import optax
@@ -12,16 +18,39 @@ import losses
 import models
 import samplers
 import sde_lib
-from components import ConfigError
+from components import ConfigError, Contents, Refusals
 from data.transforms import Transform
 from denoisers import heads
 from denoisers.gaussian_mixture import ExactDenoiser, GaussianMixture
 from denoisers.mixtures import MIXTURES
 from denoisers.network import Denoiser
+from denoisers.thresholds import THRESHOLDS
+from denoisers.variance import CHOICES
+from experiment import checks
 from likelihood.bounds import PixelDecoder
 from losses import Objective
+from samplers.correctors import CORRECTORS
+from samplers.time_grids import TIME_GRIDS
 from sde_lib.base import SDE
 from training import frozen_network, optimizers, state
+from workdir import files
+
+# What reads a run: samples are drawn and measured.
+OF_A_RUN = ("sampling", "eval.bound", "eval")
+# Where a name chooses a class: the subtree, and the table of its family.
+FAMILIES = {
+    "sde": sde_lib.SDES,
+    "mixture": MIXTURES,
+    "model": models.MODELS,
+    "loss.weighting": losses.WEIGHTINGS,
+    "loss.time_sampling": losses.TIME_SAMPLINGS,
+    "sampling.predictor": samplers.SOLVERS,
+    "sampling.grid": TIME_GRIDS,
+    "sampling.corrector": CORRECTORS,
+    "sampling.threshold": THRESHOLDS,
+    "sampling.variance": CHOICES,
+    "eval.bound.variance": CHOICES,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,49 +58,100 @@ class Experiment:
     """The objects that a resolved config describes.
 
     Attributes:
-      sde, denoiser, objective, optimizer: see their modules.
+      sde, denoiser: see their modules.
+      objective, optimizer: of the training; None where the experiment was made to read a run.
       transform: scaling of the pixels; None for a mixture that is not of images.
       shape: of one data point; [H, W, C] for images.
       mixture: the data where its denoiser is exact, else None.
       ema_names: the averages that are kept, the evaluated one first.
       seed: root of every random draw.
+      files: Contents by config field: what the config's files hold.
     """
 
     sde: SDE
     denoiser: Denoiser | ExactDenoiser
-    objective: Objective
-    optimizer: optax.GradientTransformation
+    objective: Objective | None
+    optimizer: optax.GradientTransformation | None
     transform: Transform | None
     shape: tuple[int, ...]
     mixture: GaussianMixture | None
     ema_names: tuple[str, ...]
     seed: int
+    files: dict[str, Contents]
 
     def key(self, purpose):
         """The root key of one purpose ("train", "sample", ...); equal for equal seeds."""
         return jax.random.fold_in(jax.random.key(self.seed), sum(map(ord, purpose)))
 
+    @property
+    def data_range(self):
+        """(low, high) of the data, or None where it has no pixels."""
+        return self.transform.range if self.transform else None
+
+    def create_params(self):
+        """The parameters at step 0."""
+        return self.denoiser.init(self.key("init"), self.shape)
+
+    def params_template(self):
+        """The parameters' shapes and dtypes."""
+        return jax.eval_shape(self.create_params)
+
     def create_state(self):
         """The TrainState at step 0."""
-        params = self.denoiser.init(self.key("init"), self.shape)
-        return state.create(params, self.optimizer, self.ema_names, self.objective.history())
+        return state.create(self.create_params(), self.optimizer, self.ema_names, self.objective.history())
 
     def state_template(self):
         """The TrainState's shapes and dtypes."""
         return jax.eval_shape(self.create_state)
 
 
-def data_range(setup):
-    """(low, high) of the data in an Experiment, or None where it has no pixels."""
-    return setup.transform.range if setup.transform else None
+def subtree(config, path):
+    """The part of a config that stands at a dotted path."""
+    for name in path.split("."):
+        config = config[name]
+    return config
+
+
+def is_read(path, reads):
+    """Whether the subtree at `path` belongs to what is read."""
+    return any(path == name or path.startswith(f"{name}.") for name in reads)
 
 
 def resolve(config):
-    """Writes the defaults of the chosen SDE, sampler and network into a valid config."""
-    components.resolve(sde_lib.SDES, config.sde)
+    """Writes the defaults of the chosen classes into a valid config."""
     samplers.resolve(config.sampling)
-    components.resolve(models.MODELS, config.model)
-    components.resolve(MIXTURES, config.mixture)
+    for path, table in FAMILIES.items():
+        components.resolve(table, subtree(config, path))
+
+
+def data_range(config):
+    """(low, high) of the data of a config that is not refused, or None where it has no pixels."""
+    return checks.data_range(config, mixture_case(config.mixture))
+
+
+def data_shape(config):
+    """Shape of one data point, or None where it is not known yet."""
+    case = mixture_case(config.mixture)
+    if case:
+        return case.build().shape
+    if config.data.image_size is None:
+        return None
+    return (config.data.image_size, config.data.image_size, config.data.channels or 1)
+
+
+def default_of(config, field):
+    """The chosen class's own default of a config field, or None where no class has it.
+
+    Args:
+      config: the subtree in which the field stands; field: its whole path.
+    """
+    path, _, name = field.rpartition(".")
+    table = FAMILIES.get(path)
+    if table is None or config.name not in table:
+        return None
+    defaults = {f.name: f.default for f in dataclasses.fields(table[config.name]) if f.init}
+    found = defaults.get(name)
+    return None if found is dataclasses.MISSING else found
 
 
 def mixture_case(config):
@@ -88,36 +168,123 @@ def mixture_case(config):
     return components.create(MIXTURES, config, "mixture")
 
 
-def create(config):
-    """The experiment of a config whose `data` subtree is resolved.
+def read_files(config, reads):
+    """Contents by config field of the files that the chosen classes of the subtrees in `reads` name.
 
     Raises:
-      ConfigError: from whichever family refuses its subtree.
+      ConfigError: a file that is missing, damaged, or of another kind.
     """
-    sde = sde_lib.create(config.sde)
-    case, mixture = mixture_case(config.mixture), None
-    if case:
-        mixture = case.build()
-        denoiser, shape = ExactDenoiser(sde, mixture), mixture.shape
-        transform = Transform(case.levels) if case.levels else None
+    contents, refusals = {}, Refusals()
+    for path, table in FAMILIES.items():
+        if is_read(path, reads):
+            for field, name, kind in components.file_fields(table, subtree(config, path), path):
+                with refusals:
+                    contents[field] = files.read_measured(name, kind, field)
+    refusals.raise_if_any()
+    return contents
+
+
+@dataclasses.dataclass
+class _Parts:
+    """What can be created before the data is known, as far as it was not refused."""
+
+    sde: Any = None
+    case: Any = None
+    denoiser: Any = None
+    objective: Any = None
+    optimizer: Any = None
+    ema_names: tuple = ()
+    files: Any = None
+
+
+def _create_parts(config, reads, refusals):
+    parts, of_mixture = _Parts(), config.mixture.name is not None
+    with refusals:
+        parts.sde = sde_lib.create(config.sde)
+    with refusals:
+        parts.case = mixture_case(config.mixture)
+    if not of_mixture:
+        refusals.add(data.refusals(config.data))
+        with refusals:
+            parts.ema_names = state.ema_names(config.ema)
+        if parts.sde:
+            with refusals:
+                output = heads.variance_output(config.denoiser)
+                network = models.create(config.model, config.data.channels or 1, output)
+                parts.denoiser = denoisers.create(config.denoiser, network, parts.sde)
+                refusals.add(checks.network_refusals(config, network))
+    with refusals:
+        parts.files = read_files(config, reads)
+    data_range = checks.data_range(config, parts.case)
+    if "sampling" in reads and parts.sde and parts.files is not None:
+        with refusals:
+            samplers.create(config.sampling, parts.sde, data_range, parts.files)
+    if is_read("eval.bound", reads) and parts.files is not None:
+        with refusals:
+            path = "eval.bound.variance"
+            components.create(CHOICES, config.eval.bound.variance, path, parts.files)
+    if "training" in reads and parts.sde:
+        head_alone = config.training.network_from is not None
         decoder = None
+        if config.data.pixel_values and not of_mixture:
+            decoder = PixelDecoder(config.data.pixel_values, config.data.centered)
+        with refusals:
+            parts.objective = losses.create(config.loss, parts.sde, config.denoiser, decoder, head_alone)
+        with refusals:
+            optimizer = optimizers.create(config.optim, config.training.steps)
+            parts.optimizer = frozen_network.optimizer(optimizer) if head_alone else optimizer
+    refusals.add(checks.across_families(config, reads, parts.sde, parts.case))
+    return parts
+
+
+def problems(config, reads=OF_A_RUN):
+    """All that is wrong with the parts of a config that make the model and with those in `reads`.
+
+    Nothing is compiled and no data is read. Called again once the data is known, it also checks what depends
+    on the images' side and pixels.
+
+    Returns:
+      lines, each naming a field; empty if the experiment can be created.
+    """
+    refusals = Refusals()
+    _create_parts(config, reads, refusals)
+    return refusals.lines
+
+
+def create(config, reads=OF_A_RUN):
+    """The experiment of a config whose `data` subtree is resolved.
+
+        >>> import experiment
+        >>> from configs import gaussian_mixture
+        >>> ring = experiment.create(gaussian_mixture.get_config("ring"))
+        >>> ring.mixture.shape
+        (2,)
+
+    Args:
+      reads: subtrees beside those that make the model; with "training" also loss and optimizer are made.
+
+    Raises:
+      ConfigError: one line for each refusal.
+    """
+    refusals = Refusals()
+    parts = _create_parts(config, reads, refusals)
+    refusals.raise_if_any()
+    if parts.case:
+        mixture = parts.case.build()
+        denoiser, shape = ExactDenoiser(parts.sde, mixture), mixture.shape
+        transform = Transform(parts.case.levels) if parts.case.levels else None
     else:
-        output = heads.variance_output(config.denoiser)
-        network = models.create(config.model, config.data.channels, output)
-        denoiser = denoisers.create(config.denoiser, network, sde)
-        transform = data.transform(config.data)
+        mixture, denoiser, transform = None, parts.denoiser, data.transform(config.data)
         shape = (config.data.image_size, config.data.image_size, config.data.channels)
-        decoder = PixelDecoder(transform.levels, transform.centered)
-    head_alone = config.training.network_from is not None
-    optimizer = optimizers.create(config.optim, config.training.steps)
     return Experiment(
-        sde=sde,
+        sde=parts.sde,
         denoiser=denoiser,
-        objective=losses.create(config.loss, sde, config.denoiser, decoder, head_alone),
-        optimizer=frozen_network.optimizer(optimizer) if head_alone else optimizer,
+        objective=parts.objective,
+        optimizer=parts.optimizer,
         transform=transform,
         shape=shape,
         mixture=mixture,
-        ema_names=state.ema_names(config.ema),
+        ema_names=parts.ema_names,
         seed=config.seed,
+        files=parts.files,
     )

@@ -6,7 +6,6 @@ import numpy as np
 
 import samplers
 from components import UserError
-from experiment.create import data_range
 from parallel.batches import BatchMap
 
 
@@ -26,9 +25,9 @@ class Drawer:
     """
 
     def __init__(self, setup, config, keep=None, batch_size=None):
-        sampler = samplers.create(config, setup.sde, data_range(setup))
+        sampler = samplers.create(config, setup.sde, setup.data_range, setup.files)
         self.sampler, self._key = sampler.astype(np.float32), setup.key("sample")
-        self.times, self.nfe = sampler.method.times, sampler.nfe
+        self.times, self.nfe = sampler.times, sampler.nfe
 
         def draw(constants, index):
             params, sampler, key = constants
@@ -53,7 +52,7 @@ class Drawer:
         if not np.isfinite(drawn.x).all():
             raise UserError(
                 "The samples are not finite. Train longer, or use more sampling.steps, a lower "
-                "sampling.order, or sampling.threshold=data_range."
+                "sampling.predictor.order, or sampling.threshold=data_range."
             )
         return drawn
 

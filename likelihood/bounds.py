@@ -155,26 +155,24 @@ def _noisy(keys, sde, x0, t, row):
     return mean + std * eps, eps
 
 
-def discrete_bound(keys, sde, denoise, x0, times, decoder, choice="small", clip=None):
+def discrete_bound(keys, sde, denoise, x0, times, decoder, choice="small"):
     """The discrete-time bound on -log p(x_0), every term estimated with one noise.
 
     In expectation an upper bound on the nats of x_0 under ancestral sampling on this very
     grid; of the discrete pixels with a PixelDecoder, without any dequantization.
 
     Args:
-      keys: [B]; sde, denoise: the model.
+      keys: [B]; sde, denoise: the model. Published bounds clip its predictions of x_0 to the data's range: at
+        the highest noise an error of eps is many times larger in x_0.
       x0: [B, ...] data; for a PixelDecoder at the centres of the bins.
       times: [K] increasing levels, the last at t_max; K network calls.
       decoder: PixelDecoder or DensityDecoder.
       choice: variance of the reverse steps; see variance.reverse_variance.
-      clip: range of the data to which predictions of x_0 are clipped, as published bounds do
-        (at the highest noise an error of eps is many times larger in x_0), or None.
     """
     times = jnp.asarray(times, x0.dtype)
 
     def predict(t, row):
-        prediction = denoise(_noisy(keys, sde, x0, t, row)[0], t)
-        return prediction if clip is None else prediction.replace(x0=jnp.clip(prediction.x0, *clip))
+        return denoise(_noisy(keys, sde, x0, t, row)[0], t)
 
     def term(total, row):
         k, s, t = row
@@ -188,7 +186,7 @@ def discrete_bound(keys, sde, denoise, x0, times, decoder, choice="small", clip=
     return Bound(prior_nats(sde, x0), diffusion, last)
 
 
-def level_costs(keys, sde, denoise, x0, times, level, decoder, choice="small", clip=None):
+def level_costs(keys, sde, denoise, x0, times, level, decoder, choice="small"):
     """The terms of the discrete-time bound that hang on the network's call at one level.
 
     From them samplers/optimal_grid.py builds the table over pairs of levels: beside the prior's term,
@@ -204,8 +202,6 @@ def level_costs(keys, sde, denoise, x0, times, level, decoder, choice="small", c
     times = jnp.asarray(times, x0.dtype)
     t = jnp.full(len(x0), times[level])
     prediction = denoise(_noisy(keys, sde, x0, t, level)[0], t)
-    if clip is not None:
-        prediction = prediction.replace(x0=jnp.clip(prediction.x0, *clip))
 
     def transition(other):
         return _sum(transition_nats(sde, prediction, x0, jnp.full_like(t, times[other]), t, choice))

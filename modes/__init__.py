@@ -1,1 +1,51 @@
 """One command a file: `--mode=X` is modes/X.py."""
+
+from modes.mode import Mode
+
+_OF_A_RUN = {"flags": ("output",), "needs": ("workdir",)}
+
+MODES = {
+    "train": Mode(
+        "modes.train", ("loss", "optim", "ema", "training", "checkpoint", "sampling"), (),
+        ("config", "workdir", "data"), "train, or resume from the newest checkpoint in the workdir",
+    ),
+    "sample": Mode(
+        "modes.sample", ("restore", "sampling"), **_OF_A_RUN,
+        summary="draw samples: samples.png, samples.npz, trajectory.png",
+    ),
+    "eval": Mode(
+        "modes.eval", ("restore", "sampling", "eval"), **_OF_A_RUN,
+        summary="held-out loss, bits/dim, bounds, two-sample metrics: metrics.json, evaluation.png",
+    ),
+    "encode": Mode(
+        "modes.encode", ("restore", "encoding"), **_OF_A_RUN,
+        summary="latent codes of held-out data, decoded and interpolated: encoding.png",
+    ),
+    "calibrate": Mode(
+        "modes.calibrate", ("restore", "sampling.threshold", "calibration"), **_OF_A_RUN,
+        summary="fit solvers of few calls to the model: fitted_<calls>.npz, calibration.png",
+    ),
+    "variance": Mode(
+        "modes.variance", ("restore", "variance"), **_OF_A_RUN,
+        summary="measure what optimal reverse variances need: variance.npz, variance.png",
+    ),
+    "optimal_grid": Mode(
+        "modes.optimal_grid", ("restore", "optimal_grid", "eval.bound"), **_OF_A_RUN,
+        summary="the noise levels with the best bound, for any number of steps: optimal_grid.npz",
+    ),
+    "coefficients": Mode(
+        "modes.coefficients", ("sampling",), (), ("config",),
+        "print the sampler's table, one line a network call",
+    ),
+    "check": Mode(
+        "modes.check", (), ("for",), ("config",),
+        "print the chosen components and all that --for=MODE (default: train) would refuse",
+    ),
+    "inspect": Mode(
+        "modes.inspect", (), (), ("config", "data"), "print what the data set holds, and suggested settings"
+    ),
+    "prepare": Mode(
+        "modes.prepare", (), (), ("config", "data"),
+        "download and prepare a TFDS data set (requirements/tfds.txt)",
+    ),
+}  # fmt: skip

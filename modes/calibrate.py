@@ -7,14 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from components import positive
 from experiment.load import load
+from modes import MODES
 from reports import figures, pictures
 from samplers import calibration, fitted_grid
 from samplers.calibration import PILOT_NOISES, fine_solver, fit_calls, pilot_density
 from samplers.create import default_sampler
 from samplers.solvers import fitted
-from workdir.checkpoints import checksum
-from workdir.files import prepare_workdir, write_json
+from workdir.files import checksum, prepare_workdir, write_json, write_measured
 from workdir.provenance import collect
 from workdir.records import Progress, say
 
@@ -32,6 +33,16 @@ def describe(errors):
     return {"median": float(np.median(errors)), "rms": float(np.sqrt(np.mean(errors**2)))}
 
 
+def refusals(config):
+    """Lines about the subtree `calibration`."""
+    settings = config.calibration
+    yield from positive(settings, "calibration", "noises", "starts", "batch_size", "pictures")
+    if not settings.nfe or not all(isinstance(n, int) and 3 <= n <= 30 for n in settings.nfe):
+        yield f"calibration.nfe={settings.nfe} must be numbers of network calls from 3 to 30."
+    if settings.fine_steps < 50:
+        yield f"calibration.fine_steps={settings.fine_steps} must be at least 50."
+
+
 def run(config, workdir):
     """--mode=calibrate: writes fitted_<calls>.npz, fitted_grid.npz, calibration.json and .png.
 
@@ -39,7 +50,7 @@ def run(config, workdir):
     square over the data's dimensions, on noises that the fit has not seen.
     """
     workdir, settings = Path(workdir), config.calibration
-    setup, params, record = load(config, workdir)
+    setup, params, record = load(config, workdir, MODES["calibrate"].reads)
     prepare_workdir(workdir)
     problem = calibration.Problem(
         setup.sde, setup.denoiser, params, setup.shape, min(settings.batch_size, settings.noises)
@@ -53,9 +64,15 @@ def run(config, workdir):
         parts[purpose] = (x, problem.solve(fine, x))
     train, held_out, test = parts.values()
 
-    about = {"step": record["step"], "parameters": checksum(params), "seed": config.seed}
+    about = {
+        "step": record["step"],
+        "parameters": checksum(params),
+        "seed": config.seed,
+        "sde": repr(setup.sde),
+    }
     levels, density = pilot_density(setup, params, train[0][:PILOT_NOISES], settings.fine_steps)
-    fitted_grid.save(workdir / "fitted_grid.npz", levels, density, setup.sde, about)
+    arrays = {"levels": levels, "density": density}
+    write_measured(workdir / "fitted_grid.npz", fitted_grid.DENSITY_FILE, arrays, about)
 
     results, pictures = {}, {}
     for calls in settings.nfe:
@@ -80,7 +97,8 @@ def run(config, workdir):
             "seconds": time.monotonic() - started,
             "start": origin,
         }
-        fitted.save(workdir / f"fitted_{calls}.npz", table, setup.sde, {**about, **results[calls]})
+        arrays, origin = fitted.arrays_of(table), {**about, **results[calls]}
+        write_measured(workdir / f"fitted_{calls}.npz", fitted.TABLE_FILE, arrays, origin)
         pictures[calls] = {name: end[: settings.pictures] for name, end in ends.items()}
         _report(calls, results[calls])
     write_json(
@@ -92,7 +110,7 @@ def run(config, workdir):
     files = ", ".join(f"fitted_{calls}.npz" for calls in settings.nfe)
     say(f"wrote {files}, fitted_grid.npz, calibration.json and calibration.png to {workdir}")
     first = workdir / f"fitted_{min(settings.nfe)}.npz"
-    say(f"sample with --config.sampling.predictor=fitted --config.sampling.file={first}")
+    say(f"sample with --config.sampling.predictor=fitted --config.sampling.predictor.file={first}")
 
 
 def _panels(setup, shown, settings):

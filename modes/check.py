@@ -1,27 +1,85 @@
-"""--mode=check: the config as it will be used, and everything that would be refused."""
+"""What a mode would refuse, all of it at once; --mode=check prints it beside the components in use."""
+
+import importlib
 
 import data
 import experiment
-from components import ConfigError, UserError
-from experiment.checks import problems
+from components import ConfigError, Refusals, UserError
+from configs import base
+from modes import MODES
 
 
-def run(config, workdir):
-    """--mode=check: prints the config as it will be used, and everything that would be refused."""
-    found = problems(config)
+def problems(name, config):
+    """All that the mode of that name would refuse of a config, one line each; nothing is compiled or read.
+
+    Called again once the data is known, it also checks what depends on the images' side and pixels.
+    """
+    mode, refusals = MODES[name], Refusals()
+    refusals.add(experiment.problems(config, mode.reads))
+    own = getattr(importlib.import_module(mode.module), "refusals", None)
+    if own is not None:
+        refusals.add(own(config))
+    return refusals.lines
+
+
+def require(name, config):
+    """Raises ConfigError with everything that the mode of that name refuses of a config, if there is any."""
+    found = problems(name, config)
+    if found:
+        raise ConfigError("\n".join(found))
+
+
+def run(config, workdir, for_mode=None):
+    """--mode=check: prints the components in use, and all that --for=MODE would refuse.
+
+    With --workdir the run's record is read, where the mode reads a run; else the data set.
+    """
+    name = for_mode or "train"
+    found = Refusals()
+    found.add(problems(name, config))
+    with found:
+        _learn(config, name, workdir, found)
+        found.add(problems(name, config))
+    if not found.lines:
+        experiment.resolve(config)
+    for line in _described(config):
+        print(line)
+    for line in found.lines:
+        print(f"refused: {line}")
+    count = len(found.lines)
+    print(f"--mode={name}: {count} problems" if count else f"ok: --mode={name} would refuse nothing")
+    if found.lines:
+        raise SystemExit(ConfigError.exit_code)
+
+
+def _learn(config, name, workdir, found):
+    """Fills in what the data or the run's record knows, and takes what they refuse."""
     try:
-        if not config.mixture.name:
+        if workdir and "config" not in MODES[name].needs:
+            experiment.require_run(config, workdir)
+        elif not config.mixture.name:
             source = data.create(config.data, "train")
             data.create(config.data, "test")
             data.resolve(config.data, source)
-            found = problems(config)
     except UserError as error:
-        found.append(str(error))
-    if not found:
-        experiment.resolve(config)
-    print(config)
-    for line in found:
-        print(f"refused: {line}")
-    print(f"{len(found)} problems" if found else "ok: nothing would be refused")
-    if found:
-        raise SystemExit(ConfigError.exit_code)
+        found.add(str(error).splitlines())
+
+
+def _described(config):
+    """Lines: every field that is in use, those changed from configs/base.py marked by a star."""
+    yield from _of_subtree(config, base.get_config(), "")
+    yield "* differs from configs/base.py, or from the class's own default"
+
+
+def _of_subtree(config, defaults, path):
+    for name in config:
+        value, field = config[name], f"{path}{name}"
+        if hasattr(value, "items"):
+            yield from _of_subtree(value, defaults[name], f"{field}.")
+        elif value is not None:
+            default = defaults[name]
+            if default is None:
+                default = experiment.default_of(config, field)
+            changed = value != default
+            was = f"   (default {default})" if changed and default is not None else ""
+            yield f"{'*' if changed else ' '} {field} = {value}{was}"

@@ -1,5 +1,6 @@
-"""--mode=table: what a sampler does, as numbers."""
+"""--mode=coefficients: what a sampler does, as numbers."""
 
+import experiment
 import samplers
 import sde_lib
 from components import ConfigError
@@ -11,14 +12,11 @@ def run(config, workdir):
     Raises:
       ConfigError: a sampler that chooses its steps on the way.
     """
-    sde = sde_lib.create(config.sde)
-    sampler = samplers.create(config.sampling, sde, (-1.0, 1.0) if config.data.centered else (0.0, 1.0))
+    sde, data_range = sde_lib.create(config.sde), experiment.data_range(config)
+    files = experiment.read_files(config, ("sampling",))
+    sampler, name = samplers.create(config.sampling, sde, data_range, files), config.sampling.predictor.name
     if sampler.table is None:
-        raise ConfigError(
-            f'sampling.predictor="{config.sampling.predictor}" chooses its steps on the way: it has no table.'
-        )
-    print(f"{config.sampling.predictor} on {sde}")
+        raise ConfigError(f'sampling.predictor.name="{name}" chooses its steps on the way: it has no table.')
+    print(f"{name} on {sde}")
     print(sampler.table)
-    if config.sampling.variance in ("large", "learned"):
-        print(f"std(x0) is such that each move has the variance {config.sampling.variance}")
-    print(f"NFE {sampler.nfe}" + (f", {sampler.method.corrector}" if sampler.method.corrector else ""))
+    print(", ".join([f"NFE {sampler.nfe}", *map(str, sampler.between)]))

@@ -5,11 +5,15 @@ from pathlib import Path
 import numpy as np
 
 import data
+from components import choose, positive
 from evaluation.held_out import subset
 from experiment.load import load
 from likelihood import encoding
+from modes import MODES
+from parallel import devices
 from parallel.batches import BatchMap
 from reports import figures, pictures
+from sde_lib.probability_flow import SOLVERS
 from workdir.files import prepare_workdir, write_json
 from workdir.records import Progress, say
 
@@ -25,13 +29,13 @@ def _examples(config, setup):
 
 def _solver(setup, params, config, direction, name):
     """The function x [N, ...] -> (result [N, ...], NFE [N]), in batches over all devices."""
-    tolerance, solver = config.encoding.tolerance, config.eval.solver
+    tolerance, solver = config.encoding.tolerance, config.encoding.solver
 
     def follow(params, x):
         found = direction(setup.sde, setup.denoiser.bind(params), x, tolerance, solver)
         return found.x, found.nfe, found.failed
 
-    mapped = BatchMap(follow, config.eval.batch_size)
+    mapped = BatchMap(follow, config.encoding.batch_size)
 
     def run(x):
         progress, parts = Progress(len(x), "solve", name), []
@@ -50,6 +54,18 @@ def _solver(setup, params, config, direction, name):
     return run
 
 
+def refusals(config):
+    """Lines about the subtree `encoding`."""
+    settings = config.encoding
+    yield from positive(settings, "encoding", "num_images", "interpolations", "tolerance")
+    yield from devices.uneven("encoding.batch_size", settings.batch_size)
+    if not settings.temperatures or not all(
+        isinstance(t, int | float) and t > 0 for t in settings.temperatures
+    ):
+        yield f"encoding.temperatures={settings.temperatures} must be positive numbers."
+    choose(SOLVERS, settings.solver, "encoding.solver")
+
+
 def run(config, workdir):
     """--mode=encode: writes encoding.npz, encoding.json and encoding.png into the workdir.
 
@@ -57,7 +73,7 @@ def run(config, workdir):
     first and each next code, and the first code at several temperatures (Song et al. 2021, appendix D.5).
     """
     workdir, settings = Path(workdir), config.encoding
-    setup, params, record = load(config, workdir)
+    setup, params, record = load(config, workdir, MODES["encode"].reads)
     prepare_workdir(workdir)
     x = _examples(config, setup)
     say(f"encoding {len(x)} examples")

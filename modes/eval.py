@@ -12,15 +12,17 @@ import numpy as np
 
 import data
 import metrics
-from components import ConfigError
+from components import positive
 from denoisers.gaussian_mixture import GaussianMixture
-from evaluation import mixture
-from evaluation.bits_per_dim import bits, dequantized, network_bits_per_dim, require_feasible
+from evaluation import bits_per_dim, bounds, mixture
+from evaluation.bits_per_dim import bits, dequantized, network_bits_per_dim
 from evaluation.bounds import network_bounds, sampled_levels
 from evaluation.diagnostics import diagnose
 from evaluation.held_out import HeldOut, HeldOutLoss, mean_and_error, subset
 from experiment.draw import Drawer
 from experiment.load import load, warn_of_other_parameters
+from modes import MODES
+from parallel import devices
 from reports import figures
 from workdir.files import prepare_workdir, write_json
 from workdir.records import Progress, read_metrics, say
@@ -46,26 +48,34 @@ def fit_gaussian(setup, source):
     return GaussianMixture.fit(np.asarray(setup.transform.to_model(images)), noise_variance=spacing**2 / 12)
 
 
+def refusals(config):
+    """Lines about the subtree `eval`."""
+    settings = config.eval
+    yield from devices.uneven("eval.batch_size", settings.batch_size)
+    yield from positive(settings, "eval", "loss_levels")
+    yield from positive(settings.two_sample, "eval.two_sample", "neighbours")
+    for path, count in (
+        ("eval.max_images", settings.max_images),
+        ("eval.two_sample.num_samples", settings.two_sample.num_samples),
+        ("eval.diagnostics.images", settings.diagnostics.images),
+    ):
+        if count < 2:
+            yield f"{path}={count} must be at least 2."
+    yield from bits_per_dim.refusals(config)
+    yield from bounds.refusals(config)
+
+
 def run(config, workdir):
     """--mode=eval: writes metrics.json, evaluation.png and loss.png into the workdir.
 
     With `eval.diagnostics` also diagnostics.json and diagnostics.png. A mixture, whose
     denoiser is exact, is evaluated by evaluation/mixture.py.
-
-    Raises:
-      ConfigError: a variance of a bound that is not asked for.
     """
     workdir, settings = Path(workdir), config.eval
-    if settings.bound_variance != "small" and not settings.discrete_bound:
-        raise ConfigError(
-            f'eval.bound_variance="{settings.bound_variance}" is the variance of the discrete-time bound, '
-            "and eval.discrete_bound=False. Set eval.discrete_bound=True."
-        )
-    setup, params, record = load(config, workdir)
-    require_feasible(setup, settings)
+    setup, params, record = load(config, workdir, MODES["eval"].reads)
     drawer = Drawer(setup, config.sampling)
     levels = sampled_levels(config, drawer)
-    warn_of_other_parameters(config, params)
+    warn_of_other_parameters(config, setup, params)
     prepare_workdir(workdir)
     if setup.mixture is not None:
         mixture.run(config, workdir, setup, drawer)
@@ -82,23 +92,28 @@ def run(config, workdir):
     if gaussian:
         baseline["eps_error_by_level"] = by_level.of_gaussian(gaussian)
 
-    count = min(settings.num_samples, len(held_out))
+    count = min(settings.two_sample.num_samples, len(held_out))
     progress = Progress(count, "image", "sample")
     generated = setup.transform.to_pixels(drawer.draw(params, count, progress))
     progress.close()
-    model["two_sample"] = {"nfe": drawer.nfe, **metrics.two_sample(held_out, generated, settings.neighbours)}
-    copies["two_sample"] = metrics.two_sample(held_out, subset(train_source, count), settings.neighbours)
+    model["two_sample"] = {
+        "nfe": drawer.nfe,
+        **metrics.two_sample(held_out, generated, settings.two_sample.neighbours),
+    }
+    copies["two_sample"] = metrics.two_sample(
+        held_out, subset(train_source, count), settings.two_sample.neighbours
+    )
     if gaussian:
         drawn = setup.transform.to_pixels(gaussian.sample(setup.key("gaussian"), count))
-        baseline["two_sample"] = metrics.two_sample(held_out, drawn, settings.neighbours)
+        baseline["two_sample"] = metrics.two_sample(held_out, drawn, settings.two_sample.neighbours)
 
-    if settings.bits_per_dim:
+    if settings.bits_per_dim.compute:
         model["bits_per_dim"] = network_bits_per_dim(setup, params, held_out, config, workdir)
         if gaussian:
             log_prob = gaussian.log_prob(jnp.asarray(dequantized(setup, held_out)))
             baseline["bits_per_dim"] = mean_and_error(bits(setup, log_prob))
     model.update(network_bounds(setup, params, held_out, config, levels))
-    if settings.diagnostics:
+    if settings.diagnostics.compute:
         diagnose(setup, params, scaled, config, workdir)
 
     result = {

@@ -35,7 +35,7 @@ def run(config, workdir):
     if source.labels is not None:
         print(f"classes           {len(np.unique(source.labels))}")
     print(f"memory            {np.prod(source.images.shape, dtype=np.int64) / 2**20:.1f} MiB as uint8")
-    print(f"pixel values      {used.min()}..{used.max()}, {len(used)} in use, of {config.data.levels} levels")
+    print(f"pixel values      {used.min()}..{used.max()}, {len(used)} in use, of {config.data.pixel_values}")
     print(f"scaled to {reach}  from {scaled.min():.3f} to {scaled.max():.3f}")
     print(f"mean              {scaled.mean():.4f}   by channel {_by_channel(scaled.mean(axis=(0, 1, 2)))}")
     print(f"spread (std)      {scaled.std():.4f}   by channel {_by_channel(scaled.std(axis=(0, 1, 2)))}")

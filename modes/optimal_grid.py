@@ -1,4 +1,4 @@
-"""The discrete-time bound as a table over pairs of noise levels: optimal_trajectory.npz."""
+"""The discrete-time bound as a table over pairs of noise levels: optimal_grid.npz."""
 
 from pathlib import Path
 
@@ -6,58 +6,77 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from components import choose
+from evaluation import bounds
 from evaluation.bounds import Chain, bounded_images
 from evaluation.held_out import HeldOut
 from evaluation.noise_levels import identity_of, training_examples
 from experiment.load import load, warn_of_other_parameters
 from likelihood.bounds import LEVELS, DensityDecoder, level_costs, prior_nats
+from modes import MODES
+from parallel import devices
 from parallel.batches import BatchMap
 from reports import figures
 from samplers import optimal_grid
 from sde_lib.noise import example_keys
-from workdir.checkpoints import checksum
-from workdir.files import prepare_workdir
+from workdir.files import checksum, prepare_workdir, write_measured
 from workdir.partial import measure, remove
 from workdir.records import say
 
 
+def refusals(config):
+    """Lines about the subtree `optimal_grid`, and about the chain in `eval.bound`."""
+    settings = config.optimal_grid
+    yield from devices.uneven("optimal_grid.batch_size", settings.batch_size)
+    for field in ("levels", "examples"):
+        if settings[field] < 2:
+            yield f"optimal_grid.{field}={settings[field]} must be at least 2."
+    if not settings.steps or not all(isinstance(n, int) and n >= 2 for n in settings.steps):
+        yield f"optimal_grid.steps={settings.steps} must be numbers of network calls of at least 2."
+    yield from bounds.decoder_refusals(config)
+    choose(LEVELS, settings.spacing, "optimal_grid.spacing")
+
+
 def run(config, workdir):
-    """--mode=trajectory: writes optimal_trajectory.npz and .png; goes on where it was stopped.
+    """--mode=optimal_grid: writes optimal_grid.npz and .png; goes on where it was stopped.
 
     Raises:
       UserError: no checkpoint, or a model that is not finite.
     """
-    workdir, settings = Path(workdir), config.trajectory
-    setup, params, record = load(config, workdir)
-    warn_of_other_parameters(config, params)
+    workdir, settings = Path(workdir), config.optimal_grid
+    setup, params, record = load(config, workdir, MODES["optimal_grid"].reads)
+    warn_of_other_parameters(config, setup, params)
     prepare_workdir(workdir)
-    examples = training_examples(config, setup, settings.examples, "trajectory data")
+    examples = training_examples(config, setup, settings.examples, "optimal grid data")
     if setup.mixture is None:
-        held_out, decoder, scale, offset = bounded_images(setup, examples, config.eval)
+        held_out, decoder, scale, offset = bounded_images(setup, examples, config.eval.bound)
         unit = "bits/dim"
     else:
         held_out, decoder = HeldOut.of(setup, examples), DensityDecoder()
         scale, offset, unit = 1 / setup.mixture.dimension, 0.0, "nats/dim"
     about = {
         **identity_of(setup, record, params, config, examples),
-        "variance": config.eval.bound_variance,
-        **{name: config.sampling[name] for name in ("variance_probes", "variance_average")},
-        "variance_file": _content(config.sampling.variance_file),
+        "variance": config.eval.bound.variance.name,
+        **{name: config.eval.bound.variance[name] for name in ("probes", "average")},
+        "variance_file": {name: checksum(file.arrays) for name, file in setup.files.items()}.get(
+            "eval.bound.variance.file"
+        ),
         "decoder": type(decoder).__name__,
-        "clip": config.eval.bound_clip,
-        "grid": settings.grid,
+        "clip": config.eval.bound.clip,
+        "spacing": settings.spacing,
     }
     say(
         f"the bound between all pairs of {settings.levels} levels on {len(examples)} examples, variance "
-        f"{config.eval.bound_variance}"
+        f"{config.eval.bound.variance.name}"
     )
-    times = LEVELS[settings.grid](setup.sde, settings.levels)
+    times = LEVELS[settings.spacing](setup.sde, settings.levels)
     arrays = _pair_costs(config, workdir, setup, params, held_out, decoder, times, about)
     if jax.process_index() != 0:
         return
     prior = float(arrays["prior"].mean())
-    table = optimal_grid.PairCosts(times, arrays["first"], arrays["costs"], {**about, "prior": prior})
-    optimal_grid.save(workdir / "optimal_trajectory.npz", table)
+    table = optimal_grid.PairCosts(times, arrays["first"], arrays["costs"])
+    origin = {**about, "prior": prior}
+    write_measured(workdir / "optimal_grid.npz", optimal_grid.PAIR_COSTS_FILE, vars(table), origin)
     log_snr = np.asarray(setup.sde.log_snr(jnp.asarray(times)))
     paths = {}
     for steps in sorted(n for n in set(settings.steps) if n <= settings.levels):
@@ -66,23 +85,18 @@ def run(config, workdir):
         costs = ((prior + nats) * scale + offset for nats in (cost, table.along(uniform)))
         paths[steps] = (log_snr[path], *costs)
         print(f"{steps:5d} steps: {paths[steps][1]:.4f} {unit} at best, {paths[steps][2]:.4f} on even steps")
-    figures.trajectory_figure(workdir / "optimal_trajectory.png", paths, unit)
-    remove(workdir / "optimal_trajectory")
-    say(f"wrote optimal_trajectory.npz and optimal_trajectory.png to {workdir}")
+    figures.optimal_grid_figure(workdir / "optimal_grid.png", paths, unit)
+    remove(workdir / "optimal_grid")
+    say(f"wrote optimal_grid.npz and optimal_grid.png to {workdir}")
     say(
         "sample with --config.sampling.grid=optimal "
-        f"--config.sampling.grid_file={workdir / 'optimal_trajectory.npz'}"
+        f"--config.sampling.grid.file={workdir / 'optimal_grid.npz'}"
     )
-
-
-def _content(path):
-    """The checksum of a file that the bound reads, or None."""
-    return path and checksum({"file": np.frombuffer(Path(path).read_bytes(), np.uint8)})
 
 
 def _pair_costs(config, workdir, setup, params, held_out, decoder, times, about):
     """`first` and `costs` [N, N] of trajectory.PairCosts, and `prior` [N], the same number in each entry."""
-    chain = Chain(setup, config, decoder)
+    chain = Chain(setup, config.eval.bound, decoder)
 
     def by_example(constants, examples):
         params, level, key = constants
@@ -91,14 +105,14 @@ def _pair_costs(config, workdir, setup, params, held_out, decoder, times, about)
         costs = level_costs(pairs[:, 1], setup.sde, chain.bind(params), x0, times, level, *chain.arguments)
         return (*costs, prior_nats(setup.sde, x0))
 
-    mapped, count = BatchMap(by_example, config.trajectory.batch_size), len(times)
+    mapped, count = BatchMap(by_example, config.optimal_grid.batch_size), len(times)
 
     def of_level(level):
-        found = mapped((params, np.int32(level), setup.key("trajectory")), held_out.numbered())
+        found = mapped((params, np.int32(level), setup.key("optimal grid")), held_out.numbered())
         costs, decoders, prior = (a.astype(np.float64).mean(axis=0) for a in found)
         return {"costs": costs, "decoders": decoders, "prior": prior}
 
     shapes = {"costs": (count, count), "decoders": (count, count), "prior": (count,)}
-    found = measure(workdir / "optimal_trajectory", about, shapes, of_level, "trajectory")
+    found = measure(workdir / "optimal_grid", about, shapes, of_level, "optimal grid")
     costs = found["costs"].T
     return {"costs": costs, "first": costs + found["decoders"], "prior": found["prior"]}

@@ -7,10 +7,10 @@ import numpy as np
 
 from experiment.draw import Drawer
 from experiment.load import load, warn_of_other_parameters
+from modes import MODES
 from parallel.processes import wait_for_all
 from reports import figures, pictures
-from workdir.checkpoints import checksum
-from workdir.files import prepare_workdir
+from workdir.files import checksum, prepare_workdir
 from workdir.partial import Parts
 from workdir.records import Progress, say
 
@@ -34,10 +34,10 @@ def run(config, workdir):
     Batches that a killed run finished are not drawn again.
     """
     workdir = Path(workdir)
-    setup, params, record = load(config, workdir)
+    setup, params, record = load(config, workdir, MODES["sample"].reads)
     prepare_workdir(workdir)
     drawer = Drawer(setup, config.sampling)
-    warn_of_other_parameters(config, params)
+    warn_of_other_parameters(config, setup, params)
     parts = Parts(workdir / "samples.parts", _identity(setup, params, record, config, drawer))
     arrays = _draw_in_parts(parts, setup, drawer, params, record, config)
     if jax.process_index() != 0:

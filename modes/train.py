@@ -10,11 +10,12 @@ import numpy as np
 
 import data
 import experiment
+from components import positive
 from data.pipeline import Pipeline
 from evaluation.held_out import HeldOut, HeldOutLoss
-from experiment import checks
 from experiment.draw import Drawer
 from experiment.load import load
+from modes import MODES, check
 from parallel import devices
 from parallel.processes import StopRequest
 from reports import figures, pictures
@@ -25,6 +26,32 @@ from workdir.checkpoints import Checkpoints
 from workdir.files import prepare_workdir, write_json
 from workdir.provenance import collect
 from workdir.records import Progress, Records, read_metrics, say
+
+FREQUENCIES = ("training.log_every", "training.eval_every", "training.sample_every", "checkpoint.every")
+
+
+def refusals(config):
+    """Lines about the subtrees `training`, `checkpoint` and what the held-out loss reads of `eval`."""
+    training = config.training
+    yield from positive(training, "training", "steps", "jitted_steps", "log_every")
+    yield from positive(config.checkpoint, "checkpoint", "every", "keep")
+    yield from positive(config.eval, "eval", "loss_levels", "max_images")
+    values = {path: config[path.split(".")[0]][path.split(".")[1]] for path in FREQUENCIES}
+    for path, value in {**values, "checkpoint.keep_every": config.checkpoint.keep_every}.items():
+        if value < 0:
+            yield f"{path}={value} must not be negative; 0 means never."
+    jitted = max(training.jitted_steps, 1)
+    uneven = {p: v for p, v in {"training.steps": training.steps, **values}.items() if v % jitted}
+    if uneven:
+        yield (
+            f"training.jitted_steps={jitted} must divide "
+            f"{', '.join(f'{path}={value}' for path, value in uneven.items())}. "
+            "Change these to multiples of it, or use training.jitted_steps=1."
+        )
+    yield from devices.uneven("training.batch_size", training.batch_size, jax.device_count())
+    yield from devices.uneven("eval.batch_size", config.eval.batch_size)
+    if training.parallel != "pmap":
+        yield f'training.parallel="{training.parallel}" is unknown. Known: pmap.'
 
 
 def run(config, workdir):
@@ -38,9 +65,9 @@ def run(config, workdir):
     """
     source, held_out = data.create(config.data, "train"), data.create(config.data, "test")
     data.resolve(config.data, source)
-    checks.require(config)
+    check.require("train", config)
     prepare_workdir(workdir)
-    setup = experiment.create(config)
+    setup = experiment.create(config, MODES["train"].reads)
     checkpoints = Checkpoints(workdir, config)
     try:
         with StopRequest() as stop:
@@ -119,7 +146,7 @@ def _train(config, workdir, setup, source, held_out, checkpoints, stop):
             records.scalars(step, {"held_out_loss": float(by_level.mean())})
         if due(config.training.sample_every):
             pixels = setup.transform.to_pixels(preview.draw(average, config.sampling.num_samples))
-            picture = pictures.grid(pixels, config.data.levels)
+            picture = pictures.grid(pixels, config.data.pixel_values)
             pictures.save_picture(workdir / f"samples_{step:07d}.png", picture)
             records.image(step, "samples", picture)
         if due(config.checkpoint.every) or last:

@@ -6,15 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from denoisers.variance import Measured, save
+from denoisers.variance import MOMENTS_FILE, Measured
 from evaluation.held_out import HeldOut
 from evaluation.noise_levels import identity_of, training_examples
 from experiment.load import load
 from likelihood.bounds import log_snr_levels
+from modes import MODES
+from parallel import devices
 from parallel.batches import BatchMap
 from reports import figures
 from sde_lib.noise import example_keys
-from workdir.files import prepare_workdir
+from workdir.files import prepare_workdir, write_measured
 from workdir.partial import measure, remove
 from workdir.records import say
 
@@ -46,6 +48,15 @@ class Moments:
         return np.stack(self._map((params, np.float32(t), key), self._examples))
 
 
+def refusals(config):
+    """Lines about the subtree `variance`."""
+    settings = config.variance
+    yield from devices.uneven("variance.batch_size", settings.batch_size)
+    for field in ("levels", "examples"):
+        if settings[field] < 2:
+            yield f"variance.{field}={settings[field]} must be at least 2."
+
+
 def run(config, workdir):
     """--mode=variance: writes variance.npz and variance.png into the workdir; goes on where it was stopped.
 
@@ -53,7 +64,7 @@ def run(config, workdir):
       UserError: no checkpoint, or a model that is not finite.
     """
     workdir, settings = Path(workdir), config.variance
-    setup, params, record = load(config, workdir)
+    setup, params, record = load(config, workdir, MODES["variance"].reads)
     prepare_workdir(workdir)
     examples = training_examples(config, setup, settings.examples, "variance data")
     held_out = HeldOut.of(setup, examples)
@@ -72,8 +83,8 @@ def run(config, workdir):
     if jax.process_index() != 0:
         return
     log_snr = np.asarray(setup.sde.log_snr(jnp.asarray(times)))
-    table = Measured(log_snr[::-1], found["moments"][::-1], found["errors"][::-1], about)
-    save(workdir / "variance.npz", table)
+    table = Measured(log_snr[::-1], found["moments"][::-1], found["errors"][::-1])
+    write_measured(workdir / "variance.npz", MOMENTS_FILE, vars(table), about)
     figures.variance_figure(workdir / "variance.png", table)
     remove(workdir / "variance")
     say(f"wrote variance.npz and variance.png to {workdir}")

@@ -34,8 +34,7 @@ from modes import train
 from modes.variance import run
 from reports.pictures import GREY, pyplot
 from training.frozen_network import below
-from workdir.checkpoints import checksum
-from workdir.files import write_json
+from workdir.files import checksum, write_json
 from workdir.records import say
 
 CALLS = (10, 25, 50, 100, 200, 1000)

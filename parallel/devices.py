@@ -30,3 +30,19 @@ def shard(x, axis=0):
     devices = jax.local_device_count()
     share = x.shape[axis] // devices
     return np.moveaxis(x.reshape(*x.shape[:axis], devices, share, *x.shape[axis + 1 :]), axis, 0)
+
+
+def uneven(field, size, count=None):
+    """A line, if the config field's size does not divide by the devices.
+
+    Args:
+      count: number of devices; by default those of this process.
+    """
+    count = count or jax.local_device_count()
+    if size < 1:
+        yield f"{field}={size} must be positive."
+    elif size % count:
+        yield (
+            f"{field}={size} does not divide by the {count} devices. "
+            f"Use {max(size // count, 1) * count} or {-(-size // count) * count}."
+        )

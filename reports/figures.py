@@ -190,8 +190,8 @@ def testbed_figure(path, result):
     plt.close(figure)
 
 
-def trajectory_figure(path, paths, unit):
-    """Which noise levels the optimal trajectories visit, and their bound beside that of even steps.
+def optimal_grid_figure(path, paths, unit):
+    """Which noise levels the optimal grids visit, and their bound beside that of even steps.
 
     Args:
       paths: dict from number of steps to (log-SNR [steps], bound, bound on even steps).
@@ -202,8 +202,8 @@ def trajectory_figure(path, paths, unit):
     for row, (log_snr, _, _) in enumerate(paths.values()):
         left.plot(log_snr, np.full(len(log_snr), row), "|", ms=14, color=BLUE)
     left.set_yticks(range(len(paths)), paths)
-    left.set(xlabel="log-SNR", ylabel="steps", title="Levels of the optimal trajectory")
-    for column, colour, label in ((2, GREY, "even steps"), (1, BLUE, "optimal trajectory")):
+    left.set(xlabel="log-SNR", ylabel="steps", title="Levels of the optimal grid")
+    for column, colour, label in ((2, GREY, "even steps"), (1, BLUE, "optimal grid")):
         right.plot(list(paths), [found[column] for found in paths.values()], "o-", color=colour, label=label)
     right.set(xlabel="steps", ylabel=unit, xscale="log", title="Bound on the negative log-likelihood")
     right.legend(frameon=False)

@@ -1,4 +1,8 @@
-"""Correctors: moves that leave the marginal at time t in place and use its score."""
+"""Correctors: moves that leave the marginal at time t in place and use its score.
+
+Between two moves of a table stands a tuple of such objects, and of projections (which put known pixels in
+place): each has `step(keys, x, t, denoise) -> x` and `calls`, its network calls at each noise level.
+"""
 
 import dataclasses
 from typing import Any
@@ -38,6 +42,12 @@ class Damping:
         return 1 - (self.sde.beta_min + slope * row / (self.levels - 1)) / self.levels
 
 
+def _require_positive(corrector):
+    for field in ("steps", "snr"):
+        if not getattr(corrector, field) > 0:
+            raise ValueError(f"{field}={getattr(corrector, field)} must be positive")
+
+
 def _norms(x):
     """[B] Euclidean norms of x [B, ...]."""
     return jnp.linalg.norm(x.reshape(len(x), -1), axis=1)
@@ -60,25 +70,30 @@ class Langevin:
 
     Attributes:
       snr: the ratio r.
-      corrector_steps: steps at each noise level, one network call each.
+      steps: steps at each noise level, one network call each.
       norm: sample; or batch, the released code's mean over the samples drawn together on one device,
         which makes a sample depend on its neighbours.
       damping: None for k = 1, else a hashable function of t, algorithm 5's 1 - beta_i.
     """
 
     snr: float = 0.16
-    corrector_steps: int = 1
+    steps: int = 1
     norm: str = "sample"
     damping: Any = None
 
     def __post_init__(self):
+        _require_positive(self)
         if self.norm not in ("sample", "batch"):
             raise ValueError(f'norm="{self.norm}" must be one of sample, batch')
 
     @property
     def calls(self):
         """Network calls at each noise level."""
-        return self.corrector_steps
+        return self.steps
+
+    def attach(self, sde, rows):
+        """What stands between two moves of a table with that many rows: this corrector."""
+        return (self,)
 
     def step(self, keys, x, t, denoise):
         """X [B, ...] after the Langevin steps at t [B], with noise from keys [B]."""
@@ -92,7 +107,7 @@ class Langevin:
             size = expand(jnp.broadcast_to(2 * k * (self.snr * ratio) ** 2, len(x)), x)
             return x + size * score + jnp.sqrt(2 * size) * z
 
-        return _repeat(self.corrector_steps, once, x)
+        return _repeat(self.steps, once, x)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,18 +121,25 @@ class AnnealedLangevin:
 
     Attributes:
       snr: the ratio r.
-      corrector_steps: steps at each noise level, one network call each.
+      steps: steps at each noise level, one network call each.
       damping: as in Langevin.
     """
 
     snr: float = 0.16
-    corrector_steps: int = 1
+    steps: int = 1
     damping: Any = None
+
+    def __post_init__(self):
+        _require_positive(self)
 
     @property
     def calls(self):
         """Network calls at each noise level."""
-        return self.corrector_steps
+        return self.steps
+
+    def attach(self, sde, rows):
+        """What stands between two moves of a table with that many rows: this corrector."""
+        return (self,)
 
     def step(self, keys, x, t, denoise):
         """X [B, ...] after the Langevin steps at t [B], with noise from keys [B]."""
@@ -129,30 +151,68 @@ class AnnealedLangevin:
             size = 2 * expand(jnp.broadcast_to(k, len(x)), x) * (self.snr * prediction.sigma) ** 2
             return x + size * prediction.score + jnp.sqrt(2 * size) * z
 
-        return _repeat(self.corrector_steps, once, x)
+        return _repeat(self.steps, once, x)
 
 
-def _langevin(config, sde, rows):
-    return Langevin(config.snr, config.corrector_steps, config.corrector_norm)
+@dataclasses.dataclass(frozen=True)
+class NoCorrector:
+    """Nothing happens between two moves; the other fields of the subtree have no part then."""
+
+    snr: float = 0.16
+    steps: int = 1
+    norm: str = "sample"
+
+    def attach(self, sde, rows):
+        """What stands between two moves of a table with that many rows: nothing."""
+        return ()
 
 
-def _legacy_langevin(config, sde, rows):
-    return Langevin(config.snr, config.corrector_steps, "batch", Damping(sde, rows))
+@dataclasses.dataclass(frozen=True)
+class LegacyLangevin:
+    """Langevin dynamics as released with Song et al. (2021): norms over the batch, steps damped.
+
+    Attributes:
+      snr, steps: as in Langevin.
+    """
+
+    snr: float = 0.16
+    steps: int = 1
+
+    def attach(self, sde, rows):
+        """What stands between two moves of a table with that many rows.
+
+        Raises:
+          ValueError: the SDE is none of the released code.
+        """
+        return (Langevin(self.snr, self.steps, "batch", Damping(sde, rows)),)
 
 
-def _annealed_langevin(config, sde, rows):
-    return AnnealedLangevin(config.snr, config.corrector_steps)
+@dataclasses.dataclass(frozen=True)
+class LegacyAnnealedLangevin:
+    """Annealed Langevin dynamics as released with Song et al. (2021): steps damped.
+
+    Attributes:
+      snr, steps: as in Langevin.
+    """
+
+    snr: float = 0.16
+    steps: int = 1
+
+    def attach(self, sde, rows):
+        """What stands between two moves of a table with that many rows.
+
+        Raises:
+          ValueError: the SDE is none of the released code.
+        """
+        return (AnnealedLangevin(self.snr, self.steps, Damping(sde, rows)),)
 
 
-def _legacy_annealed_langevin(config, sde, rows):
-    return AnnealedLangevin(config.snr, config.corrector_steps, Damping(sde, rows))
-
-
-# config name -> function of the subtree, the SDE and the number of the table's rows
+# What a config may name: sampling.corrector.name. `attach(sde, rows)` returns the tuple of objects that act
+# between two moves of a table.
 CORRECTORS = {
-    "none": lambda config, sde, rows: None,
-    "langevin": _langevin,
-    "annealed_langevin": _annealed_langevin,
-    "legacy_langevin": _legacy_langevin,
-    "legacy_annealed_langevin": _legacy_annealed_langevin,
+    "none": NoCorrector,
+    "langevin": Langevin,
+    "annealed_langevin": AnnealedLangevin,
+    "legacy_langevin": LegacyLangevin,
+    "legacy_annealed_langevin": LegacyAnnealedLangevin,
 }

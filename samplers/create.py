@@ -1,4 +1,4 @@
-"""From the subtree `sampling` to a Sampler."""
+"""From the subtree `sampling` to a Sampler: a table, what acts between its moves, the chain."""
 
 import dataclasses
 import functools
@@ -6,13 +6,17 @@ import functools
 import jax
 import numpy as np
 
-from components import ConfigError, choose, closest
-from configs import base
+from components import ConfigError, Refusals, choose
+from components import create as create_component
 from denoisers import chain
-from samplers import spread, time_grids
+from denoisers.temperature import Temperature
+from denoisers.thresholds import THRESHOLDS
+from denoisers.variance import CHOICES
+from samplers import time_grids
 from samplers.correctors import CORRECTORS
-from samplers.sampler import Sampler, TableSampler
-from samplers.solvers import SOLVERS
+from samplers.sampler import Sampler
+from samplers.solvers import SOLVERS, adams
+from samplers.spread import with_variance
 from samplers.tape import Solver
 
 MOST_STEPS = 100_000
@@ -32,73 +36,56 @@ DEFAULTS = {
 
 
 def default_fields(calls, final_denoise=True):
-    """Fields of the default solver and grid for a number of calls.
+    """Fields of sampling.predictor and sampling.grid by default, for a number of calls.
 
     One choice serves every process, since all are the same ODE in y = x / alpha and r = sigma / alpha.
     """
     chosen = next(fields for most, fields in DEFAULTS.items() if calls <= most)
-    names = ("order", "corrector_order", "prediction", "variable", "power")
-    own = {"predictor": "adams", "grid": "vp_time", "toward_zero": final_denoise}
-    return {**own, **dict(zip(names, chosen, strict=True))}
-
-
-def _own_fields(table):
-    """Config fields that some class of the table has and that are None unless set."""
-    fields = {field.name for cls in table.values() for field in dataclasses.fields(cls) if field.init}
-    return fields - {"steps", "final_denoise"}
-
-
-def _create(table, config, family):
-    """An object of the class that sampling.<family> names, from the subtree's fields that are its own."""
-    name = config[family]
-    cls = choose(table, name, f"sampling.{family}")
-    own = {field.name for field in dataclasses.fields(cls) if field.init}
-    given = {field: config[field] for field in sorted(_own_fields(table)) if config[field] is not None}
-    for field in given:
-        if field not in own:
-            shown = ", ".join(sorted(own & _own_fields(table))) or "none"
-            raise ConfigError(
-                f'sampling.{field} is set, but sampling.{family}="{name}" has no such field.'
-                f"{closest(field, own)} Its fields: {shown}."
-            )
-    supplied = {field: config[field] for field in ("steps", "final_denoise") if field in own}
-    try:
-        return cls(**given, **supplied)
-    except ValueError as error:
-        raise ConfigError(f'sampling.{family}="{name}": {error}') from error
+    order, corrector_order, prediction, variable, power = chosen
+    return {
+        "predictor": {
+            "name": "adams",
+            "order": order,
+            "corrector_order": corrector_order,
+            "prediction": prediction,
+            "variable": variable,
+        },
+        "grid": {"name": "vp_time", "power": power, "toward_zero": final_denoise},
+    }
 
 
 def _table(config, solver, grid, sde, steps):
     if "steps" in {field.name for field in dataclasses.fields(solver)}:
         solver = dataclasses.replace(solver, steps=steps)
+    named = f'sampling.predictor.name="{config.predictor.name}"'
     try:
         times = grid(sde, solver.intervals(steps))
     except ValueError as error:
-        raise ConfigError(f'sampling.grid="{config.grid}" {error}.') from error
+        raise ConfigError(f'sampling.grid.name="{config.grid.name}" {error}.') from error
     if len(times) < 2:
         raise ConfigError(f"sampling.steps={steps} is too few.")
     refusal = solver.refusal(sde, times)
     if refusal:
-        raise ConfigError(f'sampling.predictor="{config.predictor}" {refusal}')
+        raise ConfigError(f"{named} {refusal}")
     with np.errstate(all="ignore"):  # what is not finite is refused below
         try:
             table = solver(sde, times, config.final_denoise)
         except (ValueError, ArithmeticError) as error:
-            raise ConfigError(f'sampling.predictor="{config.predictor}" {error}.') from error
+            raise ConfigError(f"{named} {error}.") from error
     finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(table))
     if not finite:
         raise ConfigError(
-            f'sampling.predictor="{config.predictor}" has coefficients that are not finite on '
-            f'{type(sde).__name__} with sampling.grid="{config.grid}". Use another of them, or "ancestral".'
+            f"{named} has coefficients that are not finite on {type(sde).__name__} with "
+            f'sampling.grid.name="{config.grid.name}". Use another of them, or "ancestral".'
         )
     return table
 
 
-def _most_steps(config, build, calls_a_row):
-    """The most steps whose calls stay within sampling.nfe.
+def _most_steps(build, nfe, calls_a_row):
+    """The most steps whose calls stay within `nfe`.
 
-    Numbers of steps that are refused are passed over: a grid of discrete levels refuses many, some
-    solvers few.
+    build(steps) may refuse a number of steps (a grid of discrete levels refuses many, some solvers few):
+    the next larger number that works is tried instead.
     """
 
     @functools.cache
@@ -108,114 +95,183 @@ def _most_steps(config, build, calls_a_row):
         except ConfigError:
             return None
 
-    low, high = 0, config.nfe + 1  # low fits or is 0, high does not fit
+    low, high = 0, nfe + 1  # low fits or is 0, high does not fit
     while high - low > 1:
         middle = (low + high) // 2
-        # A refused number says nothing; the nearest larger one that is served does.
         found = next((n for n in range(middle, high) if calls(n) is not None), high)
-        if found < high and calls(found) <= config.nfe:
+        if found < high and calls(found) <= nfe:
             low = found
         else:
             high = middle
     return low
 
 
+def default_sampler(sde, calls):
+    """The project's default Sampler for a number of calls, on any process."""
+    fields = default_fields(calls)
+    grid = time_grids.VPTime(fields["grid"]["power"], fields["grid"]["toward_zero"])
+    solver = adams.Adams(**{k: v for k, v in fields["predictor"].items() if k != "name"})
+    return Sampler(solver(sde, grid(sde, calls - 1)))
+
+
 def resolve(config):
-    """Writes the defaults into the subtree's fields `predictor` and `grid`, where they are not set."""
-    if config.predictor == "default":
-        config.predictor = "adams"
-        if config.grid is None:
+    """Writes the chosen predictor, grid and their defaults into the subtree `sampling`.
+
+    Raises:
+      ConfigError: a field is set whose value `sampling.predictor=default` chooses.
+    """
+    predictor, grid = config.predictor, config.grid
+    if predictor.name == "default":
+        if grid.name is None:
             calls = config.steps + config.final_denoise if config.nfe is None else config.nfe
             defaults = default_fields(calls, config.final_denoise)
-            own = [name for name in defaults if name != "predictor" and config[name] is not None]
-            if own:
-                raise ConfigError(
-                    f"sampling.{own[0]} is set, and sampling.predictor=default chooses it by the number of "
-                    "calls. Name the predictor too, for example sampling.predictor=adams."
-                )
-            config.update(defaults)
-    solver = choose(SOLVERS, config.predictor, "sampling.predictor")
-    if config.grid is None and issubclass(solver, Solver):
-        config.grid = solver.default_grid
+            for group, fields in defaults.items():
+                for field in fields:
+                    if field != "name" and config[group][field] is not None:
+                        raise ConfigError(
+                            f"sampling.{group}.{field} is set, and sampling.predictor=default chooses it by "
+                            "the number of calls. Name the predictor too, for example "
+                            "sampling.predictor=adams."
+                        )
+                config[group].update(fields)
+        else:
+            predictor.name = "adams"
+    solver = choose(SOLVERS, predictor.name, "sampling.predictor.name")
+    if grid.name is None and issubclass(solver, Solver):
+        grid.name = solver.default_grid
 
 
-def create(config, sde, data_range=None):
+def _links(config, variance, data_range):
+    """The links of denoisers/chain.py that the subtree `sampling` describes."""
+    try:
+        tempered = () if config.temperature == 1 else (Temperature(config.temperature),)
+    except ValueError as error:
+        raise ConfigError(f"sampling.{error}.") from error
+    threshold = create_component(THRESHOLDS, config.threshold, "sampling.threshold")
+    try:
+        thresholds = threshold.wrappers(data_range)
+    except ValueError as error:
+        raise ConfigError(f'sampling.threshold.name="{config.threshold.name}" {error}.') from error
+    return {"variance": variance.wrappers(data_range), "temperature": tempered, "threshold": thresholds}
+
+
+def create(config, sde, data_range=None, files=None):
     """The sampler that the subtree `sampling` describes.
+
+        >>> import samplers, sde_lib
+        >>> from configs import base
+        >>> sampler = samplers.create(base.get_config().sampling, sde_lib.VP())
+        >>> sampler.nfe
+        51
 
     Args:
       data_range: (low, high) of the model's data where it has one, for thresholds.
+      files: Contents by config field, for the fields that name files.
 
     Raises:
       ConfigError: unknown names, fields that do not belong together, numbers out of range, or a solver
         that cannot serve this SDE.
     """
     config = config.copy_and_resolve_references()
-    resolve(config)
-    for field in ("steps", "corrector_steps", "snr"):
-        if not config[field] > 0:
-            raise ConfigError(f"sampling.{field}={config[field]} must be positive.")
+    refusals = Refusals()
+    with refusals:
+        resolve(config)
     for field in ("steps", "nfe"):
-        if config[field] is not None and config[field] > MOST_STEPS:
-            raise ConfigError(f"sampling.{field}={config[field]} must be at most {MOST_STEPS}.")
-    solver = _create(SOLVERS, config, "predictor")
-    try:
-        around = chain.create(config, data_range)
-    except ValueError as error:
-        raise ConfigError(f"sampling.{error}.") from error
-    make_corrector = choose(CORRECTORS, config.corrector, "sampling.corrector")
-    if not isinstance(solver, Solver):
-        if (config.corrector, config.variance, config.grid, config.nfe) != ("none", "small", None, None):
-            raise ConfigError(
-                f'sampling.predictor="{config.predictor}" chooses its own steps: it takes no '
-                "sampling.corrector, sampling.grid, sampling.nfe or sampling.variance."
-            )
-        if solver.refusal(sde):
-            raise ConfigError(f'sampling.predictor="{config.predictor}" {solver.refusal(sde)}')
-        return Sampler(solver, around)
+        if config[field] is not None and not 0 < config[field] <= MOST_STEPS:
+            refusals.add([f"sampling.{field}={config[field]} must lie in 1..{MOST_STEPS}."])
+    refusals.raise_if_any()
 
-    if solver.default_grid is None and config.grid is not None:
-        raise ConfigError(f'sampling.predictor="{config.predictor}" has its own times: set no sampling.grid.')
-    grid = _create(time_grids.TIME_GRIDS, config, "grid") if config.grid else time_grids.Power()
+    def component(table, family, **supplied):
+        return create_component(table, config[family], f"sampling.{family}", files, **supplied)
+
+    solver_class = SOLVERS[config.predictor.name]
+    own = {field.name for field in dataclasses.fields(solver_class)}
+    supplied = {field: config[field] for field in ("steps", "final_denoise") if field in own}
+    with refusals:
+        solver = component(SOLVERS, "predictor", **supplied)
+    with refusals:
+        variance = component(CHOICES, "variance")
+        wrappers = chain.create("sampler", **_links(config, variance, data_range))
+    with refusals:
+        corrector = component(CORRECTORS, "corrector")
+    if issubclass(solver_class, Solver):
+        with refusals:
+            grid = _grid(config, solver_class, component)
+    refusals.raise_if_any()
+    if not isinstance(solver, Solver):
+        _require_no_table(config, solver, sde)
+        return Sampler(adaptive=solver, wrappers=wrappers)
 
     def build(steps):
         return _table(config, solver, grid, sde, steps)
 
-    def corrector_of(rows):
+    def between(rows):
         try:
-            return make_corrector(config, sde, rows)
+            return corrector.attach(sde, rows)
         except ValueError as error:
-            raise ConfigError(f'sampling.corrector="{config.corrector}": {error}') from error
+            raise ConfigError(f'sampling.corrector.name="{config.corrector.name}": {error}.') from error
 
     steps = config.steps
     if config.nfe is not None:
-        corrector = corrector_of(1)
-        steps = _most_steps(config, build, 1 + (corrector.calls if corrector else 0))
+        calls_a_row = 1 + sum(acting.calls for acting in between(1))
+        steps = _most_steps(build, config.nfe, calls_a_row)
         if steps == 0:
             build(config.nfe)  # where this is refused, its reason is the better one
             raise ConfigError(
-                f'sampling.nfe={config.nfe} is too few for sampling.predictor="{config.predictor}".'
+                f'sampling.nfe={config.nfe} is too few for sampling.predictor.name="{config.predictor.name}".'
             )
     table = build(steps)
-    corrector = corrector_of(table.rows)
-    _require_states(config, table, corrector)
-    end = grid(sde, solver.intervals(steps))[-1]
-    table, inner = spread.apply(config, sde, table, end, data_range)
-    return Sampler(TableSampler(table, corrector), (*inner, *around))
+    acting = between(table.rows)
+    _require_states(config, table, acting)
+    return Sampler(
+        _varied(config, table, variance, solver, grid, sde, steps, data_range), acting, wrappers=wrappers
+    )
 
 
-def _require_states(config, table, corrector):
+def _grid(config, solver_class, component):
+    if solver_class.default_grid is None and config.grid.name is not None:
+        raise ConfigError(
+            f'sampling.predictor.name="{config.predictor.name}" has its own times: set no sampling.grid.'
+        )
+    return component(time_grids.TIME_GRIDS, "grid") if config.grid.name else time_grids.Power()
+
+
+def _require_no_table(config, solver, sde):
+    """Refuses what only a table can have, where a solver chooses its own steps."""
+    chosen = (config.corrector.name, config.variance.name, config.grid.name, config.nfe)
+    if chosen != ("none", "small", None, None):
+        raise ConfigError(
+            f'sampling.predictor.name="{config.predictor.name}" chooses its own steps: it takes no '
+            "sampling.corrector, sampling.grid, sampling.nfe or sampling.variance."
+        )
+    if solver.refusal(sde):
+        raise ConfigError(f'sampling.predictor.name="{config.predictor.name}" {solver.refusal(sde)}')
+
+
+def _varied(config, table, variance, solver, grid, sde, steps, data_range):
+    """The table with the chosen variance of its moves."""
+    reason = None
+    if variance.choice != "small" and config.predictor.probability_flow:
+        reason = "with probability_flow follows the flow by Euler's method, whose mean is none of DDIM's"
+    try:
+        if reason:
+            raise ValueError(reason)
+        end = grid(sde, solver.intervals(steps))[-1]
+        return with_variance(table, variance, sde, end, data_range)
+    except ValueError as error:
+        raise ConfigError(
+            f'sampling.variance.name="{config.variance.name}": '
+            f'sampling.predictor.name="{config.predictor.name}" {error}. Use "ancestral", "ddim", '
+            '"reverse_diffusion" or "euler_maruyama".'
+        ) from error
+
+
+def _require_states(config, table, acting):
     """Refuses a corrector where the network is not always called at the state of a new time."""
     unit = np.eye(1 + table.history)[0]
-    if corrector is not None and not ((table.look == unit).all() and (np.diff(table.times) < 0).all()):
+    if acting and not ((table.look == unit).all() and (np.diff(table.times) < 0).all()):
         raise ConfigError(
-            f'sampling.corrector="{config.corrector}" acts on a state at the time of each call, and '
-            f'sampling.predictor="{config.predictor}" calls the network in between. Use a predictor of one '
-            "call a step, or sampling.corrector=none."
+            f'sampling.corrector.name="{config.corrector.name}" acts on a state at the time of each call, '
+            f'and sampling.predictor.name="{config.predictor.name}" calls the network in between. Use a '
+            "predictor of one call a step, or sampling.corrector=none."
         )
-
-
-def default_sampler(sde, calls):
-    """The project's default sampler for a number of calls."""
-    config = base.get_config().sampling
-    config.nfe = calls
-    return create(config, sde)

@@ -6,12 +6,11 @@ whose state is of unit size at every noise level, so that errors weigh alike. St
 to the cube root of that derivative's root mean square over samples have equal errors.
 """
 
-import json
-
 import numpy as np
 
-from workdir.files import read_arrays
+from components import FileKind
 
+DENSITY_FILE = FileKind(("levels", "density"), mode="calibrate")
 # Part of the mean density that every place has at least: no step longer than a fifth of the way's share.
 FLOOR = 0.2
 
@@ -41,20 +40,8 @@ def equal_error(levels, density, steps):
     return np.interp(np.linspace(0, cumulative[-1], steps + 1), cumulative, levels)
 
 
-def save(path, levels, density, sde, about):
-    """Writes a density over half log-SNR, and what it belongs to."""
-    np.savez(path, levels=levels, density=density, about=json.dumps({**about, "sde": repr(sde)}))
-
-
-def load(path):
-    """(levels [M], density [M], dict of what they belong to) of a file that `save` wrote.
-
-    Raises:
-      ValueError: no such file, or a damaged one.
-    """
-    arrays, about = read_arrays(path, ("levels", "density"), "grid_file", "calibrate")
-    levels, density = arrays["levels"], arrays["density"]
+def require_density(levels, density):
+    """Raises ValueError where levels [M] do not rise or densities [M] are not positive and finite."""
     whole = levels.ndim == 1 and len(levels) > 1 and levels.shape == density.shape
     if not (whole and (np.diff(levels) > 0).all() and (density > 0).all() and np.isfinite(density).all()):
-        raise ValueError(f"{path} holds no rising levels with positive densities; --mode=calibrate writes it")
-    return levels, density, about
+        raise ValueError("no rising levels with positive densities")

@@ -1,16 +1,17 @@
 """The best noise levels for a number of steps, by dynamic programming (Watson et al. 2021; Bao et al. 2022a).
 
-The discrete-time bound is a sum over pairs of neighbouring levels, whatever lies beyond. So from the costs of
-all pairs of a fine grid the sub-sequence with the smallest bound is a least-cost path.
+In the discrete-time bound each term depends only on two neighbouring levels. So the best K of N levels are a
+shortest path, found from the costs of all pairs.
 """
 
 import dataclasses
 import itertools
-import json
 
 import numpy as np
 
-from workdir.files import read_arrays
+from components import FileKind
+
+PAIR_COSTS_FILE = FileKind(("times", "first", "costs"), mode="optimal_grid")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,13 +23,26 @@ class PairCosts:
       first: [N, N] nats of beginning a path with levels i < j: the decoder at i, which may depend on
         the level above it, and the transition from j to i.
       costs: [N, N] nats of the transition from level j to level i < j.
-      about: what was measured: parameters, sde, variance, prior (the nats of every path's end) and more.
+
+    Raises:
+      ValueError: arrays of other shapes, or not finite.
     """
 
     times: np.ndarray
     first: np.ndarray
     costs: np.ndarray
-    about: dict
+
+    def __post_init__(self):
+        count = np.size(self.times)
+        shaped = np.shape(self.times) == (count,) and count > 1
+        shaped = shaped and np.shape(self.first) == np.shape(self.costs) == (count, count)
+        above = np.triu(np.ones((count, count), bool), 1)
+        if not (
+            shaped
+            and (np.diff(self.times) > 0).all()
+            and np.isfinite([self.first[above], self.costs[above]]).all()
+        ):
+            raise ValueError("no finite costs of pairs of levels")
 
     def optimal(self, steps):
         """(indices [steps] of the levels with the smallest bound, the bound in nats without the prior)."""
@@ -38,28 +52,6 @@ class PairCosts:
         """The bound in nats, without the prior, on the levels with these increasing indices."""
         pairs = itertools.pairwise(levels[1:])
         return float(self.first[levels[0], levels[1]] + sum(self.costs[pair] for pair in pairs))
-
-
-def save(path, found):
-    """Writes PairCosts to an .npz file."""
-    arrays = {name: getattr(found, name) for name in ("times", "first", "costs")}
-    np.savez(path, **arrays, about=json.dumps(found.about))
-
-
-def load(path):
-    """The PairCosts that `save` wrote.
-
-    Raises:
-      ValueError: no such file, or a damaged one.
-    """
-    arrays, about = read_arrays(path, ("times", "first", "costs"), "grid_file", "trajectory")
-    times, first, costs = arrays["times"], arrays["first"], arrays["costs"]
-    square = (len(times), len(times))
-    above = np.triu(np.ones(square, bool), 1)
-    whole = times.ndim == 1 and len(times) > 1 and first.shape == costs.shape == square
-    if not (whole and (np.diff(times) > 0).all() and np.isfinite([first[above], costs[above]]).all()):
-        raise ValueError(f"{path} holds no finite costs of pairs of levels; --mode=trajectory writes it")
-    return PairCosts(times, first, costs, about)
 
 
 def least_cost_path(first, costs, steps):

@@ -1,4 +1,4 @@
-"""What draws samples: a table with its corrector, or a method that chooses its own steps."""
+"""Everything between a denoiser and samples."""
 
 from typing import Any
 
@@ -11,51 +11,33 @@ from samplers.table import Table, sample
 
 
 @flax.struct.dataclass
-class TableSampler:
-    """A table and the corrector that acts between its rows.
-
-    Attributes:
-      table: float64 coefficients.
-      corrector: object with `step` and `calls`, or None.
-    """
-
-    table: Table
-    corrector: Any = flax.struct.field(pytree_node=False, default=None)
-
-    @property
-    def times(self):
-        """[K] of the calls."""
-        return self.table.times
-
-    def draw(self, keys, sde, denoise, shape, keep=None):
-        """Runs the table; see `table.sample`."""
-        return sample(keys, sde, denoise, shape, self.table, self.corrector, keep)
-
-
-@flax.struct.dataclass
 class Sampler:
-    """Everything between a denoiser and samples; a pytree whose leaves are numbers of a table.
+    """How samples are drawn; a pytree whose leaves are numbers of a table.
 
     Attributes:
-      method: TableSampler, or another object with `times` and `draw`.
-      wrappers: functions denoise -> denoise, applied in this order.
+      table: coefficients of a solver on a grid; None where `adaptive` is given.
+      between: what acts between two moves of the table, in this order: correctors and projections, objects
+        with `step(keys, x, t, denoise) -> x` and `calls`.
+      adaptive: object with `draw` that chooses its steps on the way, in place of a table.
+      wrappers: functions denoise -> denoise, the innermost first; see denoisers/chain.py.
     """
 
-    method: Any
+    table: Table | None = None
+    between: tuple = flax.struct.field(pytree_node=False, default=())
+    adaptive: Any = None
     wrappers: tuple = ()
 
     @property
-    def table(self):
-        """The Table, or None where steps are chosen on the way."""
-        return getattr(self.method, "table", None)
+    def times(self):
+        """[K] of the calls; None where they are chosen on the way."""
+        return None if self.table is None else self.table.times
 
     @property
     def nfe(self):
         """Network calls a sample, or None where they are chosen on the way."""
         if self.table is None:
             return None
-        corrector = self.method.corrector
-        return self.table.rows * (1 + (corrector.calls if corrector else 0))
+        return self.table.rows * (1 + sum(acting.calls for acting in self.between))
 
     def astype(self, dtype):
         """The same sampler, its table cast."""
@@ -63,4 +45,7 @@ class Sampler:
 
     def draw(self, keys, sde, denoise, shape, keep=None):
         """One sample for each key: Samples. See `table.sample`."""
-        return self.method.draw(keys, sde, chain.wrap(self.wrappers, denoise), shape, keep)
+        denoise = chain.wrap(self.wrappers, denoise)
+        if self.table is None:
+            return self.adaptive.draw(keys, sde, denoise, shape, keep)
+        return sample(keys, sde, denoise, shape, self.table, self.between, keep)

@@ -15,13 +15,8 @@ several times too much with a spread.
 
 import math
 
-import flax.struct
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from components import ConfigError, choose
-from denoisers.variance import CHOICES, estimate, interpolated
 from samplers.tape import evaluate
 
 
@@ -50,7 +45,8 @@ def with_spread(sde, table, end):
     eta = np.minimum(np.append(table.noise[1:], table.closing_noise) / small, 1)
     _, spread, noise = evaluate(sde.posterior_coefficients, s, t, eta)
     denoises = table.closing_move[0] == 0
-    spread[-1], noise[-1] = (0, 0) if denoises else (spread[-1], noise[-1])
+    if denoises:
+        spread[-1] = noise[-1] = 0.0
     return table.replace(
         spread=np.append(0, spread), noise=np.append(table.noise[0], noise[:-1]), closing_noise=noise[-1]
     )
@@ -63,101 +59,37 @@ def _steps(sde, table, end):
     return s, t, evaluate(sde.posterior_coefficients, s, t)[2]
 
 
-@flax.struct.dataclass
-class StepVariance:
-    """A denoiser whose x0_variance gives every step of one table the variance that is chosen for it.
-
-    Attributes:
-      times: [K] of the calls.
-      noise, spread: [K] of the move that follows each call.
-      small, large: [K] variances of q(x_s | x_t, x_0) and of q(x_t | x_s) over that move.
-      most: [K] upper bound on the variance of each move.
-      choice: "large", "learned" or "optimal"; see variance.reverse_variance.
-    """
-
-    times: jax.Array
-    noise: jax.Array
-    spread: jax.Array
-    small: jax.Array
-    large: jax.Array
-    most: jax.Array
-    choice: str = flax.struct.field(pytree_node=False, default="optimal")
-
-    def __call__(self, denoise):
-        """The denoiser with that x0_variance."""
-
-        def with_variance(x, t):
-            prediction = denoise(x, t)
-            k = jnp.argmin(jnp.abs(self.times - t[0]))
-            columns = (self.noise**2, self.spread**2, self.small, self.large, self.most)
-            noise, spread, small, large, most = (jnp.asarray(column)[k] for column in columns)
-            if self.choice == "optimal":
-                found = noise + spread * prediction.x0_variance
-            elif self.choice == "large":
-                found = jnp.broadcast_to(large, x.shape)
-            else:
-                found = interpolated(prediction.variance_fraction, small, large)
-            added = jnp.minimum(found, most) - noise
-            # A move without spread is the last one, whose mean is returned.
-            return prediction.replace(x0_variance=jnp.where(spread > 0, added / spread, 0.0))
-
-        return with_variance
-
-
-def of_steps(sde, table, choice, end, most_at_last=np.inf):
-    """The StepVariance of a table with spread.
+def with_variance(table, variance, sde, end, data_range=None):
+    """The float64 table of single steps whose moves have the chosen variance.
 
     Args:
-      choice: see StepVariance.
-      end: time at which the last move ends.
-      most_at_last: upper bound on the variance of the last move that has noise.
-    """
-    s, t, small = _steps(sde, table, end)
-    large = evaluate(sde.transition, t, s)[1] ** 2
-    noise, spread = np.append(table.noise[1:], table.closing_noise), table.spread[1:]
-    most = np.full(len(t), np.inf)
-    most[np.flatnonzero(spread > 0)[-1]] = most_at_last
-    return StepVariance(t, noise, spread, small**2, large, most, choice)
-
-
-def apply(config, sde, table, end, data_range):
-    """The table and the functions denoise -> denoise that `sampling.variance` asks for.
-
-    Args:
-      config: the subtree `sampling`.
-      table: float64; end: time at which its last move ends.
-      data_range: (low, high) of the model's data where it has one.
+      variance: an entry of denoisers.variance.CHOICES as an object.
+      end: time at which the table's last move ends.
+      data_range: (low, high) of the model's data where it has one, for `variance.pixels`.
 
     Raises:
-      ConfigError: unknown names, or a table that cannot take another variance.
+      ValueError: a table that cannot take another variance, or pixels of data that have none.
     """
-    choose(CHOICES, config.variance, "sampling.variance")
-    if config.variance == "small":
-        if config.variance_pixels is not None:
-            raise ConfigError(
-                f"sampling.variance_pixels={config.variance_pixels} limits a variance that is not the "
-                'solver\'s own, and sampling.variance="small".'
-            )
-        return table, ()
+    if variance.choice == "small":
+        return table
+    if variance.pixels is not None and data_range is None:
+        raise ValueError(f"pixels={variance.pixels} is of the data's range, and the data has none")
     reason = refusal(table)
-    if config.probability_flow:
-        reason = (
-            "with sampling.probability_flow follows the flow by Euler's method, whose mean is none of DDIM's"
-        )
     if reason:
-        raise ConfigError(
-            f'sampling.variance="{config.variance}": sampling.predictor="{config.predictor}" {reason}. Use '
-            '"ancestral", "ddim", "reverse_diffusion" or "euler_maruyama".'
-        )
-    table = with_spread(sde, table, end)
-    choice, around = estimate(config.variance, config, data_range, "sampling.variance")
-    low, high = data_range or (-math.inf, math.inf)
-    most = math.inf
-    if config.variance_pixels is not None:
-        if data_range is None or not config.variance_pixels > 0:
-            raise ConfigError(
-                f"sampling.variance_pixels={config.variance_pixels} must be positive, and the data must have "
-                "pixels."
-            )
-        most = (config.variance_pixels * (high - low) / 255 * math.sqrt(math.pi / 2)) ** 2
-    return table, (*around, of_steps(sde, table, choice, end, most))
+        raise ValueError(reason)
+    spread = with_spread(sde, table, end)
+    moves = spread.spread > 0
+    most = np.full(len(moves), np.inf)
+    if variance.pixels is not None:
+        low, high = data_range
+        # Of Gaussian noise the mean size is std sqrt(2 / pi): that is what is bounded (Bao et al. 2022a).
+        most[np.flatnonzero(moves)[-1]] = (variance.pixels * (high - low) / 255 * math.sqrt(math.pi / 2)) ** 2
+    if variance.choice == "optimal":
+        return spread.replace(most=most)
+    s, t, small = _steps(sde, table, end)
+    large = evaluate(sde.transition, t, s)[1] ** 2
+    small, large = (np.where(moves, np.append(0.0, v), 0.0) for v in (small**2, large))
+    if variance.choice == "learned":
+        return table.replace(limits=np.stack([small, large], axis=1), most=most)
+    std = np.sqrt(np.minimum(large, most))
+    return table.replace(noise=std[:-1], closing_noise=std[-1])

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from components import Contents
 from samplers import fitted_grid, optimal_grid
 from samplers.tape import evaluate
 from sde_lib.vp import VP
@@ -181,53 +182,69 @@ class Explicit:
         return np.asarray(self.times, np.float64)
 
 
-@dataclasses.dataclass(frozen=True)
+def _measured(build, file):
+    """What `build` makes of a file's arrays, with its refusal as one that names the file."""
+    try:
+        return build(**file.arrays)
+    except ValueError as error:
+        raise ValueError(f"{file.path} holds {error}. Write it anew") from error
+
+
+def _require_process(file, sde):
+    if file.origin["sde"] != repr(sde):
+        raise ValueError(f"was made for {file.origin['sde']}, not for {sde!r}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Fitted:
     """Equal error at each step, by the pilot run of --mode=calibrate (samplers/fitted_grid.py).
 
     Attributes:
-      grid_file: what it wrote.
+      file: Contents of what it wrote.
     """
 
-    grid_file: str = ""
+    FILES: ClassVar[dict] = {"file": fitted_grid.DENSITY_FILE}
+    file: Contents | None = None
 
     def __post_init__(self):
-        fitted_grid.load(self.grid_file)
+        if self.file is None:
+            raise ValueError(
+                "needs the density that --mode=calibrate writes: set file=<workdir>/fitted_grid.npz"
+            )
+        _measured(fitted_grid.require_density, self.file)
 
     def __call__(self, sde, steps):
-        levels, density, about = fitted_grid.load(self.grid_file)
-        if about["sde"] != repr(sde):
-            raise ValueError(f"was fitted to {about['sde']}, not to {sde!r}")
-        return times_of_half_log_snr(sde, fitted_grid.equal_error(levels, density, steps))
+        _require_process(self.file, sde)
+        return times_of_half_log_snr(sde, fitted_grid.equal_error(**self.file.arrays, steps=steps))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Optimal:
-    """The levels with the best discrete-time bound, by the table that --mode=trajectory wrote.
+    """The levels with the best discrete-time bound, by the table that --mode=optimal_grid wrote.
 
     The last one is as far from the data as the bound wants it: sampling.final_denoise leads on from there.
 
     Attributes:
-      grid_file: what it wrote.
+      file: Contents of what it wrote.
     """
 
-    grid_file: str = ""
+    FILES: ClassVar[dict] = {"file": optimal_grid.PAIR_COSTS_FILE}
+    file: Contents | None = None
 
     def __post_init__(self):
-        if not self.grid_file:
+        if self.file is None:
             raise ValueError(
-                "needs sampling.grid_file=<workdir>/optimal_trajectory.npz, by --mode=trajectory"
+                "needs the table that --mode=optimal_grid writes: set file=<workdir>/optimal_grid.npz"
             )
-        optimal_grid.load(self.grid_file)
+        _measured(optimal_grid.PairCosts, self.file)
 
     def __call__(self, sde, steps):
-        found = optimal_grid.load(self.grid_file)
-        if found.about["sde"] != repr(sde):
-            raise ValueError(f"was measured on {found.about['sde']}, not on {sde!r}")
+        _require_process(self.file, sde)
+        found = optimal_grid.PairCosts(**self.file.arrays)
         if not 1 <= steps < len(found.times):
             raise ValueError(
                 f"has {len(found.times)} levels: use sampling.steps from 1 to {len(found.times) - 1}, not "
-                f"{steps}, or --mode=trajectory with more trajectory.levels"
+                f"{steps}, or --mode=optimal_grid with more optimal_grid.levels"
             )
         return found.times[found.optimal(steps + 1)[0]][::-1].astype(np.float64)
 

@@ -19,11 +19,10 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from components import ConfigError, UserError
-from workdir.compatibility import FROM_SOURCE, OF_THE_DENOISER, config_changes
+from workdir.compatibility import FROM_SOURCE, OF_THE_MODEL, OF_THE_TRAINING, config_changes
+from workdir.files import checksum
 from workdir.provenance import collect
 from workdir.records import say
-
-ITEMS = ("params", "ema", "optimizer")
 
 
 class CheckpointError(UserError):
@@ -32,16 +31,6 @@ class CheckpointError(UserError):
 
 class _Damaged(Exception):
     """A checkpoint that cannot be trusted."""
-
-
-def checksum(tree):
-    """CRC-32 over the bytes, shapes and names of all arrays of a tree, as hexadecimal text."""
-    value = 0
-    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        leaf = np.ascontiguousarray(leaf)
-        value = zlib.crc32(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode(), value)
-        value = zlib.crc32(leaf.reshape(-1).view(np.uint8).data, value)
-    return f"{value:08x}"
 
 
 def _text_checksum(record):
@@ -190,37 +179,74 @@ class Checkpoints:
           ConfigError: the checkpoint was made with a config that differs where it matters.
           CheckpointError: there are checkpoints, but every one is damaged.
         """
-        return self._newest(ITEMS, template)
+        found = self._newest(_items(template))
+        if found is None:
+            return None
+        items, record = found
+        optimizer = items["optimizer"]
+        restored = template.replace(
+            step=optimizer["step"],
+            params=items["params"],
+            opt_state=optimizer["state"],
+            ema=items["ema"],
+            loss_history=optimizer.get("loss_history"),
+        )
+        return restored, record
 
     def resolve_data(self, config):
         """Fills the fields of the subtree `data` that were left to the source, from the newest record.
 
         Raises:
+          ConfigError: the run was trained with a config that differs where it matters, or `restore.step` is
+            not there.
           CheckpointError: there is no checkpoint that can be read.
         """
-        for step in sorted(self.all_steps(), reverse=True):
-            with contextlib.suppress(Exception):
-                saved = self._read_record(step)["config"]["data"]
-                for field in FROM_SOURCE:
-                    if config[field] is None:
-                        config[field] = saved[field]
-                return
+        for step in self._candidates():
+            try:
+                record = self._read_record(step)
+            except MemoryError:
+                raise
+            except Exception as error:
+                self._set_aside(step, error)
+                continue
+            for field in FROM_SOURCE:
+                if config[field] is None:
+                    config[field] = record["config"]["data"][field]
+            self._require_same(record)
+            return
         raise self._none()
 
-    def restore_ema(self, template):
-        """Like `restore`, for sampling and evaluation: reads `ema` alone.
+    def restore_ema(self, params):
+        """Averaged parameters for sampling and evaluation, as the subtree `restore` chooses them.
+
+        Args:
+          params: tree of arrays or ShapeDtypeStructs like the parameters.
 
         Returns:
-          (the averaged parameters of the first decay, record).
+          (averaged parameters, record).
 
         Raises:
+          ConfigError: the run was trained with a config that differs where it matters, or `restore.step` is
+            not there.
           CheckpointError: there is none, or every one is damaged.
         """
-        found = self._newest(("ema",), template)
+        names = [repr(float(decay)) for decay in self._config.ema.decays]
+        found = self._newest({"ema": dict.fromkeys(names, params)})
         if found is None:
             raise self._none()
-        state, record = found
-        return state.ema[next(iter(template.ema))], record
+        items, record = found
+        average = self._config.restore.average
+        return items["ema"][names[0] if average is None else repr(float(average))], record
+
+    def _candidates(self):
+        """Steps on disk that may be restored, the newest first."""
+        steps = sorted(self.all_steps(), reverse=True)
+        chosen = self._config.restore.step if self._read_only else None
+        if chosen is None:
+            return steps
+        if chosen not in steps:
+            raise ConfigError(f"restore.step={chosen}: in {self.folder} are the steps {steps[::-1]}.")
+        return [chosen]
 
     def _none(self):
         advice = f"{self._field} names the workdir of a trained network." if self._field else ""
@@ -228,9 +254,29 @@ class Checkpoints:
             f"There is no checkpoint in {self.folder}. {advice or 'Run --mode=train first.'}"
         )
 
-    def _newest(self, items, template):
-        _hide_closed_loops()
-        steps = sorted(self.all_steps(), reverse=True)
+    def _require_same(self, record):
+        """Refuses a checkpoint of another config, where that gives its arrays another meaning."""
+        meaning = OF_THE_MODEL if self._read_only else OF_THE_TRAINING
+        changes = config_changes(record["config"], self._config, meaning)
+        if not changes:
+            return
+        advice = "Put these fields back, or choose another --workdir."
+        if self._field:
+            advice = (
+                f"{self._field} needs a network without a variance head, trained with the other fields of "
+                "this run."
+            )
+        raise ConfigError(
+            f"The checkpoints in {self.folder} were made with another config: {'; '.join(changes)}. {advice}"
+        )
+
+    def _newest(self, targets):
+        """(items, record) of the newest good checkpoint, or None where there is none at all.
+
+        Args:
+          targets: dict from item to a tree of arrays or ShapeDtypeStructs.
+        """
+        steps = self._candidates()
         for step in steps:
             try:
                 record = self._read_record(step)
@@ -239,21 +285,9 @@ class Checkpoints:
             except Exception as error:
                 self._set_aside(step, error)
                 continue
-            only = OF_THE_DENOISER if self._read_only else ("",)
-            changes = config_changes(record["config"], self._config, only)
-            if changes:
-                advice = "Put these fields back, or choose another --workdir."
-                if self._field:
-                    advice = (
-                        f"{self._field} needs a network without a variance head, trained with the other "
-                        "fields of this run."
-                    )
-                raise ConfigError(
-                    f"The checkpoints in {self.folder} were made with another config: "
-                    f"{'; '.join(changes)}. {advice}"
-                )
+            self._require_same(record)
             try:
-                return self._read_arrays(step, items, template, record), record
+                return self._read_arrays(step, targets, record), record
             except MemoryError:
                 raise
             except Exception as error:
@@ -275,21 +309,16 @@ class Checkpoints:
             raise _Damaged("its record does not match its checksum")
         return record
 
-    def _read_arrays(self, step, items, template, record):
-        targets = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), _items(template))
-        arguments = {name: ocp.args.StandardRestore(targets[name]) for name in items}
+    def _read_arrays(self, step, targets, record):
+        arguments = {
+            name: ocp.args.StandardRestore(jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree))
+            for name, tree in targets.items()
+        }
         restored = self._manager.restore(step, args=ocp.args.Composite(**arguments))
-        for name in items:
+        for name in targets:
             if checksum(restored[name]) != record["checksums"][name]:
                 raise _Damaged(f"the arrays of {name} do not match their checksum")
-        optimizer = restored["optimizer"] if "optimizer" in items else {}
-        return template.replace(
-            step=optimizer.get("step"),
-            params=restored.get("params") if "params" in items else None,
-            opt_state=optimizer.get("state"),
-            ema=restored["ema"],
-            loss_history=optimizer.get("loss_history"),
-        )
+        return {name: restored[name] for name in targets}
 
     def _set_aside(self, step, error):
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

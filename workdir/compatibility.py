@@ -1,50 +1,41 @@
-"""Which changes of a config let a checkpoint be read all the same."""
+"""What makes a checkpoint fit a config: a list of the fields that give the stored arrays their meaning."""
 
 import json
 
-# Changing these fields does not change what the stored arrays mean.
-HARMLESS = (
-    "checkpoint.",
-    "data.directory",
-    "data.memory_gib",
-    "data.threads",
-    "calibration.",
-    "encoding.",
-    "eval.",
-    "model.dropout",
-    "model.dtype",
-    "optim.beta",
-    "optim.grad_clip",
-    "optim.learning_rate",
-    "optim.schedule",
-    "optim.warmup",
-    "optim.weight_decay",
-    "sampling.",
-    "training.eval_every",
-    "training.jitted_steps",
-    "training.log_every",
-    "training.sample_every",
-    "training.steps",
-    "trajectory.",
-    "variance.",
-    "sde.sampling_t_min",
-)
-
-
-# What the averaged parameters mean to sampling and evaluation; nothing else has to agree there.
-OF_THE_DENOISER = (
+# Beginnings of the fields that say what the parameters are: sampling and evaluation need these alone.
+OF_THE_MODEL = (
     "data.centered",
     "data.channels",
     "data.image_size",
-    "data.levels",
+    "data.pixel_values",
     "denoiser.",
     "ema.decays",
     "model.",
     "sde.",
 )
-
-
-FROM_SOURCE = ("image_size", "channels", "levels")
+# Those that training needs as well: what is averaged over, and what optimizer and averages hold.
+OF_THE_TRAINING = (
+    *OF_THE_MODEL,
+    "data.",
+    "ema.",
+    "loss.",
+    "mixture.",
+    "optim.name",
+    "seed",
+    "training.batch_size",
+    "training.network_from",
+    "training.parallel",
+)
+# Fields among them that change no stored array, nor what it means.
+NOT_STORED = (
+    "data.directory",
+    "data.memory_gib",
+    "data.threads",
+    "model.dropout",
+    "model.dtype",
+    "sde.sampling_t_min",
+)
+FROM_SOURCE = ("image_size", "channels", "pixel_values")
 
 
 def _flatten(tree, prefix=""):
@@ -55,13 +46,13 @@ def _flatten(tree, prefix=""):
             yield prefix + key, value
 
 
-def config_changes(saved, config, only=("",)):
+def config_changes(saved, config, meaning=OF_THE_TRAINING):
     """Lines 'field: saved -> now' for the fields that matter to the stored arrays.
 
     Args:
       saved: the config of a checkpoint, as read from JSON.
       config: today's ConfigDict; data fields left to the source (None) always agree.
-      only: beginnings of the fields that are compared.
+      meaning: beginnings of the fields that are compared.
     """
     now = dict(_flatten(json.loads(json.dumps(config.to_dict()))))
     before = dict(_flatten(saved))
@@ -70,7 +61,7 @@ def config_changes(saved, config, only=("",)):
         f"{field}: {before.get(field)} -> {now.get(field)}"
         for field in sorted(before.keys() | now.keys())
         if before.get(field) != now.get(field)
-        and field.startswith(only)
-        and not field.startswith(HARMLESS)
+        and field.startswith(meaning)
+        and field not in NOT_STORED
         and field not in left_to_source
     ]

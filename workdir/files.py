@@ -7,9 +7,10 @@ import zipfile
 import zlib
 from pathlib import Path
 
+import jax
 import numpy as np
 
-from components import UserError
+from components import ConfigError, Contents, UserError
 
 # What reading a damaged file may raise.
 UNREADABLE = (
@@ -24,27 +25,58 @@ UNREADABLE = (
 )
 
 
-def read_arrays(path, names, field, mode):
-    """(arrays by name, dict `about`) of an .npz file that a mode wrote and a config field names.
+def checksum(tree):
+    """CRC-32 over the bytes, shapes and names of all arrays of a tree, as hexadecimal text."""
+    value = 0
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        leaf = np.ascontiguousarray(leaf)
+        value = zlib.crc32(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode(), value)
+        value = zlib.crc32(leaf.reshape(-1).view(np.uint8).data, value)
+    return f"{value:08x}"
+
+
+def write_measured(path, kind, arrays, origin):
+    """Writes measured arrays, in one piece: what `read_measured` reads.
+
+    Args:
+      kind: components.FileKind; arrays: dict with the names that it lists.
+      origin: JSON-able dict of what was measured, with `sde` at least.
+    """
+    arrays = {name: np.asarray(arrays[name]) for name in kind.arrays}
+    temporary = Path(path).with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, **arrays, origin=json.dumps(origin, default=_plain), checksum=checksum(arrays))
+    os.replace(temporary, path)
+
+
+def read_measured(path, kind, field):
+    """The components.Contents of a file of measured arrays.
+
+    Args:
+      kind: components.FileKind.
+      field: the config field that names the file, for messages.
 
     Raises:
-      ValueError: no such file, or one that cannot be read; says which mode writes it.
+      ConfigError: no such file, one of another kind, or a damaged one; says which mode writes it.
     """
-    import numpy as np
-
+    writes = f"--mode={kind.mode} writes"
     if not Path(path).is_file():
-        raise ValueError(f'there is no {field}="{path}"; --mode={mode} writes it')
+        raise ConfigError(f'{field}="{path}": there is no such file; {writes} it.')
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is not a whole .npz file; --mode={mode} writes one")
+        raise ConfigError(f'{field}="{path}" is not a whole .npz file; {writes} one.')
     try:
         with np.load(path) as found:
-            about = dict(json.loads(str(found["about"]))) if "about" in found else {}
-            if "sde" not in about or not set(names) <= set(found):
+            if not {*kind.arrays, "origin", "checksum"} <= set(found):
                 raise ValueError(f"it holds {', '.join(found) or 'nothing'}")
-            return {name: found[name] for name in names}, about
+            origin = dict(json.loads(str(found["origin"])))
+            arrays = {name: found[name] for name in kind.arrays}
+            if str(found["checksum"]) != checksum(arrays):
+                raise ValueError("its arrays do not match their checksum")
+            return Contents(str(path), arrays, origin)
     except UNREADABLE as error:
-        raise ValueError(
-            f"{path} cannot be read as a file of --mode={mode} ({error}). Write one by that mode"
+        raise ConfigError(
+            f'{field}="{path}" cannot be read as a file of --mode={kind.mode} ({error}). Write one by that '
+            "mode."
         ) from error
 
 

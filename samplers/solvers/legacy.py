@@ -1,9 +1,9 @@
 """The samplers of Song et al. (2021) as their code was released, to reproduce published tables.
 
 They differ from samplers/solvers/predictors.py in three ways. N steps use N points,
-linspace(t_max, t_min, N), and the last one returns its mean. Euler-Maruyama's step is 1 / N whatever the spacing. Reverse
-diffusion and ancestral sampling read beta_i or sigma_i from a table over [0, 1] whose rows stand up
-to t_min beside the times at which the score is evaluated; on the VP SDE they do not converge.
+linspace(t_max, t_min, N), and the last one returns its mean. Euler-Maruyama's step is 1 / N whatever the
+spacing. Reverse diffusion and ancestral sampling read beta_i or sigma_i from a table over [0, 1] whose
+rows stand up to t_min beside the times at which the score is evaluated; on the VP SDE they do not converge.
 """
 
 import dataclasses
@@ -32,8 +32,8 @@ class _Released(Solver):
 
     Attributes:
       probability_flow: half the score and no noise.
-      rows: how a time finds its row of the table: intended (step j of N takes row N - 1 - j), or
-        truncated (floor(t (N - 1)), the released code; other rows from N = 1 / t_min on).
+      rows: the released code indexes its table of beta by floor(t (N - 1)): "truncated" reproduces that
+        rounding, which takes other rows from N = 1 / t_min on; "intended" gives step j of N row N - 1 - j.
     """
 
     default_grid: ClassVar[str] = "uniform"

@@ -8,8 +8,9 @@ import pytest
 
 import experiment
 from components import ConfigError, UserError
-from workdir.checkpoints import Checkpoints, checksum
+from workdir.checkpoints import Checkpoints
 from workdir.compatibility import config_changes
+from workdir.files import checksum
 
 
 @pytest.fixture

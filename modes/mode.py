@@ -1,0 +1,22 @@
+"""What the command line knows about a mode before it imports it."""
+
+from typing import NamedTuple
+
+
+class Mode(NamedTuple):
+    """A row of MODES.
+
+    Attributes:
+      module: whose `run(config, workdir, ...)` does it, and whose `refusals(config)` refuse its settings.
+      reads: subtrees of the config, beside those that make the model, that can stop it.
+      flags: flags of its own, beside --config and --workdir.
+      needs: "config", "workdir", and "data" for a data set rather than a mixture. Where "workdir" stands
+        without "config", the run's own config stands in for a --config left out.
+      summary: one line for --help.
+    """
+
+    module: str
+    reads: tuple[str, ...]
+    flags: tuple[str, ...]
+    needs: tuple[str, ...]
+    summary: str
