@@ -9,7 +9,6 @@ not match is set aside and the next older checkpoint taken.
 import contextlib
 import json
 import shutil
-import sys
 import zlib
 from pathlib import Path
 
@@ -54,17 +53,6 @@ def _items(state):
     if state.loss_history is not None:
         optimizer["loss_history"] = state.loss_history
     return {"params": state.params, "ema": state.ema, "optimizer": optimizer}
-
-
-def _hide_closed_loops():
-    """Keeps reads that Orbax abandons on an error from printing a trace each when they end."""
-    previous = sys.excepthook
-
-    def hook(kind, error, trace):
-        if str(error) != "Event loop is closed":
-            previous(kind, error, trace)
-
-    sys.excepthook = hook
 
 
 class Checkpoints:
@@ -229,7 +217,6 @@ class Checkpoints:
         )
 
     def _newest(self, items, template):
-        _hide_closed_loops()
         steps = sorted(self.all_steps(), reverse=True)
         for step in steps:
             try:
