@@ -1,7 +1,5 @@
 """Latent codes of held-out data: written, decoded again, interpolated and scaled."""
 
-from pathlib import Path
-
 import numpy as np
 
 import data
@@ -10,8 +8,8 @@ from experiment.load import load
 from likelihood import encoding
 from parallel.batches import BatchMap
 from reports import figures, pictures
-from workdir.files import prepare_workdir, write_json
 from workdir.records import Progress, say
+from workdir.results import Results
 
 
 def _examples(config, setup):
@@ -50,15 +48,18 @@ def _solver(setup, params, config, direction, name):
     return run
 
 
-def run(config, workdir):
-    """--mode=encode: writes encoding.npz, encoding.json and encoding.png into the workdir.
+def run(config, workdir, output=None):
+    """--mode=encode: writes encoding.npz, encoding.json and encoding.png.
 
     The rows of the picture: data, its reconstruction from the codes, interpolations between the
     first and each next code, and the first code at several temperatures (Song et al. 2021, appendix D.5).
+
+    Args:
+      output: folder of the results; default the workdir.
     """
-    workdir, settings = Path(workdir), config.encoding
+    settings = config.encoding
     setup, params, record = load(config, workdir)
-    prepare_workdir(workdir)
+    results = Results(workdir, output)
     x = _examples(config, setup)
     say(f"encoding {len(x)} examples")
     codes, nfe = _solver(setup, params, config, encoding.encode, "encode")(x)
@@ -91,9 +92,9 @@ def run(config, workdir):
         "tolerance": settings.tolerance,
         "temperatures": settings.temperatures,
     }
-    write_json(workdir / "encoding.json", report)
-    np.savez_compressed(
-        workdir / "encoding.npz",
+    results.json("encoding.json", report)
+    results.arrays(
+        "encoding.npz",
         x=x,
         codes=codes,
         reconstructed=reconstructed,
@@ -101,22 +102,21 @@ def run(config, workdir):
         temperatures=temperatures,
     )
     if setup.transform:
-        rows = [x, reconstructed, *interpolated, temperatures]
-        _picture(workdir / "encoding.png", setup, rows)
+        picture = _picture(setup, [x, reconstructed, *interpolated, temperatures])
+        results.write("encoding.png", pictures.save_picture, picture)
     elif setup.shape == (2,):
         panels = {"data": x, "codes": codes, "decoded": reconstructed}
         if len(x) > 1:
             panels["between"] = interpolated.reshape(-1, 2)
-        figures.scatter_figure(workdir / "encoding.png", panels)
-    print(
+        results.write("encoding.png", figures.scatter_figure, panels)
+    results.print(
         f"reconstruction error: largest {report['largest_reconstruction_error']:.2e}, "
         f"mean {report['mean_reconstruction_error']:.2e}; NFE {report['nfe']:.0f}"
     )
-    picture = " and encoding.png" if setup.transform or setup.shape == (2,) else ""
-    say(f"wrote encoding.npz, encoding.json{picture} to {workdir}")
+    results.say_written()
 
 
-def _picture(path, setup, rows):
+def _picture(setup, rows):
     """Rows of images of different length in one picture, the rest of each row empty (mid-grey)."""
     width = max(map(len, rows))
     middle = 0.0 if setup.transform.centered else 0.5
@@ -124,4 +124,4 @@ def _picture(path, setup, rows):
     for i, row in enumerate(rows):
         canvas[i, : len(row)] = row
     pixels = setup.transform.to_pixels(canvas.reshape(-1, *setup.shape))
-    pictures.save_picture(path, pictures.grid(pixels, setup.transform.levels, width))
+    return pictures.grid(pixels, setup.transform.levels, width)

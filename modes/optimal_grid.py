@@ -8,7 +8,7 @@ import numpy as np
 
 from evaluation.bounds import Chain, bounded_images
 from evaluation.held_out import HeldOut
-from evaluation.noise_levels import identity_of, training_examples
+from evaluation.noise_levels import identity_of, measure, training_examples
 from experiment.load import load, warn_of_other_parameters
 from likelihood.bounds import LEVELS, DensityDecoder, level_costs, prior_nats
 from parallel.batches import BatchMap
@@ -16,21 +16,24 @@ from reports import figures
 from samplers import optimal_grid
 from sde_lib.noise import example_keys
 from workdir.checkpoints import checksum
-from workdir.files import prepare_workdir
-from workdir.partial import measure, remove
+from workdir.partial import Partial
 from workdir.records import say
+from workdir.results import Results
 
 
-def run(config, workdir):
+def run(config, workdir, output=None):
     """--mode=trajectory: writes optimal_trajectory.npz and .png; goes on where it was stopped.
+
+    Args:
+      output: folder of the results; default the workdir.
 
     Raises:
       UserError: no checkpoint, or a model that is not finite.
     """
-    workdir, settings = Path(workdir), config.trajectory
+    settings = config.trajectory
     setup, params, record = load(config, workdir)
     warn_of_other_parameters(config, params)
-    prepare_workdir(workdir)
+    results = Results(workdir, output)
     examples = training_examples(config, setup, settings.examples, "trajectory data")
     if setup.mixture is None:
         held_out, decoder, scale, offset = bounded_images(setup, examples, config.eval)
@@ -52,12 +55,11 @@ def run(config, workdir):
         f"{config.eval.bound_variance}"
     )
     times = LEVELS[settings.grid](setup.sde, settings.levels)
-    arrays = _pair_costs(config, workdir, setup, params, held_out, decoder, times, about)
-    if jax.process_index() != 0:
-        return
+    partial = Partial(results.folder / "optimal_trajectory", about)
+    arrays = _pair_costs(config, partial, setup, params, held_out, decoder, times)
     prior = float(arrays["prior"].mean())
     table = optimal_grid.PairCosts(times, arrays["first"], arrays["costs"], {**about, "prior": prior})
-    optimal_grid.save(workdir / "optimal_trajectory.npz", table)
+    results.write("optimal_trajectory.npz", optimal_grid.save, table)
     log_snr = np.asarray(setup.sde.log_snr(jnp.asarray(times)))
     paths = {}
     for steps in sorted(n for n in set(settings.steps) if n <= settings.levels):
@@ -65,13 +67,15 @@ def run(config, workdir):
         uniform = np.round(np.arange(1, steps + 1) * settings.levels / steps).astype(int) - 1
         costs = ((prior + nats) * scale + offset for nats in (cost, table.along(uniform)))
         paths[steps] = (log_snr[path], *costs)
-        print(f"{steps:5d} steps: {paths[steps][1]:.4f} {unit} at best, {paths[steps][2]:.4f} on even steps")
-    figures.trajectory_figure(workdir / "optimal_trajectory.png", paths, unit)
-    remove(workdir / "optimal_trajectory")
-    say(f"wrote optimal_trajectory.npz and optimal_trajectory.png to {workdir}")
+        results.print(
+            f"{steps:5d} steps: {paths[steps][1]:.4f} {unit} at best, {paths[steps][2]:.4f} on even steps"
+        )
+    results.write("optimal_trajectory.png", figures.trajectory_figure, paths, unit)
+    partial.finish()
+    results.say_written()
     say(
         "sample with --config.sampling.grid=optimal "
-        f"--config.sampling.grid_file={workdir / 'optimal_trajectory.npz'}"
+        f"--config.sampling.grid_file={results.folder / 'optimal_trajectory.npz'}"
     )
 
 
@@ -80,7 +84,7 @@ def _content(path):
     return path and checksum({"file": np.frombuffer(Path(path).read_bytes(), np.uint8)})
 
 
-def _pair_costs(config, workdir, setup, params, held_out, decoder, times, about):
+def _pair_costs(config, partial, setup, params, held_out, decoder, times):
     """`first` and `costs` [N, N] of trajectory.PairCosts, and `prior` [N], the same number in each entry."""
     chain = Chain(setup, config, decoder)
 
@@ -98,7 +102,6 @@ def _pair_costs(config, workdir, setup, params, held_out, decoder, times, about)
         costs, decoders, prior = (a.astype(np.float64).mean(axis=0) for a in found)
         return {"costs": costs, "decoders": decoders, "prior": prior}
 
-    shapes = {"costs": (count, count), "decoders": (count, count), "prior": (count,)}
-    found = measure(workdir / "optimal_trajectory", about, shapes, of_level, "trajectory")
+    found = measure(partial, count, of_level, "trajectory")
     costs = found["costs"].T
     return {"costs": costs, "first": costs + found["decoders"], "prior": found["prior"]}

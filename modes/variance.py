@@ -1,22 +1,20 @@
 """How much of the noise a model leaves unexplained at every noise level, measured on data: variance.npz."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from denoisers.variance import Measured, save
 from evaluation.held_out import HeldOut
-from evaluation.noise_levels import identity_of, training_examples
+from evaluation.noise_levels import identity_of, measure, training_examples
 from experiment.load import load
 from likelihood.bounds import log_snr_levels
 from parallel.batches import BatchMap
 from reports import figures
 from sde_lib.noise import example_keys
-from workdir.files import prepare_workdir
-from workdir.partial import measure, remove
+from workdir.partial import Partial
 from workdir.records import say
+from workdir.results import Results
 
 
 class Moments:
@@ -46,15 +44,18 @@ class Moments:
         return np.stack(self._map((params, np.float32(t), key), self._examples))
 
 
-def run(config, workdir):
-    """--mode=variance: writes variance.npz and variance.png into the workdir; goes on where it was stopped.
+def run(config, workdir, output=None):
+    """--mode=variance: writes variance.npz and variance.png; goes on where it was stopped.
+
+    Args:
+      output: folder of the results; default the workdir.
 
     Raises:
       UserError: no checkpoint, or a model that is not finite.
     """
-    workdir, settings = Path(workdir), config.variance
+    settings = config.variance
     setup, params, record = load(config, workdir)
-    prepare_workdir(workdir)
+    results = Results(workdir, output)
     examples = training_examples(config, setup, settings.examples, "variance data")
     held_out = HeldOut.of(setup, examples)
     times = log_snr_levels(setup.sde, settings.levels)
@@ -67,13 +68,11 @@ def run(config, workdir):
         error = values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
         return {"moments": values.mean(axis=1), "errors": error}
 
-    shapes = dict.fromkeys(("moments", "errors"), (settings.levels, 2))
-    found = measure(workdir / "variance", about, shapes, of_level, "variance")
-    if jax.process_index() != 0:
-        return
+    partial = Partial(results.folder / "variance", about)
+    found = measure(partial, settings.levels, of_level, "variance")
     log_snr = np.asarray(setup.sde.log_snr(jnp.asarray(times)))
     table = Measured(log_snr[::-1], found["moments"][::-1], found["errors"][::-1], about)
-    save(workdir / "variance.npz", table)
-    figures.variance_figure(workdir / "variance.png", table)
-    remove(workdir / "variance")
-    say(f"wrote variance.npz and variance.png to {workdir}")
+    results.write("variance.npz", save, table)
+    results.write("variance.png", figures.variance_figure, table)
+    partial.finish()
+    results.say_written()
