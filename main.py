@@ -253,6 +253,8 @@ def _set_up_jax():
 
     import jax
 
+    from workdir.hooks import quiet_threads
+
     # Orbax narrates every save, and what goes wrong in one reaches the user as an error of ours.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
 
@@ -260,6 +262,7 @@ def _set_up_jax():
         cache = os.path.join(os.path.expanduser("~"), ".cache", "undrift", f"jax-{jax.__version__}")
         jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    quiet_threads()
 
 
 def main(argv):

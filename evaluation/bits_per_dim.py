@@ -1,5 +1,6 @@
 """Likelihoods and bounds of many examples: in batches, with progress, resumed where they stopped."""
 
+import functools
 import math
 
 import jax
@@ -11,10 +12,9 @@ from components import Refusals, UserError, choose, positive
 from likelihood.exact import PROBES, bits_per_dim, log_likelihood, standard_errors
 from parallel.batches import BatchMap
 from sde_lib.noise import example_keys
-from sde_lib.probability_flow import SOLVERS
-from workdir.files import checksum
-from workdir.partial import Unfinished
-from workdir.records import Progress, say
+from workdir.checkpoints import checksum
+from workdir.partial import Partial
+from workdir.records import say
 
 # An exact trace carries one derivative for each dimension of every example in a batch.
 LARGEST_EXACT_TRACE = 1024
@@ -30,22 +30,23 @@ def bits(setup, log_prob):
     return bits_per_dim(log_prob, setup.shape, setup.transform.levels, setup.transform.centered)
 
 
-def flow_log_prob(setup, params, draws, unfinished, settings, batch_size):
+def flow_log_prob(setup, params, draws, count, partial, settings):
     """Log-densities by the probability-flow ODE, one solve for each draw of each example.
 
     Args:
-      draws: list of functions () -> x [N, ...] float32, one for each dequantization.
-      unfinished: Unfinished with `log_prob` [N, R, P] and `nfe` [N, R]; goes on where it stopped.
-      settings: the subtree `eval.bits_per_dim`; batch_size: over all devices together.
+      draws: list of R functions () -> x [N, ...] float32, one for each dequantization; count: N.
+      partial: of `partial_likelihoods`; the solves that it holds are not done again.
+      settings: the subtree `eval`.
 
     Returns:
-      the arrays; NaN where the solver ran out of steps.
+      `log_prob` [N, R, P], NaN where the solver ran out of steps, and `nfe` [N, R].
     """
 
     def solve(constants, examples):
         params, key = constants
+        keys = jax.vmap(jax.random.fold_in)(example_keys(key, examples["repeat"]), examples["index"])
         return log_likelihood(
-            example_keys(key, examples["index"]),
+            keys,
             setup.sde,
             setup.denoiser.bind(params),
             examples["x"],
@@ -55,29 +56,23 @@ def flow_log_prob(setup, params, draws, unfinished, settings, batch_size):
             solver=settings.solver,
         ).replace(latent=None)
 
-    found = unfinished.arrays
-    count, repeats = found["nfe"].shape
-    mapped = BatchMap(solve, batch_size)
-    done = int(np.isfinite(found["nfe"]).sum())
-    if 0 < done < count * repeats:
-        say(f"log-density: {done} of {count * repeats} solves were done before")
-    progress = Progress(count * repeats, "solve", "log-density", initial=done)
-    for repeat, draw in enumerate(draws):
-        start = int(np.isfinite(found["nfe"][:, repeat]).sum())
-        if start == count:
-            continue
-        examples = {"x": draw()[start:], "index": np.arange(start, count, dtype=np.uint32)}
-        key = jax.random.fold_in(setup.key("probe"), repeat)
-        for part in mapped.batches((params, key), examples):
-            rows = slice(start, start + len(part.nfe))
-            found["log_prob"][rows, repeat] = np.where(part.failed[:, None], np.nan, part.by_probe)
-            found["nfe"][rows, repeat] = part.nfe
-            start = rows.stop
-            progress.update(len(part.nfe))
-            unfinished.save(now=False)
-    progress.close()
-    unfinished.save()
-    return found
+    # The solves of one draw follow each other: one draw is in memory at a time.
+    draw = functools.lru_cache(maxsize=1)(lambda repeat: draws[repeat]())
+    mapped = BatchMap(solve, settings.batch_size)
+
+    def of_rows(rows):
+        repeat, index = np.divmod(rows, count)
+        x = np.concatenate([draw(r)[index[repeat == r]] for r in np.unique(repeat)])
+        examples = {"x": x, "index": index.astype(np.uint32), "repeat": repeat.astype(np.uint32)}
+        found = mapped((params, setup.key("probe")), examples)
+        log_prob = np.where(found.failed[:, None], np.nan, found.by_probe.astype(np.float64))
+        return {"log_prob": log_prob, "nfe": found.nfe}
+
+    rows = count * len(draws)
+    partial.fill(rows, mapped.batch_size, of_rows, "log-density", "solve", "solves were done")
+    found = partial.merged(rows)
+    partial.finish(found)
+    return {name: a.reshape(len(draws), count, *a.shape[1:]).swapaxes(0, 1) for name, a in found.items()}
 
 
 def refusals(config):
@@ -119,15 +114,15 @@ def solved_examples(log_prob, settings):
     return solved
 
 
-def unfinished_likelihoods(path, config, params, examples, repeats):
-    """The Unfinished that `flow_log_prob` fills; it holds only for these parameters, data and settings.
+def partial_likelihoods(path, config, params, examples, repeats):
+    """The Partial that `flow_log_prob` fills; it holds only for these parameters, data and settings.
 
     Args:
+      path: without a suffix; finished solves stay in `<path>.npz`, draw after draw.
       params: of the denoiser; examples: [N, ...] what the draws are made from.
       repeats: dequantizations of each example.
     """
-    settings = config.eval.bits_per_dim
-    probes = 1 if settings.probe == "exact" else settings.probes
+    settings = config.eval
     used = ("solver", "tolerance", "probe", "probes")
     identity = {
         "parameters": checksum(jax.device_get(params)),
@@ -138,28 +133,24 @@ def unfinished_likelihoods(path, config, params, examples, repeats):
         **{name: config[name].to_dict() for name in ("sde", "denoiser", "model")},
         "scaling": (config.data.pixel_values, config.data.centered),
     }
-    arrays = {
-        "log_prob": np.full((len(examples), repeats, probes), np.nan),
-        "nfe": np.full((len(examples), repeats), np.nan),
-    }
-    return Unfinished(path, identity, arrays)
+    return Partial(path, identity, keep=True)
 
 
-def network_bits_per_dim(setup, params, images, config, workdir):
+def network_bits_per_dim(setup, params, images, config, folder):
     """Exact bits/dim of held-out images by the probability-flow ODE.
 
     Args:
       images: [N, H, W, C] uint8, dequantized here over the right number of levels.
       config: the whole config.
+      folder: where the solves are kept, for a killed or a next evaluation.
 
     Returns:
       dict with value, standard error and its parts, NFE, and t_min, where the flow starts.
     """
-    settings = config.eval.bits_per_dim
-    repeats = settings.dequantizations
-    unfinished = unfinished_likelihoods(workdir / "bits_per_dim.npz", config, params, images, repeats)
+    settings, repeats = config.eval, config.eval.dequantizations
+    partial = partial_likelihoods(folder / "bits_per_dim", config, params, images, repeats)
     draws = [lambda repeat=repeat: dequantized(setup, images, repeat) for repeat in range(repeats)]
-    found = flow_log_prob(setup, params, draws, unfinished, settings, config.eval.batch_size)
+    found = flow_log_prob(setup, params, draws, len(images), partial, settings)
     solved = solved_examples(found["log_prob"], settings)
     values = np.asarray(bits(setup, found["log_prob"][solved]))
     parts = standard_errors(values)

@@ -17,14 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evaluation import diagnostics
 from evaluation.held_out import mean_and_error
 from likelihood.bounds import log_snr_levels
 from parallel.batches import BatchMap
-from reports import figures
 from sde_lib.noise import example_keys
-from workdir.files import write_json
-from workdir.records import Progress, say
+from workdir.records import Progress
 
 # Up to this dimension divergences are exact, above by one Rademacher probe.
 EXACT_DIMENSION = 16
@@ -121,20 +118,20 @@ def at_level(keys, sde, denoise, x0, t):
     )
 
 
-def diagnose(setup, params, held_out, config, workdir):
-    """Writes diagnostics.json and diagnostics.png: the score against what makes it one, by noise level."""
+def diagnose(setup, params, held_out, config):
+    """Content of diagnostics.json: the score against what makes it one, by noise level."""
     settings = config.eval
     times = log_snr_levels(setup.sde, settings.loss_levels)
     examples = held_out.numbered(settings.diagnostics.images)
 
-    def at_level(constants, examples):
+    def of_examples(constants, examples):
         params, t, key = constants
         keys = example_keys(key, examples["index"])
         pairs = jax.vmap(jax.random.split)(keys)
         x0 = held_out.x0(pairs[:, 0], examples["example"])
-        return diagnostics.at_level(pairs[:, 1], setup.sde, setup.denoiser.bind(params), x0, t)
+        return at_level(pairs[:, 1], setup.sde, setup.denoiser.bind(params), x0, t)
 
-    mapped = BatchMap(at_level, min(settings.batch_size, 8 * jax.local_device_count()))
+    mapped = BatchMap(of_examples, min(settings.batch_size, 8 * jax.local_device_count()))
     progress, rows = Progress(len(times), "level", "diagnostics"), []
     for level, t in enumerate(times):
         key = jax.random.fold_in(setup.key("diagnostics"), level)
@@ -142,15 +139,12 @@ def diagnose(setup, params, held_out, config, workdir):
         progress.update(1)
     progress.close()
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    result = {
+    return {
         "times": times,
         "log_snr": np.asarray(setup.sde.log_snr(jnp.asarray(times, jnp.float32))),
         "examples": len(examples["index"]),
         **columns,
     }
-    write_json(workdir / "diagnostics.json", result)
-    figures.diagnostics_figure(workdir / "diagnostics.png", result)
-    say(f"wrote diagnostics.json and diagnostics.png to {workdir}")
 
 
 def _summary(found):

@@ -10,15 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import metrics
-from evaluation.bits_per_dim import flow_log_prob, solved_examples, unfinished_likelihoods
+from evaluation.bits_per_dim import flow_log_prob, partial_likelihoods, solved_examples
 from evaluation.bounds import bounds_in_nats, describe_bounds, sampled_levels
-from evaluation.diagnostics import diagnose
 from evaluation.held_out import HeldOut, mean_and_error
 from likelihood.bounds import DensityDecoder, log_snr_levels
 from parallel.batches import BatchMap
-from reports import figures
 from sde_lib.noise import example_keys
-from workdir.files import write_json
 from workdir.provenance import collect
 from workdir.records import Progress, say
 
@@ -57,17 +54,20 @@ def loss_by_level(setup, held_out, settings):
     }
 
 
-def flow_likelihood(setup, held_out, config, workdir):
-    """Log-densities at t_min by the flow from p(x_T) = prior, against the exact ones, in nats/dim."""
-    sde, mixture, settings = setup.sde, setup.mixture, config.eval.bits_per_dim
+def flow_likelihood(setup, held_out, config, folder):
+    """Log-densities at t_min by the flow from p(x_T) = prior, against the exact ones, in nats/dim.
+
+    The solves are kept in `folder`, for a killed or a next evaluation.
+    """
+    sde, mixture, settings = setup.sde, setup.mixture, config.eval
     count, dimension = len(held_out.examples), mixture.dimension
     keys = example_keys(setup.key("noise at t_min"), jnp.arange(count))
     t = jnp.full(count, sde.t_min)
     mean, std = sde.marginal(jnp.asarray(held_out.examples), t)
     x = mean + std * jax.vmap(lambda key: jax.random.normal(key, setup.shape))(keys)
     x = np.asarray(x)
-    unfinished = unfinished_likelihoods(workdir / "log_prob.npz", config, mixture, x, repeats=1)
-    found = flow_log_prob(setup, mixture, [lambda: x], unfinished, settings, config.eval.batch_size)
+    partial = partial_likelihoods(folder / "log_prob", config, mixture, x, repeats=1)
+    found = flow_log_prob(setup, mixture, [lambda: x], count, partial, settings)
     solved = solved_examples(found["log_prob"], settings)
     exact = np.asarray(jax.jit(mixture.log_prob)(x, sde.alpha(t), sde.sigma(t)))
     # The model starts from the prior; the data's own p(x_T) is this far from it, on average over the data.
@@ -92,19 +92,29 @@ def flow_likelihood(setup, held_out, config, workdir):
     }
 
 
-def run(config, workdir, setup, drawer):
-    """Writes metrics.json and evaluation.png of a mixture into the workdir; `drawer` is of samples."""
+def held_out_samples(setup, count):
+    """HeldOut with exact samples [count, ...] of the Experiment's mixture."""
+    x0 = jax.jit(setup.mixture.sample, static_argnums=1)(setup.key("held-out"), count)
+    return HeldOut.of(setup, np.asarray(x0))
+
+
+def evaluate(setup, held_out, drawer, config, folder):
+    """Content of a mixture's metrics.json.
+
+    Args:
+      held_out: of `held_out_samples`; drawer: of samples.
+      config: the whole config.
+      folder: where the solves of the flow are kept.
+    """
     settings, mixture, levels = config.eval, setup.mixture, sampled_levels(config, drawer)
-    count = settings.max_images
-    x0 = np.asarray(jax.jit(mixture.sample, static_argnums=1)(setup.key("held-out"), count))
-    held_out = HeldOut(x0, lambda keys, examples: examples)
-    say(f"evaluating the exact denoiser of {config.mixture.name} on {count} of its samples")
+    x0 = held_out.examples
+    say(f"evaluating the exact denoiser of {config.mixture.name} on {len(x0)} of its samples")
     result = {"unit": "nats/dim", "loss": loss_by_level(setup, held_out, settings)}
 
     exact = np.asarray(jax.jit(mixture.log_prob)(jnp.asarray(x0)))
     result["negative_log_likelihood"] = mean_and_error(-exact / mixture.dimension)
-    if settings.bits_per_dim.compute:
-        result["flow"] = flow_likelihood(setup, held_out, config, workdir)
+    if settings.bits_per_dim:
+        result["flow"] = flow_likelihood(setup, held_out, config, folder)
     bounds = bounds_in_nats(setup, mixture, held_out, DensityDecoder(), config, levels)
     result.update(describe_bounds(bounds, 1 / mixture.dimension))
     for name, bound in bounds.items():
@@ -125,38 +135,4 @@ def run(config, workdir, setup, drawer):
         "samples": metrics.two_sample(fresh[0], generated, settings.two_sample.neighbours),
         "floor": metrics.two_sample(fresh[0], fresh[1], settings.two_sample.neighbours),
     }
-    if settings.diagnostics.compute:
-        diagnose(setup, mixture, held_out, config, workdir)
-    result.update({"config": config.to_dict(), "provenance": collect()})
-    write_json(workdir / "metrics.json", result)
-    figures.testbed_figure(workdir / "evaluation.png", result)
-    _report(result)
-    say(f"wrote metrics.json and evaluation.png to {workdir}")
-
-
-def _report(result):
-    def line(name, entry, note=""):
-        print(f"{name:44}{entry['value']:>12.6f} ± {entry['standard_error']:.6f}  {note}")
-
-    line("exact negative log-likelihood, nats/dim", result["negative_log_likelihood"])
-    if "flow" in result:
-        flow = result["flow"]
-        line("the same at t_min", flow["exact"], f"t_min = {flow['t_min']:g}")
-        line("by the probability-flow ODE", flow["value"], f"NFE {flow['nfe']:.0f}")
-        line("  ODE minus exact log-density", flow["difference"])
-        line("  of which the prior", flow["prior_gap"], "E log p(x_T) - log prior(x_T)")
-    for name in ("continuous_bound", "discrete_bound"):
-        if name in result:
-            line(name.replace("_", " "), result[name])
-            line("  above the exact one", result[name]["above_exact"])
-    loss = result["loss"]
-    print(
-        f"loss against its closed form: at most {loss['largest_deviation_in_standard_errors']:.1f} standard "
-        f"errors off at {len(loss['error'])} noise levels"
-    )
-    for name in ("samples", "floor"):
-        pair = result["two_sample"][name]
-        print(
-            f"1-NN accuracy of {name:8} {pair['accuracy']:.3f} ± {pair['accuracy_standard_error']:.3f}   "
-            f"precision {pair['precision']:.3f}   recall {pair['recall']:.3f}"
-        )
+    return {**result, "config": config.to_dict(), "provenance": collect()}

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 import data
+from components import UserError
 from evaluation.held_out import subset
 from workdir.files import checksum
 
@@ -35,3 +36,29 @@ def identity_of(setup, record, params, config, examples):
         "data": checksum({"examples": examples}),
     }
     return json.loads(json.dumps(about))
+
+
+def measure(partial, levels, of_level, what):
+    """Arrays [levels, ...] filled row by row; the processes measure levels in turn, on their own devices.
+
+    Args:
+      partial: Partial of this measurement; the caller finishes it.
+      of_level: level -> dict of one row for each array.
+      what: word for the progress bar.
+
+    Raises:
+      UserError: a row that is not finite.
+    """
+
+    def of_rows(rows):
+        (level,) = rows.tolist()
+        row = of_level(level)
+        if not all(np.isfinite(values).all() for values in row.values()):
+            raise UserError(
+                f"{what}: not finite at level {level} of {levels}. Train longer, or see "
+                "--config.eval.diagnostics=True."
+            )
+        return {name: np.asarray(values)[None] for name, values in row.items()}
+
+    partial.fill(levels, 1, of_rows, what, "level", "levels were done")
+    return partial.merged(levels)

@@ -1,7 +1,6 @@
 """Fitting solvers of few calls, and a time grid, to a trained model or a mixture."""
 
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +14,10 @@ from samplers import calibration, fitted_grid
 from samplers.calibration import PILOT_NOISES, fine_solver, fit_calls, pilot_density
 from samplers.create import default_sampler
 from samplers.solvers import fitted
-from workdir.files import checksum, prepare_workdir, write_json, write_measured
+from workdir.checkpoints import checksum
 from workdir.provenance import collect
 from workdir.records import Progress, say
+from workdir.results import Results
 
 
 def noises(setup, purpose, count):
@@ -33,25 +33,18 @@ def describe(errors):
     return {"median": float(np.median(errors)), "rms": float(np.sqrt(np.mean(errors**2)))}
 
 
-def refusals(config):
-    """Lines about the subtree `calibration`."""
-    settings = config.calibration
-    yield from positive(settings, "calibration", "noises", "starts", "batch_size", "pictures")
-    if not settings.nfe or not all(isinstance(n, int) and 3 <= n <= 30 for n in settings.nfe):
-        yield f"calibration.nfe={settings.nfe} must be numbers of network calls from 3 to 30."
-    if settings.fine_steps < 50:
-        yield f"calibration.fine_steps={settings.fine_steps} must be at least 50."
-
-
-def run(config, workdir):
+def run(config, workdir, output=None):
     """--mode=calibrate: writes fitted_<calls>.npz, fitted_grid.npz, calibration.json and .png.
 
     The distance is between the last denoised states of a solver and of the fine solution, root mean
     square over the data's dimensions, on noises that the fit has not seen.
+
+    Args:
+      output: folder of the results; default the workdir.
     """
-    workdir, settings = Path(workdir), config.calibration
-    setup, params, record = load(config, workdir, MODES["calibrate"].reads)
-    prepare_workdir(workdir)
+    settings = config.calibration
+    setup, params, record = load(config, workdir)
+    results = Results(workdir, output)
     problem = calibration.Problem(
         setup.sde, setup.denoiser, params, setup.shape, min(settings.batch_size, settings.noises)
     )
@@ -71,10 +64,9 @@ def run(config, workdir):
         "sde": repr(setup.sde),
     }
     levels, density = pilot_density(setup, params, train[0][:PILOT_NOISES], settings.fine_steps)
-    arrays = {"levels": levels, "density": density}
-    write_measured(workdir / "fitted_grid.npz", fitted_grid.DENSITY_FILE, arrays, about)
+    results.write("fitted_grid.npz", fitted_grid.save, levels, density, setup.sde, about)
 
-    results, pictures = {}, {}
+    by_calls, ends_by_calls = {}, {}
     for calls in settings.nfe:
         started = time.monotonic()
         progress = Progress(calibration.LARGEST_FIT * settings.starts, "iteration", f"{calls} calls")
@@ -90,27 +82,25 @@ def run(config, workdir):
             name: np.sqrt(((end - test[1]).reshape(len(end), -1) ** 2).mean(axis=1))
             for name, end in ends.items()
         }
-        results[calls] = {
+        by_calls[calls] = {
             **{name: describe(values) for name, values in distances.items()},
             "numbers": len(found.theta),
             "iterations": len(found.history) - 1,
             "seconds": time.monotonic() - started,
             "start": origin,
         }
-        arrays, origin = fitted.arrays_of(table), {**about, **results[calls]}
-        write_measured(workdir / f"fitted_{calls}.npz", fitted.TABLE_FILE, arrays, origin)
-        pictures[calls] = {name: end[: settings.pictures] for name, end in ends.items()}
-        _report(calls, results[calls])
-    write_json(
-        workdir / "calibration.json",
-        {"results": results, "config": config.to_dict(), "provenance": collect(), **about},
+        results.write(f"fitted_{calls}.npz", fitted.save, table, setup.sde, {**about, **by_calls[calls]})
+        ends_by_calls[calls] = {name: end[: settings.pictures] for name, end in ends.items()}
+        results.print(_report(calls, by_calls[calls]))
+    results.json(
+        "calibration.json",
+        {"results": by_calls, "config": config.to_dict(), "provenance": collect(), **about},
     )
-    shown = {"fine": test[1][: settings.pictures], **pictures[min(settings.nfe)]}
-    figures.calibration_figure(workdir / "calibration.png", results, *_panels(setup, shown, settings))
-    files = ", ".join(f"fitted_{calls}.npz" for calls in settings.nfe)
-    say(f"wrote {files}, fitted_grid.npz, calibration.json and calibration.png to {workdir}")
-    first = workdir / f"fitted_{min(settings.nfe)}.npz"
-    say(f"sample with --config.sampling.predictor=fitted --config.sampling.predictor.file={first}")
+    shown = {"fine": test[1][: settings.pictures], **ends_by_calls[min(settings.nfe)]}
+    results.write("calibration.png", figures.calibration_figure, by_calls, *_panels(setup, shown, settings))
+    results.say_written()
+    first = results.folder / f"fitted_{min(settings.nfe)}.npz"
+    say(f"sample with --config.sampling.predictor=fitted --config.sampling.file={first}")
 
 
 def _panels(setup, shown, settings):
@@ -127,7 +117,7 @@ def _panels(setup, shown, settings):
 
 def _report(calls, result):
     plain, best = result["default"], result["fitted"]
-    print(
+    return (
         f"{calls:3d} calls: median (RMS) distance to the fine one {plain['median']:.2e} ({plain['rms']:.2e}) "
         f"by default, {best['median']:.2e} ({best['rms']:.2e}) fitted; {result['numbers']} numbers, "
         f"{result['iterations']} iterations, {result['seconds']:.0f} s"

@@ -1,7 +1,5 @@
 """Latent codes of held-out data: written, decoded again, interpolated and scaled."""
 
-from pathlib import Path
-
 import numpy as np
 
 import data
@@ -13,9 +11,8 @@ from modes import MODES
 from parallel import devices
 from parallel.batches import BatchMap
 from reports import figures, pictures
-from sde_lib.probability_flow import SOLVERS
-from workdir.files import prepare_workdir, write_json
 from workdir.records import Progress, say
+from workdir.results import Results
 
 
 def _examples(config, setup):
@@ -54,27 +51,18 @@ def _solver(setup, params, config, direction, name):
     return run
 
 
-def refusals(config):
-    """Lines about the subtree `encoding`."""
-    settings = config.encoding
-    yield from positive(settings, "encoding", "num_images", "interpolations", "tolerance")
-    yield from devices.uneven("encoding.batch_size", settings.batch_size)
-    if not settings.temperatures or not all(
-        isinstance(t, int | float) and t > 0 for t in settings.temperatures
-    ):
-        yield f"encoding.temperatures={settings.temperatures} must be positive numbers."
-    choose(SOLVERS, settings.solver, "encoding.solver")
-
-
-def run(config, workdir):
-    """--mode=encode: writes encoding.npz, encoding.json and encoding.png into the workdir.
+def run(config, workdir, output=None):
+    """--mode=encode: writes encoding.npz, encoding.json and encoding.png.
 
     The rows of the picture: data, its reconstruction from the codes, interpolations between the
     first and each next code, and the first code at several temperatures (Song et al. 2021, appendix D.5).
+
+    Args:
+      output: folder of the results; default the workdir.
     """
-    workdir, settings = Path(workdir), config.encoding
-    setup, params, record = load(config, workdir, MODES["encode"].reads)
-    prepare_workdir(workdir)
+    settings = config.encoding
+    setup, params, record = load(config, workdir)
+    results = Results(workdir, output)
     x = _examples(config, setup)
     say(f"encoding {len(x)} examples")
     codes, nfe = _solver(setup, params, config, encoding.encode, "encode")(x)
@@ -107,9 +95,9 @@ def run(config, workdir):
         "tolerance": settings.tolerance,
         "temperatures": settings.temperatures,
     }
-    write_json(workdir / "encoding.json", report)
-    np.savez_compressed(
-        workdir / "encoding.npz",
+    results.json("encoding.json", report)
+    results.arrays(
+        "encoding.npz",
         x=x,
         codes=codes,
         reconstructed=reconstructed,
@@ -117,22 +105,21 @@ def run(config, workdir):
         temperatures=temperatures,
     )
     if setup.transform:
-        rows = [x, reconstructed, *interpolated, temperatures]
-        _picture(workdir / "encoding.png", setup, rows)
+        picture = _picture(setup, [x, reconstructed, *interpolated, temperatures])
+        results.write("encoding.png", pictures.save_picture, picture)
     elif setup.shape == (2,):
         panels = {"data": x, "codes": codes, "decoded": reconstructed}
         if len(x) > 1:
             panels["between"] = interpolated.reshape(-1, 2)
-        figures.scatter_figure(workdir / "encoding.png", panels)
-    print(
+        results.write("encoding.png", figures.scatter_figure, panels)
+    results.print(
         f"reconstruction error: largest {report['largest_reconstruction_error']:.2e}, "
         f"mean {report['mean_reconstruction_error']:.2e}; NFE {report['nfe']:.0f}"
     )
-    picture = " and encoding.png" if setup.transform or setup.shape == (2,) else ""
-    say(f"wrote encoding.npz, encoding.json{picture} to {workdir}")
+    results.say_written()
 
 
-def _picture(path, setup, rows):
+def _picture(setup, rows):
     """Rows of images of different length in one picture, the rest of each row empty (mid-grey)."""
     width = max(map(len, rows))
     middle = 0.0 if setup.transform.centered else 0.5
@@ -140,4 +127,4 @@ def _picture(path, setup, rows):
     for i, row in enumerate(rows):
         canvas[i, : len(row)] = row
     pixels = setup.transform.to_pixels(canvas.reshape(-1, *setup.shape))
-    pictures.save_picture(path, pictures.grid(pixels, setup.transform.levels, width))
+    return pictures.grid(pixels, setup.transform.levels, width)

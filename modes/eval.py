@@ -24,8 +24,8 @@ from experiment.load import load, warn_of_other_parameters
 from modes import MODES
 from parallel import devices
 from reports import figures
-from workdir.files import prepare_workdir, write_json
 from workdir.records import Progress, read_metrics, say
+from workdir.results import Results
 
 # A full covariance of more dimensions takes minutes to factor.
 LARGEST_GAUSSIAN = 4096
@@ -48,38 +48,55 @@ def fit_gaussian(setup, source):
     return GaussianMixture.fit(np.asarray(setup.transform.to_model(images)), noise_variance=spacing**2 / 12)
 
 
-def refusals(config):
-    """Lines about the subtree `eval`."""
-    settings = config.eval
-    yield from devices.uneven("eval.batch_size", settings.batch_size)
-    yield from positive(settings, "eval", "loss_levels")
-    yield from positive(settings.two_sample, "eval.two_sample", "neighbours")
-    for path, count in (
-        ("eval.max_images", settings.max_images),
-        ("eval.two_sample.num_samples", settings.two_sample.num_samples),
-        ("eval.diagnostics.images", settings.diagnostics.images),
-    ):
-        if count < 2:
-            yield f"{path}={count} must be at least 2."
-    yield from bits_per_dim.refusals(config)
-    yield from bounds.refusals(config)
-
-
-def run(config, workdir):
-    """--mode=eval: writes metrics.json, evaluation.png and loss.png into the workdir.
+def run(config, workdir, output=None):
+    """--mode=eval: writes metrics.json, evaluation.png and, of a network, loss.png.
 
     With `eval.diagnostics` also diagnostics.json and diagnostics.png. A mixture, whose
-    denoiser is exact, is evaluated by evaluation/mixture.py.
+    denoiser is exact, is measured by evaluation/mixture.py.
+
+    Args:
+      output: folder of the results; default the workdir.
+
+    Raises:
+      ConfigError: a variance of a bound that is not asked for.
     """
-    workdir, settings = Path(workdir), config.eval
-    setup, params, record = load(config, workdir, MODES["eval"].reads)
+    settings = config.eval
+    if settings.bound_variance != "small" and not settings.discrete_bound:
+        raise ConfigError(
+            f'eval.bound_variance="{settings.bound_variance}" is the variance of the discrete-time bound, '
+            "and eval.discrete_bound=False. Set eval.discrete_bound=True."
+        )
+    setup, params, record = load(config, workdir)
+    require_feasible(setup, settings)
     drawer = Drawer(setup, config.sampling)
     levels = sampled_levels(config, drawer)
-    warn_of_other_parameters(config, setup, params)
-    prepare_workdir(workdir)
+    warn_of_other_parameters(config, params)
+    results = Results(workdir, output)
     if setup.mixture is not None:
-        mixture.run(config, workdir, setup, drawer)
-        return
+        _evaluate_mixture(config, setup, drawer, results)
+    else:
+        _evaluate_network(config, Path(workdir), setup, params, record, drawer, levels, results)
+    results.say_written()
+
+
+def _diagnose(config, setup, params, held_out, results):
+    if config.eval.diagnostics:
+        found = diagnose(setup, params, held_out, config)
+        results.json("diagnostics.json", found)
+        results.write("diagnostics.png", figures.diagnostics_figure, found)
+
+
+def _evaluate_mixture(config, setup, drawer, results):
+    held_out = mixture.held_out_samples(setup, config.eval.max_images)
+    found = mixture.evaluate(setup, held_out, drawer, config, results.folder)
+    _diagnose(config, setup, setup.mixture, held_out, results)
+    results.json("metrics.json", found)
+    results.write("evaluation.png", figures.testbed_figure, found)
+    _report_mixture(found, results)
+
+
+def _evaluate_network(config, workdir, setup, params, record, drawer, levels, results):
+    settings = config.eval
     train_source, test_source = data.create(config.data, "train"), data.create(config.data, "test")
     held_out = subset(test_source, settings.max_images)
     say(f"evaluating step {record['step']} on {len(held_out)} held-out images")
@@ -107,16 +124,15 @@ def run(config, workdir):
         drawn = setup.transform.to_pixels(gaussian.sample(setup.key("gaussian"), count))
         baseline["two_sample"] = metrics.two_sample(held_out, drawn, settings.two_sample.neighbours)
 
-    if settings.bits_per_dim.compute:
-        model["bits_per_dim"] = network_bits_per_dim(setup, params, held_out, config, workdir)
+    if settings.bits_per_dim:
+        model["bits_per_dim"] = network_bits_per_dim(setup, params, held_out, config, results.folder)
         if gaussian:
             log_prob = gaussian.log_prob(jnp.asarray(dequantized(setup, held_out)))
             baseline["bits_per_dim"] = mean_and_error(bits(setup, log_prob))
     model.update(network_bounds(setup, params, held_out, config, levels))
-    if settings.diagnostics.compute:
-        diagnose(setup, params, scaled, config, workdir)
+    _diagnose(config, setup, params, scaled, results)
 
-    result = {
+    found = {
         "step": record["step"],
         "times": by_level.times,
         "log_snr": by_level.log_snr,
@@ -126,30 +142,28 @@ def run(config, workdir):
         "config": config.to_dict(),
         "provenance": record["provenance"],
     }
-    write_json(workdir / "metrics.json", result)
-    _figures(workdir, result, by_level)
-    _report(result)
-    say(f"wrote metrics.json, evaluation.png and loss.png to {workdir}")
-
-
-def _figures(workdir, result, by_level):
-    model, baseline = result["model"], result["fitted_gaussian"] or {}
-    figures.loss_figure(
-        workdir / "loss.png",
+    results.json("metrics.json", found)
+    baselines = {"fitted Gaussian": baseline["eps_error_by_level"]} if gaussian else None
+    results.write(
+        "loss.png",
+        figures.loss_figure,
         read_metrics(workdir),
         by_level.log_snr,
         model["eps_error_by_level"],
-        {"fitted Gaussian": baseline["eps_error_by_level"]} if baseline else None,
+        baselines,
     )
-    columns = {"model": model, "fitted Gaussian": baseline, "training images": result["training_images"]}
+    results.write("evaluation.png", figures.bars_figure, _panels(found))
+    _report_network(found, results)
+
+
+def _panels(found):
+    """The panels of evaluation.png: dict from title to a dict from label to (value, standard error)."""
+    model, baseline = found["model"], found["fitted_gaussian"] or {}
+    columns = {"model": model, "fitted Gaussian": baseline, "training images": found["training_images"]}
 
     def bars(*path, error=None):
-        found = {}
-        for label, column in columns.items():
-            if path[0] in column:
-                group = column[path[0]]
-                found[label] = (group[path[1]], group[error] if error else 0.0)
-        return found
+        groups = {label: column[path[0]] for label, column in columns.items() if path[0] in column}
+        return {label: (group[path[1]], group[error] if error else 0.0) for label, group in groups.items()}
 
     panels = {
         "1-NN accuracy (0.5 is perfect)": bars("two_sample", "accuracy", error="accuracy_standard_error"),
@@ -161,21 +175,23 @@ def _figures(workdir, result, by_level):
             "bits/dim (lower is better)": bars("bits_per_dim", "value", error="standard_error"),
             **panels,
         }
-    figures.bars_figure(workdir / "evaluation.png", panels)
+    return panels
 
 
-def _report(result):
+def _report_network(found, results):
     for name in ("discrete_bound", "continuous_bound"):
-        if name in result["model"]:
-            bound = result["model"][name]
+        if name in found["model"]:
+            bound = found["model"][name]
             chain = f", variance {bound['variance']}, grid {bound['grid']}" if "variance" in bound else ""
-            print(
+            results.print(
                 f"{name.replace('_', ' ')}, {bound['levels']} levels{chain}: at most {bound['value']:.3f} ± "
                 f"{bound['standard_error']:.3f} bits/dim"
             )
-    print(f"{'':18}{'bits/dim':>16}{'1-NN accuracy (real, generated)':>34}{'precision':>12}{'recall':>10}")
+    results.print(
+        f"{'':18}{'bits/dim':>16}{'1-NN accuracy (real, generated)':>34}{'precision':>12}{'recall':>10}"
+    )
     for name in ("model", "fitted_gaussian", "training_images"):
-        column = result[name]
+        column = found[name]
         if not column:
             continue
         bits = column.get("bits_per_dim")
@@ -183,4 +199,32 @@ def _report(result):
         pair = column["two_sample"]
         halves = f"{pair['accuracy']:.3f} ({pair['accuracy_real']:.2f}, {pair['accuracy_generated']:.2f})"
         others = f"{pair['precision']:>12.3f}{pair['recall']:>10.3f}"
-        print(f"{name.replace('_', ' '):18}{bits:>16}{halves:>34}{others}")
+        results.print(f"{name.replace('_', ' '):18}{bits:>16}{halves:>34}{others}")
+
+
+def _report_mixture(found, results):
+    def line(name, entry, note=""):
+        results.print(f"{name:44}{entry['value']:>12.6f} ± {entry['standard_error']:.6f}  {note}")
+
+    line("exact negative log-likelihood, nats/dim", found["negative_log_likelihood"])
+    if "flow" in found:
+        flow = found["flow"]
+        line("the same at t_min", flow["exact"], f"t_min = {flow['t_min']:g}")
+        line("by the probability-flow ODE", flow["value"], f"NFE {flow['nfe']:.0f}")
+        line("  ODE minus exact log-density", flow["difference"])
+        line("  of which the prior", flow["prior_gap"], "E log p(x_T) - log prior(x_T)")
+    for name in ("continuous_bound", "discrete_bound"):
+        if name in found:
+            line(name.replace("_", " "), found[name])
+            line("  above the exact one", found[name]["above_exact"])
+    loss = found["loss"]
+    results.print(
+        f"loss against its closed form: at most {loss['largest_deviation_in_standard_errors']:.1f} standard "
+        f"errors off at {len(loss['error'])} noise levels"
+    )
+    for name in ("samples", "floor"):
+        pair = found["two_sample"][name]
+        results.print(
+            f"1-NN accuracy of {name:8} {pair['accuracy']:.3f} ± {pair['accuracy_standard_error']:.3f}   "
+            f"precision {pair['precision']:.3f}   recall {pair['recall']:.3f}"
+        )

@@ -10,7 +10,7 @@ from components import choose
 from evaluation import bounds
 from evaluation.bounds import Chain, bounded_images
 from evaluation.held_out import HeldOut
-from evaluation.noise_levels import identity_of, training_examples
+from evaluation.noise_levels import identity_of, measure, training_examples
 from experiment.load import load, warn_of_other_parameters
 from likelihood.bounds import LEVELS, DensityDecoder, level_costs, prior_nats
 from modes import MODES
@@ -19,35 +19,26 @@ from parallel.batches import BatchMap
 from reports import figures
 from samplers import optimal_grid
 from sde_lib.noise import example_keys
-from workdir.files import checksum, prepare_workdir, write_measured
-from workdir.partial import measure, remove
+from workdir.checkpoints import checksum
+from workdir.partial import Partial
 from workdir.records import say
+from workdir.results import Results
 
 
-def refusals(config):
-    """Lines about the subtree `optimal_grid`, and about the chain in `eval.bound`."""
-    settings = config.optimal_grid
-    yield from devices.uneven("optimal_grid.batch_size", settings.batch_size)
-    for field in ("levels", "examples"):
-        if settings[field] < 2:
-            yield f"optimal_grid.{field}={settings[field]} must be at least 2."
-    if not settings.steps or not all(isinstance(n, int) and n >= 2 for n in settings.steps):
-        yield f"optimal_grid.steps={settings.steps} must be numbers of network calls of at least 2."
-    yield from bounds.decoder_refusals(config)
-    choose(LEVELS, settings.spacing, "optimal_grid.spacing")
+def run(config, workdir, output=None):
+    """--mode=trajectory: writes optimal_trajectory.npz and .png; goes on where it was stopped.
 
-
-def run(config, workdir):
-    """--mode=optimal_grid: writes optimal_grid.npz and .png; goes on where it was stopped.
+    Args:
+      output: folder of the results; default the workdir.
 
     Raises:
       UserError: no checkpoint, or a model that is not finite.
     """
-    workdir, settings = Path(workdir), config.optimal_grid
-    setup, params, record = load(config, workdir, MODES["optimal_grid"].reads)
-    warn_of_other_parameters(config, setup, params)
-    prepare_workdir(workdir)
-    examples = training_examples(config, setup, settings.examples, "optimal grid data")
+    settings = config.trajectory
+    setup, params, record = load(config, workdir)
+    warn_of_other_parameters(config, params)
+    results = Results(workdir, output)
+    examples = training_examples(config, setup, settings.examples, "trajectory data")
     if setup.mixture is None:
         held_out, decoder, scale, offset = bounded_images(setup, examples, config.eval.bound)
         unit = "bits/dim"
@@ -69,14 +60,12 @@ def run(config, workdir):
         f"the bound between all pairs of {settings.levels} levels on {len(examples)} examples, variance "
         f"{config.eval.bound.variance.name}"
     )
-    times = LEVELS[settings.spacing](setup.sde, settings.levels)
-    arrays = _pair_costs(config, workdir, setup, params, held_out, decoder, times, about)
-    if jax.process_index() != 0:
-        return
+    times = LEVELS[settings.grid](setup.sde, settings.levels)
+    partial = Partial(results.folder / "optimal_trajectory", about)
+    arrays = _pair_costs(config, partial, setup, params, held_out, decoder, times)
     prior = float(arrays["prior"].mean())
-    table = optimal_grid.PairCosts(times, arrays["first"], arrays["costs"])
-    origin = {**about, "prior": prior}
-    write_measured(workdir / "optimal_grid.npz", optimal_grid.PAIR_COSTS_FILE, vars(table), origin)
+    table = optimal_grid.PairCosts(times, arrays["first"], arrays["costs"], {**about, "prior": prior})
+    results.write("optimal_trajectory.npz", optimal_grid.save, table)
     log_snr = np.asarray(setup.sde.log_snr(jnp.asarray(times)))
     paths = {}
     for steps in sorted(n for n in set(settings.steps) if n <= settings.levels):
@@ -84,17 +73,24 @@ def run(config, workdir):
         uniform = np.round(np.arange(1, steps + 1) * settings.levels / steps).astype(int) - 1
         costs = ((prior + nats) * scale + offset for nats in (cost, table.along(uniform)))
         paths[steps] = (log_snr[path], *costs)
-        print(f"{steps:5d} steps: {paths[steps][1]:.4f} {unit} at best, {paths[steps][2]:.4f} on even steps")
-    figures.optimal_grid_figure(workdir / "optimal_grid.png", paths, unit)
-    remove(workdir / "optimal_grid")
-    say(f"wrote optimal_grid.npz and optimal_grid.png to {workdir}")
+        results.print(
+            f"{steps:5d} steps: {paths[steps][1]:.4f} {unit} at best, {paths[steps][2]:.4f} on even steps"
+        )
+    results.write("optimal_trajectory.png", figures.trajectory_figure, paths, unit)
+    partial.finish()
+    results.say_written()
     say(
         "sample with --config.sampling.grid=optimal "
-        f"--config.sampling.grid.file={workdir / 'optimal_grid.npz'}"
+        f"--config.sampling.grid_file={results.folder / 'optimal_trajectory.npz'}"
     )
 
 
-def _pair_costs(config, workdir, setup, params, held_out, decoder, times, about):
+def _content(path):
+    """The checksum of a file that the bound reads, or None."""
+    return path and checksum({"file": np.frombuffer(Path(path).read_bytes(), np.uint8)})
+
+
+def _pair_costs(config, partial, setup, params, held_out, decoder, times):
     """`first` and `costs` [N, N] of trajectory.PairCosts, and `prior` [N], the same number in each entry."""
     chain = Chain(setup, config.eval.bound, decoder)
 
@@ -112,7 +108,6 @@ def _pair_costs(config, workdir, setup, params, held_out, decoder, times, about)
         costs, decoders, prior = (a.astype(np.float64).mean(axis=0) for a in found)
         return {"costs": costs, "decoders": decoders, "prior": prior}
 
-    shapes = {"costs": (count, count), "decoders": (count, count), "prior": (count,)}
-    found = measure(workdir / "optimal_grid", about, shapes, of_level, "optimal grid")
+    found = measure(partial, count, of_level, "trajectory")
     costs = found["costs"].T
     return {"costs": costs, "first": costs + found["decoders"], "prior": found["prior"]}

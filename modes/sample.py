@@ -1,63 +1,45 @@
 """Drawing samples from a trained network."""
 
-from pathlib import Path
-
 import jax
 import numpy as np
 
 from experiment.draw import Drawer
 from experiment.load import load, warn_of_other_parameters
-from modes import MODES
-from parallel.processes import wait_for_all
 from reports import figures, pictures
-from workdir.files import checksum, prepare_workdir
-from workdir.partial import Parts
-from workdir.records import Progress, say
+from workdir.checkpoints import checksum
+from workdir.partial import Partial
+from workdir.records import say
+from workdir.results import Results
 
 TRAJECTORIES = 8
-
-
 PLANAR_TRAJECTORIES = 500
-
-
 TRAJECTORY_STATES = 9
-
-
 LARGEST_GRID = 400
 
 
-def run(config, workdir):
-    """--mode=sample: writes samples.npz, samples.png, trajectory.npz and trajectory.png into the workdir.
+def run(config, workdir, output=None):
+    """--mode=sample: writes samples.npz, samples.png, trajectory.npz and trajectory.png.
 
     samples.npz holds `images` as uint8 where the data has pixels, and `x` as floats where it
     is a mixture; trajectory.npz the `states` and `predictions` of E[x_0] at some `times` of some samples.
     Batches that a killed run finished are not drawn again.
+
+    Args:
+      output: folder of the results; default the workdir.
     """
-    workdir = Path(workdir)
-    setup, params, record = load(config, workdir, MODES["sample"].reads)
-    prepare_workdir(workdir)
+    setup, params, record = load(config, workdir)
+    results = Results(workdir, output)
     drawer = Drawer(setup, config.sampling)
-    warn_of_other_parameters(config, setup, params)
-    parts = Parts(workdir / "samples.parts", _identity(setup, params, record, config, drawer))
-    arrays = _draw_in_parts(parts, setup, drawer, params, record, config)
-    if jax.process_index() != 0:
-        return
-    written = ["samples.npz"]
-    if setup.transform:
-        picture = pictures.grid(arrays["images"][:LARGEST_GRID], setup.transform.levels)
-        pictures.save_picture(workdir / "samples.png", picture)
-        written.append("samples.png")
-    elif setup.shape == (2,):
-        exact = np.asarray(setup.mixture.sample(setup.key("picture"), len(arrays["x"])))
-        figures.scatter_figure(workdir / "samples.png", {"samples": arrays["x"], "exact": exact})
-        written.append("samples.png")
-    for stale in workdir.glob("trajectory.*"):
-        stale.unlink()
-    if drawer.times is not None:
-        written += _trajectories(setup, params, config, workdir, len(drawer.times))
-    np.savez_compressed(workdir / "samples.npz", **arrays, step=record["step"])
-    parts.remove()
-    say(f"wrote {', '.join(written)} to {workdir}")
+    warn_of_other_parameters(config, params)
+    # Samples are large: each batch is a part, written once.
+    identity = _identity(setup, params, record, config, drawer)
+    partial = Partial(results.folder / "samples", identity, seconds=0.0)
+    _draw(partial, setup, drawer, params, record, config)
+    # One process alone has all samples in its memory.
+    if results.writes:
+        _write(partial, setup, params, record, config, drawer, results)
+    partial.finish()
+    results.say_written()
 
 
 def _identity(setup, params, record, config, drawer):
@@ -68,31 +50,38 @@ def _identity(setup, params, record, config, drawer):
     return {**described, "seed": config.seed, "step": record["step"], **numbers}
 
 
-def _draw_in_parts(parts, setup, drawer, params, record, config):
-    """The merged arrays of all samples; each process draws every n-th batch, on its own devices."""
-    count, size = config.sampling.num_samples, drawer.batch_size
-    ranges = [range(start, min(start + size, count)) for start in range(0, count, size)]
-    mine = ranges[jax.process_index() :: jax.process_count()]
-    todo = [numbers for numbers in mine if not parts.has(numbers)]
-    done = sum(map(len, mine)) - sum(map(len, todo))
-    origin = f"step {record['step']}" if setup.mixture is None else f"the exact {config.mixture.name}"
-    cost = "steps chosen on the way" if drawer.nfe is None else f"NFE {drawer.nfe}"
-    say(f"drawing {count} samples from {origin}, {cost}" + (f"; {done} were drawn before" if done else ""))
-    progress = Progress(sum(map(len, mine)), "sample", "sample", initial=done)
-    for numbers in todo:
+def _draw(partial, setup, drawer, params, record, config):
+    """Draws this process's share of the samples that are missing; waits for the other processes."""
+
+    def draw(numbers):
         drawn = drawer.numbered(params, numbers)
         arrays = {"x": drawn.x} if setup.mixture is not None else {}
         if setup.transform:
             arrays["images"] = setup.transform.to_pixels(drawn.x)
-        parts.save(numbers, **arrays, nfe=drawn.nfe)
-        progress.update(len(numbers))
-    progress.close()
-    wait_for_all("samples")
-    return parts.merged(ranges) if jax.process_index() == 0 else None
+        return {**arrays, "nfe": drawn.nfe}
+
+    count = config.sampling.num_samples
+    origin = f"step {record['step']}" if setup.mixture is None else f"the exact {config.mixture.name}"
+    cost = "steps chosen on the way" if drawer.nfe is None else f"NFE {drawer.nfe}"
+    say(f"drawing {count} samples from {origin}, {cost}")
+    partial.fill(count, drawer.batch_size, draw, "sample", "sample", "were drawn")
 
 
-def _trajectories(setup, params, config, workdir, rows):
-    """Writes trajectory.npz and trajectory.png; returns what was written."""
+def _write(partial, setup, params, record, config, drawer, results):
+    arrays = partial.merged(config.sampling.num_samples)
+    if setup.transform:
+        picture = pictures.grid(arrays["images"][:LARGEST_GRID], setup.transform.levels)
+        results.write("samples.png", pictures.save_picture, picture)
+    elif setup.shape == (2,):
+        exact = np.asarray(setup.mixture.sample(setup.key("picture"), len(arrays["x"])))
+        results.write("samples.png", figures.scatter_figure, {"samples": arrays["x"], "exact": exact})
+    results.remove("trajectory.npz", "trajectory.png")
+    if drawer.times is not None:
+        _write_trajectories(setup, params, config, len(drawer.times), results)
+    results.arrays("samples.npz", **arrays, step=record["step"])
+
+
+def _write_trajectories(setup, params, config, rows, results):
     keep = np.linspace(0, rows - 1, TRAJECTORY_STATES - 1).round().astype(int)
     keep = tuple(sorted(set(keep.tolist())))
     chains = TRAJECTORIES if setup.transform else PLANAR_TRAJECTORIES
@@ -101,21 +90,17 @@ def _trajectories(setup, params, config, workdir, rows):
     tracer = Drawer(setup, config.sampling, keep, batch_size=-(-chains // devices) * devices)
     drawn = tracer.numbered(params, range(chains))
     times = tracer.times[list(keep)]
-    np.savez_compressed(
-        workdir / "trajectory.npz", times=times, states=drawn.trajectory, predictions=drawn.predictions
-    )
+    results.arrays("trajectory.npz", times=times, states=drawn.trajectory, predictions=drawn.predictions)
     if setup.transform:
-        _trajectory_picture(workdir, setup, drawn.trajectory)
+        picture = _trajectory_picture(setup, drawn.trajectory)
+        results.write("trajectory.png", pictures.save_picture, picture)
     elif setup.shape == (2,):
         titles = [f"t = {t:.2g}" for t in times] + ["final"]
         panels = zip(titles, np.moveaxis(drawn.trajectory, 1, 0), strict=True)
-        figures.scatter_figure(workdir / "trajectory.png", list(panels))
-    else:
-        return ["trajectory.npz"]
-    return ["trajectory.npz", "trajectory.png"]
+        results.write("trajectory.png", figures.scatter_figure, list(panels))
 
 
-def _trajectory_picture(workdir, setup, states):
+def _trajectory_picture(setup, states):
     """The states [chains, M, H, W, C] on the way to some samples."""
     transform = setup.transform
     # On VE the noise is far outside the range of the data: such states are shown in their own.
@@ -123,5 +108,4 @@ def _trajectory_picture(workdir, setup, states):
     spread = (states - middle).std(axis=(2, 3, 4), keepdims=True) / (1 - middle)
     visible = middle + (states - middle) / np.maximum(spread, 1)
     chain_pixels = transform.to_pixels(visible).reshape(-1, *setup.shape)
-    picture = pictures.grid(chain_pixels, transform.levels, states.shape[1])
-    pictures.save_picture(workdir / "trajectory.png", picture)
+    return pictures.grid(chain_pixels, transform.levels, states.shape[1])

@@ -3,7 +3,6 @@
 import shlex
 import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -23,9 +22,10 @@ from training import frozen_network
 from training.step import TrainStep
 from training.watch import MetricsWatch
 from workdir.checkpoints import Checkpoints
-from workdir.files import prepare_workdir, write_json
+from workdir.lock import Lock
 from workdir.provenance import collect
 from workdir.records import Progress, Records, read_metrics, say
+from workdir.results import Results
 
 FREQUENCIES = ("training.log_every", "training.eval_every", "training.sample_every", "checkpoint.every")
 
@@ -61,20 +61,21 @@ def run(config, workdir):
       whether it got there, rather than being stopped by a signal.
 
     Raises:
-      UserError: see the message; what was saved before stays as it was.
+      UserError: another run trains in the workdir, or see the message; what was saved before stays as it was.
     """
     source, held_out = data.create(config.data, "train"), data.create(config.data, "test")
     data.resolve(config.data, source)
-    check.require("train", config)
-    prepare_workdir(workdir)
-    setup = experiment.create(config, MODES["train"].reads)
-    checkpoints = Checkpoints(workdir, config)
-    try:
-        with StopRequest() as stop:
-            return _train(config, Path(workdir), setup, source, held_out, checkpoints, stop)
-    finally:
-        checkpoints.finish()
-        checkpoints.close()
+    checks.require(config)
+    results = Results(workdir)
+    setup = experiment.create(config)
+    with Lock(workdir) as lock:
+        checkpoints = Checkpoints(workdir, config)
+        try:
+            with StopRequest() as stop:
+                return _train(config, results, lock, setup, source, held_out, checkpoints, stop)
+        finally:
+            checkpoints.finish()
+            checkpoints.close()
 
 
 def _start(config, setup):
@@ -91,16 +92,16 @@ def _start(config, setup):
     return state.replace(params=params, ema={name: jax.tree.map(np.copy, params) for name in state.ema})
 
 
-def _train(config, workdir, setup, source, held_out, checkpoints, stop):
-    steps, jitted = config.training.steps, config.training.jitted_steps
+def _train(config, results, lock, setup, source, held_out, checkpoints, stop):
+    workdir, steps, jitted = results.folder, config.training.steps, config.training.jitted_steps
     found = checkpoints.restore(setup.state_template())
     state = devices.replicate(found[0] if found else _start(config, setup))
     start = int(state.step)
     if start >= steps:
         say(f"{workdir} is already trained to step {start}; training.steps={steps}.")
         return True
-    write_json(
-        workdir / "config.json",
+    results.json(
+        "config.json",
         {"config": config.to_dict(), "provenance": collect(), "data_recipe": source.recipe},
     )
     size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
@@ -146,11 +147,12 @@ def _train(config, workdir, setup, source, held_out, checkpoints, stop):
             records.scalars(step, {"held_out_loss": float(by_level.mean())})
         if due(config.training.sample_every):
             pixels = setup.transform.to_pixels(preview.draw(average, config.sampling.num_samples))
-            picture = pictures.grid(pixels, config.data.pixel_values)
-            pictures.save_picture(workdir / f"samples_{step:07d}.png", picture)
+            picture = pictures.grid(pixels, config.data.levels)
+            results.write(f"samples_{step:07d}.png", pictures.save_picture, picture)
             records.image(step, "samples", picture)
         if due(config.checkpoint.every) or last:
             watch.check()
+            lock.require()
             checkpoints.save(state)
         if last:
             break
@@ -162,6 +164,7 @@ def _train(config, workdir, setup, source, held_out, checkpoints, stop):
         command = shlex.join(["python", *sys.orig_argv[1:]])
         say(f"stopped by {stop.signal} at step {step} of {steps}; saved. The same command resumes: {command}")
         return False
-    figures.loss_figure(workdir / "loss.png", read_metrics(workdir), held_out_loss.log_snr, by_level)
+    rows = read_metrics(workdir)
+    results.write("loss.png", figures.loss_figure, rows, held_out_loss.log_snr, by_level)
     say(f"trained to step {step}; loss curve in {workdir / 'loss.png'}, checkpoint in {checkpoints.folder}")
     return True

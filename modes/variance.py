@@ -1,14 +1,12 @@
 """How much of the noise a model leaves unexplained at every noise level, measured on data: variance.npz."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from denoisers.variance import MOMENTS_FILE, Measured
 from evaluation.held_out import HeldOut
-from evaluation.noise_levels import identity_of, training_examples
+from evaluation.noise_levels import identity_of, measure, training_examples
 from experiment.load import load
 from likelihood.bounds import log_snr_levels
 from modes import MODES
@@ -16,9 +14,9 @@ from parallel import devices
 from parallel.batches import BatchMap
 from reports import figures
 from sde_lib.noise import example_keys
-from workdir.files import prepare_workdir, write_measured
-from workdir.partial import measure, remove
+from workdir.partial import Partial
 from workdir.records import say
+from workdir.results import Results
 
 
 class Moments:
@@ -48,24 +46,18 @@ class Moments:
         return np.stack(self._map((params, np.float32(t), key), self._examples))
 
 
-def refusals(config):
-    """Lines about the subtree `variance`."""
-    settings = config.variance
-    yield from devices.uneven("variance.batch_size", settings.batch_size)
-    for field in ("levels", "examples"):
-        if settings[field] < 2:
-            yield f"variance.{field}={settings[field]} must be at least 2."
+def run(config, workdir, output=None):
+    """--mode=variance: writes variance.npz and variance.png; goes on where it was stopped.
 
-
-def run(config, workdir):
-    """--mode=variance: writes variance.npz and variance.png into the workdir; goes on where it was stopped.
+    Args:
+      output: folder of the results; default the workdir.
 
     Raises:
       UserError: no checkpoint, or a model that is not finite.
     """
-    workdir, settings = Path(workdir), config.variance
-    setup, params, record = load(config, workdir, MODES["variance"].reads)
-    prepare_workdir(workdir)
+    settings = config.variance
+    setup, params, record = load(config, workdir)
+    results = Results(workdir, output)
     examples = training_examples(config, setup, settings.examples, "variance data")
     held_out = HeldOut.of(setup, examples)
     times = log_snr_levels(setup.sde, settings.levels)
@@ -78,13 +70,11 @@ def run(config, workdir):
         error = values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
         return {"moments": values.mean(axis=1), "errors": error}
 
-    shapes = dict.fromkeys(("moments", "errors"), (settings.levels, 2))
-    found = measure(workdir / "variance", about, shapes, of_level, "variance")
-    if jax.process_index() != 0:
-        return
+    partial = Partial(results.folder / "variance", about)
+    found = measure(partial, settings.levels, of_level, "variance")
     log_snr = np.asarray(setup.sde.log_snr(jnp.asarray(times)))
-    table = Measured(log_snr[::-1], found["moments"][::-1], found["errors"][::-1])
-    write_measured(workdir / "variance.npz", MOMENTS_FILE, vars(table), about)
-    figures.variance_figure(workdir / "variance.png", table)
-    remove(workdir / "variance")
-    say(f"wrote variance.npz and variance.png to {workdir}")
+    table = Measured(log_snr[::-1], found["moments"][::-1], found["errors"][::-1], about)
+    results.write("variance.npz", save, table)
+    results.write("variance.png", figures.variance_figure, table)
+    partial.finish()
+    results.say_written()

@@ -1,7 +1,9 @@
 """The folder of a run."""
 
+import contextlib
 import json
 import os
+import secrets
 import tempfile
 import zipfile
 import zlib
@@ -59,7 +61,6 @@ def read_measured(path, kind, field):
     Raises:
       ConfigError: no such file, one of another kind, or a damaged one; says which mode writes it.
     """
-    writes = f"--mode={kind.mode} writes"
     if not Path(path).is_file():
         raise ConfigError(f'{field}="{path}": there is no such file; {writes} it.')
     if not zipfile.is_zipfile(path):
@@ -80,8 +81,11 @@ def read_measured(path, kind, field):
         ) from error
 
 
-def prepare_workdir(workdir):
+def prepare_workdir(workdir, flag="--workdir"):
     """Creates the folder and makes sure that files can be written to it.
+
+    Args:
+      flag: of the command line, which names the folder; for messages.
 
     Raises:
       UserError: names the folder and the reason.
@@ -92,16 +96,31 @@ def prepare_workdir(workdir):
             file.write(b"x")
     except OSError as error:
         raise UserError(
-            f"--workdir={workdir} cannot be written to: {error.strerror}. Choose another folder."
+            f"{flag}={workdir} cannot be written to: {error.strerror}. Choose another folder."
         ) from None
 
 
-def write_json(path, content):
-    """Writes JSON in one piece: a kill leaves the old file or the new one."""
+@contextlib.contextmanager
+def replacing(path):
+    """A path beside `path`, with its suffix, whose file takes the place of `path` once it is whole.
+
+    A kill leaves the old file or the new one, and of two writers at once the later one wins.
+    """
     path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=2, default=_plain) + "\n")
-    os.replace(temporary, path)
+    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path, content):
+    """Writes JSON in one piece."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, default=_plain) + "\n")
 
 
 def _plain(value):

@@ -1,171 +1,147 @@
 """Unfinished results of long work, which survive a kill."""
 
+import hashlib
 import json
-import os
 import shutil
 import time
-import zipfile
-import zlib
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from components import UserError
-from parallel.processes import wait_for_all
+from parallel.processes import is_first, wait_for_all
+from workdir.files import UNREADABLE, replacing
 from workdir.records import Progress, say
 
-SECONDS_BETWEEN_SAVES = 5.0
 
+class Partial:
+    """Rows of named arrays, filled in any order by any process, that survive a kill.
 
-class Unfinished:
-    """Arrays of results that are filled in a fixed order and survive a kill.
+    Each process writes the rows it filled since its last save into a file of its own, in a folder that
+    all share, `<path>.parts-<digest of the identity>`: whoever computes something else has another
+    folder. An unreadable part is removed with a warning, and its rows are computed again.
 
     Args:
-      path: an .npz file; kept when all is done, as the results one by one.
-      identity: JSON-able description of what is computed; results of anything else are dropped.
-      arrays: dict of arrays, NaN where nothing is known yet.
+      path: of the results without a suffix.
+      identity: JSON-able description of what is computed; rows of anything else are not taken up.
+      seconds: between two saves, the most that a kill costs; with 0 each batch is a part.
+      keep: whether finished rows stay in `<path>.npz` for the next time; see `finish`.
     """
 
-    def __init__(self, path, identity, arrays):
-        self.path, self.arrays = Path(path), arrays
+    def __init__(self, path, identity, seconds=5.0, keep=False):
         self._identity = json.dumps(identity, sort_keys=True, default=str)
-        self._saved = time.monotonic()
-        if self.path.exists():
+        digest = hashlib.sha256(self._identity.encode()).hexdigest()[:8]
+        self.folder = Path(f"{path}.parts-{digest}")
+        self.kept = Path(f"{path}.npz") if keep else None
+        self._seconds, self._saved, self._unsaved = seconds, time.monotonic(), []
+        self._known = np.zeros(0, int)
+        for part in self._parts():
             try:
-                with np.load(self.path) as found:
-                    if str(found["identity"]) == self._identity:
-                        self.arrays = {name: found[name] for name in arrays}
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-                say(f"warning: {self.path} cannot be read ({error}); starting anew.")
+                rows = self._read(part, ("rows",))["rows"]
+            except UNREADABLE as error:
+                part.unlink(missing_ok=True)
+                say(f"warning: {part} cannot be read ({error}) and was removed; its rows are computed anew.")
+            else:
+                self._known = np.union1d(self._known, rows)
 
-    def save(self, now=True):
-        """Writes the file in one piece; with now=False only some seconds after the last time."""
-        if not now and time.monotonic() - self._saved < SECONDS_BETWEEN_SAVES:
+    def _parts(self):
+        kept = [self.kept] if self.kept and self.kept.exists() else []
+        return [*kept, *sorted(self.folder.glob("[0-9]*.npz"))]
+
+    def _read(self, path, names=None):
+        """Arrays of a part by name; of something else, no rows."""
+        with np.load(path) as part:
+            if str(part["identity"]) != self._identity:
+                return {"rows": np.zeros(0, int)}
+            return {name: part[name] for name in names or set(part) - {"identity"}}
+
+    def fill(self, count, size, compute, what, unit, were):
+        """Computes those of the rows 0..count-1 that are this process's and missing; waits for the others.
+
+        Args:
+          size: rows in a batch; the batches are dealt to the processes in turn.
+          compute: row numbers [n], n <= size, increasing -> dict of arrays [n, ...].
+          what, unit: words for the progress bar.
+          were: how it is said that some "were drawn" before.
+        """
+        rows = np.arange(count)
+        share = rows[rows // size % jax.process_count() == jax.process_index()]
+        todo = np.setdiff1d(share, self._known)
+        done = len(share) - len(todo)
+        if 0 < done < len(share):
+            say(f"{what}: {done} {were} before")
+        progress = Progress(len(share), unit, what, initial=done)
+        try:
+            for start in range(0, len(todo), size):
+                batch = todo[start : start + size]
+                self.add(batch, compute(batch))
+                progress.update(len(batch))
+        finally:
+            self.save()
+            progress.close()
+        wait_for_all(what)
+
+    def add(self, rows, arrays):
+        """Takes the arrays [n, ...] of rows [n]; saves if the last time is long enough ago."""
+        self._unsaved.append({"rows": rows, **arrays})
+        if time.monotonic() - self._saved >= self._seconds:
+            self.save()
+
+    def save(self):
+        """Writes what was added since the last time as one more part."""
+        if not self._unsaved:
             return
-        temporary = self.path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            np.savez(file, identity=self._identity, **self.arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path)
-        self._saved = time.monotonic()
+        part = {name: np.concatenate([a[name] for a in self._unsaved]) for name in self._unsaved[0]}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # No two processes have a row in common: neither have they a file's name.
+        self._write(self.folder / f"{part['rows'][0]:09d}-{part['rows'][-1]:09d}.npz", part)
+        self._unsaved, self._saved = [], time.monotonic()
+        self._known = np.union1d(self._known, part["rows"])
 
+    def _write(self, path, part):
+        with replacing(path) as temporary:
+            np.savez(temporary, identity=self._identity, **part)
 
-def measure(path, identity, shapes, of_level, what):
-    """Arrays [levels, ...] filled row by row; each process measures every n-th level, on its own devices.
-
-    Args:
-      path: of the unfinished results, in a folder that all processes share; see `remove`.
-      identity: JSON-able description of what is measured; results of anything else are dropped.
-      shapes: dict from name to shape, all with the same number of levels in front.
-      of_level: level -> dict of one row for each array.
-      what: word for the progress bar.
-
-    Returns:
-      dict of arrays, on every process.
-    """
-    levels = next(iter(shapes.values()))[0]
-    empty = {name: np.full(shape, np.nan) for name, shape in shapes.items()}
-    own = Unfinished(_part(path, jax.process_index()), identity, empty)
-    found = own.arrays
-
-    def missing(arrays):
-        return np.any([np.isnan(a).reshape(levels, -1).any(axis=1) for a in arrays.values()], axis=0)
-
-    def rows_of(process):
-        return np.arange(levels)[process :: jax.process_count()]
-
-    mine = rows_of(jax.process_index())
-    todo = mine[missing(found)[mine]]
-    if len(todo) < len(mine):
-        say(f"{what}: {len(mine) - len(todo)} levels were done before")
-    progress = Progress(len(mine), "level", what, initial=len(mine) - len(todo))
-    for level in todo:
-        for name, row in of_level(level).items():
-            found[name][level] = row
-        own.save(now=False)
-        progress.update(1)
-    progress.close()
-    own.save()
-    wait_for_all(what)
-    # Each file holds the rows of its process alone.
-    merged = {name: a.copy() for name, a in empty.items()}
-    for process in range(jax.process_count()):
-        part, rows = Unfinished(_part(path, process), identity, empty).arrays, rows_of(process)
-        for name, a in part.items():
-            merged[name][rows] = a[rows]
-    if missing(merged).any():
-        raise UserError(
-            f"{what}: not finite at levels {np.flatnonzero(missing(merged)).tolist()[:10]}. Train longer, or "
-            "see --config.eval.diagnostics=True."
-        )
-    return merged
-
-
-def _part(path, process):
-    return path.with_name(f"{path.name}.parts-{process}.npz")
-
-
-def remove(path):
-    """Deletes the unfinished results, once the finished ones are written."""
-    for part in path.parent.glob(f"{path.name}.parts-*.npz"):
-        part.unlink()
-
-
-class Parts:
-    """Samples of a run that may be killed: one file a batch, in a folder that all processes share.
-
-    Args:
-      folder: made if it is not there.
-      identity: JSON-able description of what is drawn; parts of anything else are dropped.
-    """
-
-    def __init__(self, folder, identity):
-        self._folder = Path(folder)
-        marker, text = self._folder / "identity.json", json.dumps(identity, sort_keys=True, default=str)
-        if jax.process_index() == 0:
-            if not marker.exists() or marker.read_text() != text:
-                shutil.rmtree(self._folder, ignore_errors=True)
-                self._folder.mkdir(parents=True)
-                marker.write_text(text)
-            for unfinished in self._folder.glob("*.tmp"):
-                unfinished.unlink()
-        wait_for_all("samples folder")
-
-    def _path(self, numbers):
-        return self._folder / f"{numbers.start:09d}-{numbers.stop:09d}.npz"
-
-    def has(self, numbers):
-        """Whether the samples of that range of numbers were drawn."""
-        return self._path(numbers).exists()
-
-    def save(self, numbers, **arrays):
-        """Writes the samples of that range, in one piece or not at all."""
-        temporary = self._path(numbers).with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays)
-        os.replace(temporary, self._path(numbers))
-
-    def merged(self, ranges):
-        """All arrays, in the order of their numbers.
+    def merged(self, count):
+        """All arrays [count, ...], whichever process filled them.
 
         Raises:
-          UserError: a part cannot be read; it is removed, so that the same command draws it again.
+          UserError: a part cannot be read and was removed, or one is gone; the same command mends it.
         """
-        loaded = []
-        for numbers in ranges:
+        arrays, filled = {}, np.zeros(count, bool)
+        for path in self._parts():
             try:
-                with np.load(self._path(numbers)) as part:
-                    loaded.append(dict(part))
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-                self._path(numbers).unlink(missing_ok=True)
+                part = self._read(path)
+            except UNREADABLE as error:
+                path.unlink(missing_ok=True)
                 raise UserError(
-                    f"{self._path(numbers)} cannot be read ({error}) and was removed. Run the same command "
-                    "again: it draws these samples anew."
+                    f"{path} cannot be read ({error}) and was removed. Run the same command again: it "
+                    "computes these rows anew."
                 ) from error
-        return {name: np.concatenate([part[name] for part in loaded]) for name in loaded[0]}
+            rows = part.pop("rows")
+            wanted = rows < count
+            filled[rows[wanted]] = True
+            for name, values in part.items():
+                if name not in arrays:
+                    arrays[name] = np.empty((count, *values.shape[1:]), values.dtype)
+                arrays[name][rows[wanted]] = values[wanted]
+        if not filled.all():
+            raise UserError(
+                f"{(~filled).sum()} of {count} rows are gone from {self.folder}: another run of the same "
+                "command may have finished them. Run the same command again: it computes them anew."
+            )
+        return arrays
 
-    def remove(self):
-        """Deletes the folder."""
-        shutil.rmtree(self._folder)
+    def finish(self, arrays=None):
+        """Deletes the parts, once the results are written. All processes come here.
+
+        Args:
+          arrays: all rows; with `keep` they are left for the next time in one file.
+        """
+        wait_for_all(f"parts of {self.folder.name}")
+        if is_first() and self.folder.exists():
+            if self.kept:
+                count = len(next(iter(arrays.values())))
+                self._write(self.kept, {"rows": np.arange(count), **arrays})
+            shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,13 +1,14 @@
 """What a run shows and records: a progress bar, metrics.jsonl, TensorBoard files."""
 
 import json
-import os
 import sys
-import threading
 import time
 from pathlib import Path
 
 from tqdm import tqdm
+
+from parallel.processes import is_first
+from workdir.files import replacing
 
 
 def say(message):
@@ -62,7 +63,7 @@ class _Nowhere:
 
 
 class Records:
-    """Scalars and pictures of a run by step, in `metrics.jsonl` and TensorBoard files.
+    """Scalars and pictures of a run by step, in `metrics.jsonl` and TensorBoard files of process 0.
 
     What a killed run recorded after the step it resumes from is dropped, so that each
     step stands in the file once.
@@ -73,20 +74,22 @@ class Records:
     """
 
     def __init__(self, workdir, start):
+        self._writes = is_first()
+        if not self._writes:
+            return
         from tensorboardX import SummaryWriter
 
         path = Path(workdir) / "metrics.jsonl"
         kept = [row for row in read_metrics(workdir) if row["step"] <= start]
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        os.replace(temporary, path)
-        # TensorBoard's writer runs in a thread; what stops it (a full disk) stops the loop as well.
-        threading.excepthook = lambda failure: say(f"warning: {failure.thread.name}: {failure.exc_value}")
+        with replacing(path) as temporary:
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self._file = path.open("a")
         self._writer = SummaryWriter(str(Path(workdir) / "tensorboard"), purge_step=start + 1)
 
     def scalars(self, step, values):
         """Records a dict of numbers at a step."""
+        if not self._writes:
+            return
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         for name, value in values.items():
@@ -95,12 +98,14 @@ class Records:
 
     def image(self, step, name, picture):
         """Records a uint8 picture [H, W, C] in TensorBoard."""
-        self._writer.add_image(name, picture, step, dataformats="HWC")
+        if self._writes:
+            self._writer.add_image(name, picture, step, dataformats="HWC")
 
     def close(self):
         """Flushes both."""
-        self._file.close()
-        self._writer.close()
+        if self._writes:
+            self._file.close()
+            self._writer.close()
 
 
 def read_metrics(workdir):

@@ -22,7 +22,6 @@ from samplers.spread import with_spread
 from samplers.time_grids import LogSNR
 from sde_lib import SDES
 from sde_lib.vp import VP
-from workdir import partial
 
 PROCESSES = ("vp", "ve", "subvp", "cosine")
 S, T = 0.3, 0.5
@@ -435,7 +434,6 @@ def test_a_killed_measurement_goes_on_and_ends_with_the_same_numbers(tmp_path, m
         "--config.variance.batch_size=16",
     ]
     assert main.main(["main.py", *flags, f"--workdir={tmp_path / 'whole'}"]) == 0
-    monkeypatch.setattr(partial, "SECONDS_BETWEEN_SAVES", 0.0)
     plain, levels = Moments.__call__, []
 
     def killed_at_four(self, params, level, t):

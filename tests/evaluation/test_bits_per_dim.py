@@ -10,12 +10,12 @@ import experiment
 from components import UserError
 from configs import digits, gaussian_mixture
 from denoisers.gaussian_mixture import ExactDenoiser, GaussianMixture
-from evaluation.bits_per_dim import flow_log_prob, solved_examples, unfinished_likelihoods
+from evaluation.bits_per_dim import flow_log_prob, partial_likelihoods, solved_examples
 from evaluation.bounds import bounds_in_nats, network_bounds
 from evaluation.held_out import HeldOut
 from likelihood.bounds import DensityDecoder
 from sde_lib.vp import VP
-from workdir.partial import Unfinished
+from workdir.partial import Partial
 
 COUNT, REPEATS = 48, 2
 
@@ -34,73 +34,66 @@ def _draws(setup):
 def _run(path, config, draws=None):
     setup = experiment.create(config)
     draws = draws or _draws(setup)
-    unfinished = unfinished_likelihoods(path, config, setup.mixture, _draws(setup)[0](), REPEATS)
-    return flow_log_prob(setup, setup.mixture, draws, unfinished, config.eval)
+    partial = partial_likelihoods(path, config, setup.mixture, _draws(setup)[0](), REPEATS)
+    return flow_log_prob(setup, setup.mixture, draws, COUNT, partial, config.eval)
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(tmp_path, config, monkeypatch):
-    whole = _run(tmp_path / "whole.npz", config)
+    whole = _run(tmp_path / "whole", config)
     assert np.isfinite(whole["log_prob"]).all() and whole["log_prob"].shape == (COUNT, REPEATS, 2)
 
-    # Killed in the second repeat, after its first batch was saved.
-    monkeypatch.setattr("evaluation.likelihoods.SECONDS_BETWEEN_SAVES", 0.0)
-    save, saves = Unfinished.save, []
+    # Killed in the second repeat, after its first batch.
+    add, added = Partial.add, []
 
-    def killed(self, now=True):
-        save(self, now)
-        saves.append(1)
-        if len(saves) == 4:
+    def killed(self, rows, arrays):
+        add(self, rows, arrays)
+        added.append(rows)
+        if len(added) == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Unfinished, "save", killed)
+    monkeypatch.setattr(Partial, "add", killed)
     with pytest.raises(KeyboardInterrupt):
-        _run(tmp_path / "part.npz", config)
-    monkeypatch.setattr(Unfinished, "save", save)
-    with np.load(tmp_path / "part.npz") as part:
-        assert np.isfinite(part["nfe"]).sum() == COUNT + 16
+        _run(tmp_path / "part", config)
+    monkeypatch.setattr(Partial, "add", add)
 
     drawn = []
     setup = experiment.create(config)
     draws = [lambda k=k, draw=draw: drawn.append(k) or draw() for k, draw in enumerate(_draws(setup))]
-    resumed = _run(tmp_path / "part.npz", config, draws)
+    resumed = _run(tmp_path / "part", config, draws)
     assert drawn == [1]
     for name in whole:
         np.testing.assert_array_equal(resumed[name], whole[name])
 
 
-def test_results_of_something_else_are_not_taken_up(tmp_path):
-    path = tmp_path / "x.npz"
-    first = Unfinished(path, {"step": 1}, {"a": np.ones(3)})
-    first.save()
-    np.testing.assert_array_equal(Unfinished(path, {"step": 1}, {"a": np.zeros(3)}).arrays["a"], 1)
-    np.testing.assert_array_equal(Unfinished(path, {"step": 2}, {"a": np.zeros(3)}).arrays["a"], 0)
+def test_a_batch_may_hold_solves_of_two_draws(tmp_path, config):
+    whole = _run(tmp_path / "whole", config)
+    config.eval.batch_size = 40
+    other = _run(tmp_path / "other", config)
+    np.testing.assert_allclose(other["log_prob"], whole["log_prob"], atol=1e-3)
 
 
-@pytest.mark.parametrize("change", ["parameters", "examples", "seed", "tolerance"])
-def test_likelihoods_hold_for_what_they_were_computed_from(tmp_path, config, change):
+@pytest.mark.parametrize("change", ["nothing", "parameters", "examples", "seed", "tolerance"])
+def test_likelihoods_are_kept_for_what_they_were_computed_from(tmp_path, config, change):
     mixture, x = experiment.create(config).mixture, np.zeros((5, 2), np.float32)
-    first = unfinished_likelihoods(tmp_path / "x.npz", config, mixture, x, 1)
-    first.arrays["nfe"][:] = 7
+    first = partial_likelihoods(tmp_path / "x", config, mixture, x, 1)
+    rows = {"log_prob": np.zeros((5, 2)), "nfe": np.full(5, 7)}
+    first.add(np.arange(5), rows)
     first.save()
-    assert unfinished_likelihoods(tmp_path / "x.npz", config, mixture, x, 1).arrays["nfe"].sum() == 35
+    first.finish(rows)
     if change == "parameters":
         mixture = mixture.replace(means=0.9 * mixture.means)
     elif change == "examples":
         x = x + 1
     elif change == "seed":
         config.seed = 1
-    else:
+    elif change == "tolerance":
         config.eval.tolerance = 1e-3
-    assert np.isnan(unfinished_likelihoods(tmp_path / "x.npz", config, mixture, x, 1).arrays["nfe"]).all()
-
-
-@pytest.mark.parametrize("damage", ["not a zip file", "", "cut"])
-def test_a_damaged_file_is_said_and_left(tmp_path, capsys, damage):
-    path = tmp_path / "x.npz"
-    Unfinished(path, {}, {"a": np.ones(300)}).save()
-    path.write_bytes(path.read_bytes()[:500] if damage == "cut" else damage.encode())
-    np.testing.assert_array_equal(Unfinished(path, {}, {"a": np.zeros(3)}).arrays["a"], 0)
-    assert "cannot be read" in capsys.readouterr().err
+    again = partial_likelihoods(tmp_path / "x", config, mixture, x, 1)
+    if change == "nothing":
+        np.testing.assert_array_equal(again.merged(5)["nfe"], 7)
+    else:
+        with pytest.raises(UserError, match="5 of 5 rows"):
+            again.merged(5)
 
 
 def test_examples_that_ran_out_of_steps_are_left_out_and_counted(config, capsys):

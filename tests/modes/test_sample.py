@@ -8,14 +8,19 @@ import textwrap
 import numpy as np
 import pytest
 
+import experiment
 import main
+from components import UserError
+from configs import gaussian_mixture
 from experiment.draw import Drawer
+from modes import sample
 from samplers import calibration
 from samplers.solvers import fitted
 from samplers.solvers.adams import Adams
 from samplers.time_grids import VPTime
 from sde_lib import SDES
 from tests.conftest import ROOT, as_flags, environment
+from workdir.checkpoints import Checkpoints
 
 FIELDS = {"sampling.num_samples": 40, "sampling.batch_size": 16, "sampling.steps": 12}
 
@@ -62,7 +67,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, killed_after, capsys):
     assert "32 were drawn before" in capsys.readouterr().err
     assert len(drawn[0]) == 8  # the third batch, then the trajectories
     np.testing.assert_array_equal(_samples(workdir)[0], _samples(tmp_path / "whole")[0])
-    assert not (workdir / "samples.parts").exists()
+    assert not list(workdir.glob("samples.parts*"))
 
 
 def test_parts_of_another_sampler_are_not_taken(tmp_path, killed_after):
@@ -71,6 +76,10 @@ def test_parts_of_another_sampler_are_not_taken(tmp_path, killed_after):
     drawn = killed_after(-1)
     assert main.main(_command(tmp_path, sampling__predictor="ddim")) == 0
     assert [len(numbers) for numbers in drawn][:3] == [16, 16, 8]
+    # Nor are they in its way: the first sampler goes on where it stopped.
+    drawn = killed_after(-1)
+    assert main.main(_command(tmp_path)) == 0
+    assert len(drawn[0]) == 8
 
 
 def test_parts_of_an_overwritten_fitted_solver_are_not_taken(tmp_path, killed_after, capsys):
@@ -96,15 +105,41 @@ def test_the_trajectory_of_an_older_run_does_not_stay(tmp_path):
     assert not list(tmp_path.glob("trajectory.*"))
 
 
-def test_a_damaged_part_is_drawn_again_by_the_same_command(tmp_path, killed_after, capsys):
+def test_a_damaged_part_is_drawn_again(tmp_path, killed_after, capsys):
     killed_after(2)
     assert main.main(_command(tmp_path)) == 130
-    part = sorted((tmp_path / "samples.parts").glob("*.npz"))[0]
+    part = sorted(tmp_path.glob("samples.parts-*/*.npz"))[0]
     part.write_bytes(part.read_bytes()[:100])
-    killed_after(-1)
-    assert main.main(_command(tmp_path)) == 1
-    assert "Run the same command again" in capsys.readouterr().err
+    drawn = killed_after(-1)
     assert main.main(_command(tmp_path)) == 0
+    assert "cannot be read" in capsys.readouterr().err
+    assert [len(numbers) for numbers in drawn[:2]] == [16, 8]
+
+
+def test_results_and_parts_go_to_another_folder_and_the_workdir_stays_as_it_is(
+    tmp_path, tiny_config, killed_after
+):
+    workdir, output = tmp_path / "run", tmp_path / "elsewhere" / "samples"
+    tiny_config.data.update({"image_size": 8, "channels": 1, "levels": 17})
+    checkpoints = Checkpoints(workdir, tiny_config)
+    checkpoints.save(experiment.create(tiny_config).create_state())
+    checkpoints.finish()
+    checkpoints.close()
+    files = sorted((path, path.stat().st_mtime_ns) for path in [workdir, *workdir.rglob("*")])
+    killed_after(0)
+    with pytest.raises(KeyboardInterrupt):
+        sample.run(tiny_config, workdir, output)
+    killed_after(-1)
+    sample.run(tiny_config, workdir, output)
+    assert {"samples.npz", "samples.png", "trajectory.npz"} <= {path.name for path in output.iterdir()}
+    assert sorted((path, path.stat().st_mtime_ns) for path in [workdir, *workdir.rglob("*")]) == files
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_with_its_flag(tmp_path):
+    config = gaussian_mixture.get_config("ring")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=f"--output={tmp_path}/file/x cannot be written to"):
+        sample.run(config, tmp_path, tmp_path / "file" / "x")
 
 
 def test_sample_number_k_depends_on_neither_batch_nor_devices(tmp_path):

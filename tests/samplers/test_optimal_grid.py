@@ -18,7 +18,7 @@ from samplers import optimal_grid
 from samplers.optimal_grid import PairCosts, least_cost_path
 from sde_lib.cosine import Cosine
 from sde_lib.vp import VP
-from workdir import partial
+from workdir.partial import Partial
 from workdir.records import Progress
 
 
@@ -118,7 +118,6 @@ def test_a_killed_measurement_is_resumed_for_the_same_question_alone(tmp_path, m
     other = "--config.sampling.variance_average=True"
     for name, flags in (("plain", []), ("other", [other])):
         assert main.main([*arguments, *flags, f"--workdir={tmp_path / name}"]) == 0
-    monkeypatch.setattr(partial, "SECONDS_BETWEEN_SAVES", 0.0)
     plain, calls = Progress.update, []
 
     def killed_at_four(self, count, **shown):
@@ -147,19 +146,32 @@ def test_processes_share_the_levels_and_agree(tmp_path, monkeypatch):
     seen = []
 
     def of_level(level):
-        seen.append(int(level))
+        seen.append(level)
         return {"a": rows[level]}
 
     def measure():
-        return partial.measure(tmp_path / "x", {}, {"a": (7, 2)}, of_level, "test")
+        return noise_levels.measure(Partial(tmp_path / "x", {}), 7, of_level, "test")
 
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    monkeypatch.setattr(noise_levels.parallel, "wait_for_all", lambda name: None)
+    monkeypatch.setattr("workdir.partial.wait_for_all", lambda name: None)
     monkeypatch.setattr(jax, "process_index", lambda: 1)
-    with pytest.raises(UserError, match="levels"):
+    with pytest.raises(UserError, match="4 of 7 rows"):
         measure()  # the other process has measured nothing yet
     monkeypatch.setattr(jax, "process_index", lambda: 0)
     np.testing.assert_array_equal(measure()["a"], rows)
     assert seen == [1, 3, 5, 0, 2, 4, 6]
     np.testing.assert_array_equal(measure()["a"], rows)
     assert len(seen) == 7
+
+
+def test_a_level_that_is_not_finite_stops_the_measurement_and_is_not_kept(tmp_path):
+    def of_level(level):
+        return {"a": np.array([np.nan if level == 2 else level])}
+
+    with pytest.raises(UserError, match="not finite at level 2"):
+        noise_levels.measure(Partial(tmp_path / "x", {}), 4, of_level, "test")
+    seen = []
+    noise_levels.measure(
+        Partial(tmp_path / "x", {}), 4, lambda k: seen.append(k) or {"a": np.ones(1)}, "test"
+    )
+    assert seen == [2, 3]

@@ -1,0 +1,154 @@
+"""Rows that survive a kill: taken up again, by several processes, where parts are damaged."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from components import UserError
+from workdir import results as results_module
+from workdir.partial import Partial
+from workdir.results import Results
+
+COUNT = 11
+
+
+def _squares(rows, calls=None):
+    if calls is not None:
+        calls.extend(rows.tolist())
+    return {"square": rows.astype(np.float64) ** 2, "pair": np.stack([rows, -rows], axis=1)}
+
+
+def _fill(partial, calls=None, size=2, count=COUNT):
+    partial.fill(count, size, lambda rows: _squares(rows, calls), "squares", "row", "rows were done")
+    return partial.merged(count)
+
+
+def _is_whole(arrays, count=COUNT):
+    expected = _squares(np.arange(count))
+    return arrays.keys() == expected.keys() and all(
+        np.array_equal(arrays[name], expected[name]) for name in expected
+    )
+
+
+def _killed(partial, after):
+    calls = []
+
+    def compute(rows):
+        if len(calls) == after:
+            raise KeyboardInterrupt
+        calls.append(rows)
+        return _squares(rows)
+
+    with pytest.raises(KeyboardInterrupt):
+        partial.fill(COUNT, 2, compute, "squares", "row", "rows were done")
+
+
+@pytest.mark.parametrize("seconds", [0.0, 100.0])
+def test_a_stopped_run_is_taken_up_and_its_parts_go_when_all_is_done(tmp_path, capsys, seconds):
+    first = Partial(tmp_path / "x", {"step": 1}, seconds)
+    _killed(first, after=3)
+    assert len(list(first.folder.iterdir())) == (3 if seconds == 0 else 1)
+    calls, again = [], Partial(tmp_path / "x", {"step": 1}, seconds)
+    assert _is_whole(_fill(again, calls)) and calls == [6, 7, 8, 9, 10]
+    assert "squares: 6 rows were done before" in capsys.readouterr().err
+    again.finish()
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_rows_or_other_batches_take_up_the_rows_that_are_there(tmp_path):
+    _killed(Partial(tmp_path / "x", {}), after=3)
+    calls = []
+    assert _is_whole(_fill(Partial(tmp_path / "x", {}), calls, size=4, count=15), 15)
+    assert calls == list(range(6, 15))
+    assert _is_whole(Partial(tmp_path / "x", {}).merged(4), 4)
+
+
+def test_rows_of_something_else_are_neither_taken_nor_deleted(tmp_path):
+    first, second = Partial(tmp_path / "x", {"step": 1}), Partial(tmp_path / "x", {"step": 2})
+    _killed(first, after=3)
+    calls = []
+    _fill(second, calls)
+    second.finish()
+    assert calls == list(range(COUNT))
+    _fill(Partial(tmp_path / "x", {"step": 1}), calls)
+    assert calls[COUNT:] == list(range(6, COUNT))
+
+
+def test_processes_fill_one_another_s_gaps(tmp_path, monkeypatch):
+    filled = []
+    for index in range(3):
+        monkeypatch.setattr(jax, "process_index", lambda index=index: index)
+        monkeypatch.setattr(jax, "process_count", lambda: 3)
+        monkeypatch.setattr("workdir.partial.wait_for_all", lambda name: None)
+        partial, calls = Partial(tmp_path / "x", {}, seconds=0.0), []
+        partial.fill(COUNT, 2, lambda rows, calls=calls: _squares(rows, calls), "squares", "row", "")
+        filled.append(calls)
+    assert filled == [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10]]
+    assert _is_whole(partial.merged(COUNT))
+
+
+@pytest.mark.parametrize("damage", ["text", "empty", "cut"])
+def test_a_damaged_part_is_computed_again(tmp_path, capsys, damage):
+    first = Partial(tmp_path / "x", {}, seconds=0.0)
+    _fill(first)
+    part = sorted(first.folder.iterdir())[1]
+    part.write_bytes({"text": b"no zip file", "empty": b"", "cut": part.read_bytes()[:500]}[damage])
+    calls = []
+    assert _is_whole(_fill(Partial(tmp_path / "x", {}), calls)) and calls == [2, 3]
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_damage_that_shows_late_is_mended_by_the_same_command(tmp_path):
+    first = Partial(tmp_path / "x", {}, seconds=0.0)
+    _fill(first)
+    part = sorted(first.folder.iterdir())[1]
+    content = bytearray(part.read_bytes())
+    content[content.index(np.float64(9).tobytes())] ^= 1
+    part.write_bytes(content)
+    with pytest.raises(UserError, match=r"cannot be read.*was removed. Run the same command again"):
+        _fill(Partial(tmp_path / "x", {}))
+    assert _is_whole(_fill(Partial(tmp_path / "x", {})))
+
+
+def test_finished_rows_may_be_kept_for_the_next_time(tmp_path):
+    first = Partial(tmp_path / "x", {"step": 1}, keep=True)
+    first.finish(_fill(first))
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
+    calls = []
+    assert _is_whole(_fill(Partial(tmp_path / "x", {"step": 1}, keep=True), calls)) and not calls
+    other = Partial(tmp_path / "x", {"step": 2}, keep=True)
+    other.finish(_fill(other, calls))
+    assert calls == list(range(COUNT))
+    # What another program wrote there is no result of ours.
+    (tmp_path / "x.npz").write_text("something")
+    assert _is_whole(_fill(Partial(tmp_path / "x", {"step": 2}, keep=True)))
+
+
+def test_results_are_written_whole_or_not_at_all(tmp_path):
+    results = Results(tmp_path)
+    results.json("a.json", {"numbers": np.arange(2)})
+    results.arrays("b.npz", x=np.ones(2))
+
+    def interrupted(path, text):
+        path.write_text(text)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        results.write("a.json", interrupted, "half")
+    assert json.loads((tmp_path / "a.json").read_text()) == {"numbers": [0, 1]}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.npz"]
+
+
+def test_one_process_alone_writes_and_prints_results(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(results_module, "is_first", lambda: False)
+    (tmp_path / "old.png").write_text("")
+    results = Results(tmp_path)
+    results.json("a.json", {})
+    results.arrays("b.npz", x=np.ones(2))
+    results.remove("old.png")
+    results.print("a figure")
+    results.say_written()
+    assert [path.name for path in tmp_path.iterdir()] == ["old.png"]
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,63 @@
+"""The files that a mode leaves behind, written by one process, each of them whole or not at all."""
+
+from pathlib import Path
+
+import numpy as np
+
+from parallel.processes import is_first
+from workdir.files import prepare_workdir, replacing, write_json
+from workdir.records import say
+
+
+class Results:
+    """What a mode writes into a folder and prints. Process 0 alone does either.
+
+    Two modes may write into one folder at once: of a file that both write the later one stays.
+
+    Args:
+      workdir: folder of the run.
+      output: folder for the results, where it is not the workdir; made if it is not there.
+
+    Attributes:
+      folder: Path of the results.
+      writes: whether this process writes; where it does not, what only results need may be left out.
+
+    Raises:
+      UserError: the folder cannot be written to.
+    """
+
+    def __init__(self, workdir, output=None):
+        prepare_workdir(output or workdir, "--output" if output else "--workdir")
+        self.folder, self.writes = Path(output or workdir), is_first()
+        self._names = []
+
+    def write(self, name, write, *arguments):
+        """Writes a file by `write(path, *arguments)`: a figure of reports/, or another module's format."""
+        if self.writes:
+            with replacing(self.folder / name) as temporary:
+                write(temporary, *arguments)
+        self._names.append(name)
+
+    def json(self, name, content):
+        """Writes JSON; arrays become lists."""
+        self.write(name, write_json, content)
+
+    def arrays(self, name, **arrays):
+        """Writes a compressed .npz file."""
+        self.write(name, lambda path: np.savez_compressed(path, **arrays))
+
+    def remove(self, *names):
+        """Deletes files that an earlier run left and this one does not write."""
+        if self.writes:
+            for name in names:
+                (self.folder / name).unlink(missing_ok=True)
+
+    def print(self, line):
+        """Prints a line of the report."""
+        if self.writes:
+            print(line)
+
+    def say_written(self):
+        """Says which files were written, and where."""
+        if self.writes:
+            say(f"wrote {', '.join(self._names)} to {self.folder}")
