@@ -12,7 +12,8 @@ from components import Refusals, UserError, choose, positive
 from likelihood.exact import PROBES, bits_per_dim, log_likelihood, standard_errors
 from parallel.batches import BatchMap
 from sde_lib.noise import example_keys
-from workdir.checkpoints import checksum
+from sde_lib.probability_flow import SOLVERS
+from workdir.files import checksum
 from workdir.partial import Partial
 from workdir.records import say
 
@@ -30,13 +31,13 @@ def bits(setup, log_prob):
     return bits_per_dim(log_prob, setup.shape, setup.transform.levels, setup.transform.centered)
 
 
-def flow_log_prob(setup, params, draws, count, partial, settings):
+def flow_log_prob(setup, params, draws, count, partial, settings, batch_size):
     """Log-densities by the probability-flow ODE, one solve for each draw of each example.
 
     Args:
       draws: list of R functions () -> x [N, ...] float32, one for each dequantization; count: N.
       partial: of `partial_likelihoods`; the solves that it holds are not done again.
-      settings: the subtree `eval`.
+      settings: the subtree `eval.bits_per_dim`; batch_size: over all devices together.
 
     Returns:
       `log_prob` [N, R, P], NaN where the solver ran out of steps, and `nfe` [N, R].
@@ -58,7 +59,7 @@ def flow_log_prob(setup, params, draws, count, partial, settings):
 
     # The solves of one draw follow each other: one draw is in memory at a time.
     draw = functools.lru_cache(maxsize=1)(lambda repeat: draws[repeat]())
-    mapped = BatchMap(solve, settings.batch_size)
+    mapped = BatchMap(solve, batch_size)
 
     def of_rows(rows):
         repeat, index = np.divmod(rows, count)
@@ -122,7 +123,7 @@ def partial_likelihoods(path, config, params, examples, repeats):
       params: of the denoiser; examples: [N, ...] what the draws are made from.
       repeats: dequantizations of each example.
     """
-    settings = config.eval
+    settings = config.eval.bits_per_dim
     used = ("solver", "tolerance", "probe", "probes")
     identity = {
         "parameters": checksum(jax.device_get(params)),
@@ -147,10 +148,10 @@ def network_bits_per_dim(setup, params, images, config, folder):
     Returns:
       dict with value, standard error and its parts, NFE, and t_min, where the flow starts.
     """
-    settings, repeats = config.eval, config.eval.dequantizations
+    settings, repeats = config.eval.bits_per_dim, config.eval.bits_per_dim.dequantizations
     partial = partial_likelihoods(folder / "bits_per_dim", config, params, images, repeats)
     draws = [lambda repeat=repeat: dequantized(setup, images, repeat) for repeat in range(repeats)]
-    found = flow_log_prob(setup, params, draws, len(images), partial, settings)
+    found = flow_log_prob(setup, params, draws, len(images), partial, settings, config.eval.batch_size)
     solved = solved_examples(found["log_prob"], settings)
     values = np.asarray(bits(setup, found["log_prob"][solved]))
     parts = standard_errors(values)

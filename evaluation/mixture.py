@@ -59,7 +59,7 @@ def flow_likelihood(setup, held_out, config, folder):
 
     The solves are kept in `folder`, for a killed or a next evaluation.
     """
-    sde, mixture, settings = setup.sde, setup.mixture, config.eval
+    sde, mixture, settings = setup.sde, setup.mixture, config.eval.bits_per_dim
     count, dimension = len(held_out.examples), mixture.dimension
     keys = example_keys(setup.key("noise at t_min"), jnp.arange(count))
     t = jnp.full(count, sde.t_min)
@@ -67,7 +67,7 @@ def flow_likelihood(setup, held_out, config, folder):
     x = mean + std * jax.vmap(lambda key: jax.random.normal(key, setup.shape))(keys)
     x = np.asarray(x)
     partial = partial_likelihoods(folder / "log_prob", config, mixture, x, repeats=1)
-    found = flow_log_prob(setup, mixture, [lambda: x], count, partial, settings)
+    found = flow_log_prob(setup, mixture, [lambda: x], count, partial, settings, config.eval.batch_size)
     solved = solved_examples(found["log_prob"], settings)
     exact = np.asarray(jax.jit(mixture.log_prob)(x, sde.alpha(t), sde.sigma(t)))
     # The model starts from the prior; the data's own p(x_T) is this far from it, on average over the data.
@@ -113,7 +113,7 @@ def evaluate(setup, held_out, drawer, config, folder):
 
     exact = np.asarray(jax.jit(mixture.log_prob)(jnp.asarray(x0)))
     result["negative_log_likelihood"] = mean_and_error(-exact / mixture.dimension)
-    if settings.bits_per_dim:
+    if settings.bits_per_dim.compute:
         result["flow"] = flow_likelihood(setup, held_out, config, folder)
     bounds = bounds_in_nats(setup, mixture, held_out, DensityDecoder(), config, levels)
     result.update(describe_bounds(bounds, 1 / mixture.dimension))

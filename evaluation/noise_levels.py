@@ -56,7 +56,7 @@ def measure(partial, levels, of_level, what):
         if not all(np.isfinite(values).all() for values in row.values()):
             raise UserError(
                 f"{what}: not finite at level {level} of {levels}. Train longer, or see "
-                "--config.eval.diagnostics=True."
+                "--config.eval.diagnostics.compute=True."
             )
         return {name: np.asarray(values)[None] for name, values in row.items()}
 

@@ -14,7 +14,7 @@ from samplers import calibration, fitted_grid
 from samplers.calibration import PILOT_NOISES, fine_solver, fit_calls, pilot_density
 from samplers.create import default_sampler
 from samplers.solvers import fitted
-from workdir.checkpoints import checksum
+from workdir.files import checksum, write_measured
 from workdir.provenance import collect
 from workdir.records import Progress, say
 from workdir.results import Results
@@ -33,6 +33,16 @@ def describe(errors):
     return {"median": float(np.median(errors)), "rms": float(np.sqrt(np.mean(errors**2)))}
 
 
+def refusals(config):
+    """Lines about the subtree `calibration`."""
+    settings = config.calibration
+    yield from positive(settings, "calibration", "noises", "starts", "batch_size", "pictures")
+    if not settings.nfe or not all(isinstance(n, int) and 3 <= n <= 30 for n in settings.nfe):
+        yield f"calibration.nfe={settings.nfe} must be numbers of network calls from 3 to 30."
+    if settings.fine_steps < 50:
+        yield f"calibration.fine_steps={settings.fine_steps} must be at least 50."
+
+
 def run(config, workdir, output=None):
     """--mode=calibrate: writes fitted_<calls>.npz, fitted_grid.npz, calibration.json and .png.
 
@@ -43,7 +53,7 @@ def run(config, workdir, output=None):
       output: folder of the results; default the workdir.
     """
     settings = config.calibration
-    setup, params, record = load(config, workdir)
+    setup, params, record = load(config, workdir, MODES["calibrate"].reads)
     results = Results(workdir, output)
     problem = calibration.Problem(
         setup.sde, setup.denoiser, params, setup.shape, min(settings.batch_size, settings.noises)
@@ -64,7 +74,8 @@ def run(config, workdir, output=None):
         "sde": repr(setup.sde),
     }
     levels, density = pilot_density(setup, params, train[0][:PILOT_NOISES], settings.fine_steps)
-    results.write("fitted_grid.npz", fitted_grid.save, levels, density, setup.sde, about)
+    arrays = {"levels": levels, "density": density}
+    results.write("fitted_grid.npz", write_measured, fitted_grid.DENSITY_FILE, arrays, about)
 
     by_calls, ends_by_calls = {}, {}
     for calls in settings.nfe:
@@ -89,7 +100,8 @@ def run(config, workdir, output=None):
             "seconds": time.monotonic() - started,
             "start": origin,
         }
-        results.write(f"fitted_{calls}.npz", fitted.save, table, setup.sde, {**about, **by_calls[calls]})
+        arrays, name = fitted.arrays_of(table), f"fitted_{calls}.npz"
+        results.write(name, write_measured, fitted.TABLE_FILE, arrays, {**about, **by_calls[calls]})
         ends_by_calls[calls] = {name: end[: settings.pictures] for name, end in ends.items()}
         results.print(_report(calls, by_calls[calls]))
     results.json(
@@ -100,7 +112,7 @@ def run(config, workdir, output=None):
     results.write("calibration.png", figures.calibration_figure, by_calls, *_panels(setup, shown, settings))
     results.say_written()
     first = results.folder / f"fitted_{min(settings.nfe)}.npz"
-    say(f"sample with --config.sampling.predictor=fitted --config.sampling.file={first}")
+    say(f"sample with --config.sampling.predictor=fitted --config.sampling.predictor.file={first}")
 
 
 def _panels(setup, shown, settings):

@@ -11,6 +11,7 @@ from modes import MODES
 from parallel import devices
 from parallel.batches import BatchMap
 from reports import figures, pictures
+from sde_lib.probability_flow import SOLVERS
 from workdir.records import Progress, say
 from workdir.results import Results
 
@@ -51,6 +52,16 @@ def _solver(setup, params, config, direction, name):
     return run
 
 
+def refusals(config):
+    """Lines about the subtree `encoding`."""
+    settings, temperatures = config.encoding, config.encoding.temperatures
+    yield from positive(settings, "encoding", "num_images", "interpolations", "tolerance")
+    yield from devices.uneven("encoding.batch_size", settings.batch_size)
+    if not temperatures or not all(isinstance(t, int | float) and t > 0 for t in temperatures):
+        yield f"encoding.temperatures={temperatures} must be positive numbers."
+    choose(SOLVERS, settings.solver, "encoding.solver")
+
+
 def run(config, workdir, output=None):
     """--mode=encode: writes encoding.npz, encoding.json and encoding.png.
 
@@ -61,7 +72,7 @@ def run(config, workdir, output=None):
       output: folder of the results; default the workdir.
     """
     settings = config.encoding
-    setup, params, record = load(config, workdir)
+    setup, params, record = load(config, workdir, MODES["encode"].reads)
     results = Results(workdir, output)
     x = _examples(config, setup)
     say(f"encoding {len(x)} examples")

@@ -29,8 +29,6 @@ from workdir.results import Results
 
 # A full covariance of more dimensions takes minutes to factor.
 LARGEST_GAUSSIAN = 4096
-
-
 GAUSSIAN_IMAGES = 20_000
 
 
@@ -48,6 +46,23 @@ def fit_gaussian(setup, source):
     return GaussianMixture.fit(np.asarray(setup.transform.to_model(images)), noise_variance=spacing**2 / 12)
 
 
+def refusals(config):
+    """Lines about the subtree `eval`."""
+    settings = config.eval
+    yield from devices.uneven("eval.batch_size", settings.batch_size)
+    yield from positive(settings, "eval", "loss_levels")
+    yield from positive(settings.two_sample, "eval.two_sample", "neighbours")
+    for path, count in (
+        ("eval.max_images", settings.max_images),
+        ("eval.two_sample.num_samples", settings.two_sample.num_samples),
+        ("eval.diagnostics.images", settings.diagnostics.images),
+    ):
+        if count < 2:
+            yield f"{path}={count} must be at least 2."
+    yield from bits_per_dim.refusals(config)
+    yield from bounds.refusals(config)
+
+
 def run(config, workdir, output=None):
     """--mode=eval: writes metrics.json, evaluation.png and, of a network, loss.png.
 
@@ -56,21 +71,11 @@ def run(config, workdir, output=None):
 
     Args:
       output: folder of the results; default the workdir.
-
-    Raises:
-      ConfigError: a variance of a bound that is not asked for.
     """
-    settings = config.eval
-    if settings.bound_variance != "small" and not settings.discrete_bound:
-        raise ConfigError(
-            f'eval.bound_variance="{settings.bound_variance}" is the variance of the discrete-time bound, '
-            "and eval.discrete_bound=False. Set eval.discrete_bound=True."
-        )
-    setup, params, record = load(config, workdir)
-    require_feasible(setup, settings)
+    setup, params, record = load(config, workdir, MODES["eval"].reads)
     drawer = Drawer(setup, config.sampling)
     levels = sampled_levels(config, drawer)
-    warn_of_other_parameters(config, params)
+    warn_of_other_parameters(config, setup, params)
     results = Results(workdir, output)
     if setup.mixture is not None:
         _evaluate_mixture(config, setup, drawer, results)
@@ -80,7 +85,7 @@ def run(config, workdir, output=None):
 
 
 def _diagnose(config, setup, params, held_out, results):
-    if config.eval.diagnostics:
+    if config.eval.diagnostics.compute:
         found = diagnose(setup, params, held_out, config)
         results.json("diagnostics.json", found)
         results.write("diagnostics.png", figures.diagnostics_figure, found)
@@ -124,7 +129,7 @@ def _evaluate_network(config, workdir, setup, params, record, drawer, levels, re
         drawn = setup.transform.to_pixels(gaussian.sample(setup.key("gaussian"), count))
         baseline["two_sample"] = metrics.two_sample(held_out, drawn, settings.two_sample.neighbours)
 
-    if settings.bits_per_dim:
+    if settings.bits_per_dim.compute:
         model["bits_per_dim"] = network_bits_per_dim(setup, params, held_out, config, results.folder)
         if gaussian:
             log_prob = gaussian.log_prob(jnp.asarray(dequantized(setup, held_out)))

@@ -1,7 +1,5 @@
 """The discrete-time bound as a table over pairs of noise levels: optimal_grid.npz."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,14 +17,27 @@ from parallel.batches import BatchMap
 from reports import figures
 from samplers import optimal_grid
 from sde_lib.noise import example_keys
-from workdir.checkpoints import checksum
+from workdir.files import checksum, write_measured
 from workdir.partial import Partial
 from workdir.records import say
 from workdir.results import Results
 
 
+def refusals(config):
+    """Lines about the subtree `optimal_grid`, and about the chain in `eval.bound`."""
+    settings = config.optimal_grid
+    yield from devices.uneven("optimal_grid.batch_size", settings.batch_size)
+    for field in ("levels", "examples"):
+        if settings[field] < 2:
+            yield f"optimal_grid.{field}={settings[field]} must be at least 2."
+    if not settings.steps or not all(isinstance(n, int) and n >= 2 for n in settings.steps):
+        yield f"optimal_grid.steps={settings.steps} must be numbers of network calls of at least 2."
+    yield from bounds.decoder_refusals(config)
+    choose(LEVELS, settings.spacing, "optimal_grid.spacing")
+
+
 def run(config, workdir, output=None):
-    """--mode=trajectory: writes optimal_trajectory.npz and .png; goes on where it was stopped.
+    """--mode=optimal_grid: writes optimal_grid.npz and optimal_grid.png; goes on where it was stopped.
 
     Args:
       output: folder of the results; default the workdir.
@@ -34,11 +45,11 @@ def run(config, workdir, output=None):
     Raises:
       UserError: no checkpoint, or a model that is not finite.
     """
-    settings = config.trajectory
-    setup, params, record = load(config, workdir)
-    warn_of_other_parameters(config, params)
+    settings = config.optimal_grid
+    setup, params, record = load(config, workdir, MODES["optimal_grid"].reads)
+    warn_of_other_parameters(config, setup, params)
     results = Results(workdir, output)
-    examples = training_examples(config, setup, settings.examples, "trajectory data")
+    examples = training_examples(config, setup, settings.examples, "optimal grid data")
     if setup.mixture is None:
         held_out, decoder, scale, offset = bounded_images(setup, examples, config.eval.bound)
         unit = "bits/dim"
@@ -60,12 +71,13 @@ def run(config, workdir, output=None):
         f"the bound between all pairs of {settings.levels} levels on {len(examples)} examples, variance "
         f"{config.eval.bound.variance.name}"
     )
-    times = LEVELS[settings.grid](setup.sde, settings.levels)
-    partial = Partial(results.folder / "optimal_trajectory", about)
+    times = LEVELS[settings.spacing](setup.sde, settings.levels)
+    partial = Partial(results.folder / "optimal_grid", about)
     arrays = _pair_costs(config, partial, setup, params, held_out, decoder, times)
     prior = float(arrays["prior"].mean())
-    table = optimal_grid.PairCosts(times, arrays["first"], arrays["costs"], {**about, "prior": prior})
-    results.write("optimal_trajectory.npz", optimal_grid.save, table)
+    table = optimal_grid.PairCosts(times, arrays["first"], arrays["costs"])
+    origin = {**about, "prior": prior}
+    results.write("optimal_grid.npz", write_measured, optimal_grid.PAIR_COSTS_FILE, vars(table), origin)
     log_snr = np.asarray(setup.sde.log_snr(jnp.asarray(times)))
     paths = {}
     for steps in sorted(n for n in set(settings.steps) if n <= settings.levels):
@@ -76,22 +88,17 @@ def run(config, workdir, output=None):
         results.print(
             f"{steps:5d} steps: {paths[steps][1]:.4f} {unit} at best, {paths[steps][2]:.4f} on even steps"
         )
-    results.write("optimal_trajectory.png", figures.trajectory_figure, paths, unit)
+    results.write("optimal_grid.png", figures.optimal_grid_figure, paths, unit)
     partial.finish()
     results.say_written()
     say(
         "sample with --config.sampling.grid=optimal "
-        f"--config.sampling.grid_file={results.folder / 'optimal_trajectory.npz'}"
+        f"--config.sampling.grid.file={results.folder / 'optimal_grid.npz'}"
     )
 
 
-def _content(path):
-    """The checksum of a file that the bound reads, or None."""
-    return path and checksum({"file": np.frombuffer(Path(path).read_bytes(), np.uint8)})
-
-
 def _pair_costs(config, partial, setup, params, held_out, decoder, times):
-    """`first` and `costs` [N, N] of trajectory.PairCosts, and `prior` [N], the same number in each entry."""
+    """`first` and `costs` [N, N] of PairCosts, and `prior` [N], the same number in each entry."""
     chain = Chain(setup, config.eval.bound, decoder)
 
     def by_example(constants, examples):
@@ -108,6 +115,6 @@ def _pair_costs(config, partial, setup, params, held_out, decoder, times):
         costs, decoders, prior = (a.astype(np.float64).mean(axis=0) for a in found)
         return {"costs": costs, "decoders": decoders, "prior": prior}
 
-    found = measure(partial, count, of_level, "trajectory")
+    found = measure(partial, count, of_level, "optimal grid")
     costs = found["costs"].T
     return {"costs": costs, "first": costs + found["decoders"], "prior": found["prior"]}

@@ -5,8 +5,9 @@ import numpy as np
 
 from experiment.draw import Drawer
 from experiment.load import load, warn_of_other_parameters
+from modes import MODES
 from reports import figures, pictures
-from workdir.checkpoints import checksum
+from workdir.files import checksum
 from workdir.partial import Partial
 from workdir.records import say
 from workdir.results import Results
@@ -27,10 +28,10 @@ def run(config, workdir, output=None):
     Args:
       output: folder of the results; default the workdir.
     """
-    setup, params, record = load(config, workdir)
+    setup, params, record = load(config, workdir, MODES["sample"].reads)
     results = Results(workdir, output)
     drawer = Drawer(setup, config.sampling)
-    warn_of_other_parameters(config, params)
+    warn_of_other_parameters(config, setup, params)
     # Samples are large: each batch is a part, written once.
     identity = _identity(setup, params, record, config, drawer)
     partial = Partial(results.folder / "samples", identity, seconds=0.0)

@@ -65,9 +65,9 @@ def run(config, workdir):
     """
     source, held_out = data.create(config.data, "train"), data.create(config.data, "test")
     data.resolve(config.data, source)
-    checks.require(config)
+    check.require("train", config)
     results = Results(workdir)
-    setup = experiment.create(config)
+    setup = experiment.create(config, MODES["train"].reads)
     with Lock(workdir) as lock:
         checkpoints = Checkpoints(workdir, config)
         try:
@@ -86,7 +86,7 @@ def _start(config, setup):
     trained = config.copy_and_resolve_references()
     trained.update({"denoiser": {"variance_head": "none"}, "loss": {"variance_weight": 0.0}})
     trained.training.network_from = None
-    _, params, record = load(trained, config.training.network_from, "training.network_from")
+    _, params, record = load(trained, config.training.network_from, (), "training.network_from")
     say(f"the network of {config.training.network_from}, step {record['step']}, stays as it is")
     params = frozen_network.onto(state.params, params)
     return state.replace(params=params, ema={name: jax.tree.map(np.copy, params) for name in state.ema})
@@ -147,7 +147,7 @@ def _train(config, results, lock, setup, source, held_out, checkpoints, stop):
             records.scalars(step, {"held_out_loss": float(by_level.mean())})
         if due(config.training.sample_every):
             pixels = setup.transform.to_pixels(preview.draw(average, config.sampling.num_samples))
-            picture = pictures.grid(pixels, config.data.levels)
+            picture = pictures.grid(pixels, config.data.pixel_values)
             results.write(f"samples_{step:07d}.png", pictures.save_picture, picture)
             records.image(step, "samples", picture)
         if due(config.checkpoint.every) or last:

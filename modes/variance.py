@@ -14,6 +14,7 @@ from parallel import devices
 from parallel.batches import BatchMap
 from reports import figures
 from sde_lib.noise import example_keys
+from workdir.files import write_measured
 from workdir.partial import Partial
 from workdir.records import say
 from workdir.results import Results
@@ -46,6 +47,15 @@ class Moments:
         return np.stack(self._map((params, np.float32(t), key), self._examples))
 
 
+def refusals(config):
+    """Lines about the subtree `variance`."""
+    settings = config.variance
+    yield from devices.uneven("variance.batch_size", settings.batch_size)
+    for field in ("levels", "examples"):
+        if settings[field] < 2:
+            yield f"variance.{field}={settings[field]} must be at least 2."
+
+
 def run(config, workdir, output=None):
     """--mode=variance: writes variance.npz and variance.png; goes on where it was stopped.
 
@@ -56,7 +66,7 @@ def run(config, workdir, output=None):
       UserError: no checkpoint, or a model that is not finite.
     """
     settings = config.variance
-    setup, params, record = load(config, workdir)
+    setup, params, record = load(config, workdir, MODES["variance"].reads)
     results = Results(workdir, output)
     examples = training_examples(config, setup, settings.examples, "variance data")
     held_out = HeldOut.of(setup, examples)
@@ -73,8 +83,8 @@ def run(config, workdir, output=None):
     partial = Partial(results.folder / "variance", about)
     found = measure(partial, settings.levels, of_level, "variance")
     log_snr = np.asarray(setup.sde.log_snr(jnp.asarray(times)))
-    table = Measured(log_snr[::-1], found["moments"][::-1], found["errors"][::-1], about)
-    results.write("variance.npz", save, table)
+    table = Measured(log_snr[::-1], found["moments"][::-1], found["errors"][::-1])
+    results.write("variance.npz", write_measured, MOMENTS_FILE, vars(table), about)
     results.write("variance.png", figures.variance_figure, table)
     partial.finish()
     results.say_written()

@@ -242,8 +242,29 @@ class Checkpoints:
             f"There is no checkpoint in {self.folder}. {advice or 'Run --mode=train first.'}"
         )
 
-    def _newest(self, items, template):
-        steps = sorted(self.all_steps(), reverse=True)
+    def _require_same(self, record):
+        """Refuses a checkpoint of another config, where that gives its arrays another meaning."""
+        meaning = OF_THE_MODEL if self._read_only else OF_THE_TRAINING
+        changes = config_changes(record["config"], self._config, meaning)
+        if not changes:
+            return
+        advice = "Put these fields back, or choose another --workdir."
+        if self._field:
+            advice = (
+                f"{self._field} needs a network without a variance head, trained with the other fields of "
+                "this run."
+            )
+        raise ConfigError(
+            f"The checkpoints in {self.folder} were made with another config: {'; '.join(changes)}. {advice}"
+        )
+
+    def _newest(self, targets):
+        """(items, record) of the newest good checkpoint, or None where there is none at all.
+
+        Args:
+          targets: dict from item to a tree of arrays or ShapeDtypeStructs.
+        """
+        steps = self._candidates()
         for step in steps:
             try:
                 record = self._read_record(step)

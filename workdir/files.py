@@ -38,17 +38,15 @@ def checksum(tree):
 
 
 def write_measured(path, kind, arrays, origin):
-    """Writes measured arrays, in one piece: what `read_measured` reads.
+    """Writes measured arrays to an .npz file: what `read_measured` reads.
 
     Args:
       kind: components.FileKind; arrays: dict with the names that it lists.
       origin: JSON-able dict of what was measured, with `sde` at least.
     """
     arrays = {name: np.asarray(arrays[name]) for name in kind.arrays}
-    temporary = Path(path).with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, **arrays, origin=json.dumps(origin, default=_plain), checksum=checksum(arrays))
-    os.replace(temporary, path)
+    text = json.dumps(origin, default=_plain)
+    np.savez(path, **arrays, origin=text, checksum=checksum(arrays))
 
 
 def read_measured(path, kind, field):
@@ -61,6 +59,7 @@ def read_measured(path, kind, field):
     Raises:
       ConfigError: no such file, one of another kind, or a damaged one; says which mode writes it.
     """
+    writes = f"--mode={kind.mode} writes"
     if not Path(path).is_file():
         raise ConfigError(f'{field}="{path}": there is no such file; {writes} it.')
     if not zipfile.is_zipfile(path):
