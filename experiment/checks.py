@@ -60,8 +60,8 @@ def _field(config, path):
 
 
 def _numbers(config):
-    if config.seed < 0:
-        yield f"seed={config.seed} must not be negative."
+    if not 0 <= config.seed < 2**64:
+        yield f"seed={config.seed} must lie in 0..2^64-1."
     for path in POSITIVE:
         if not _field(config, path) > 0:
             yield f"{path}={_field(config, path)} must be positive."

@@ -20,6 +20,7 @@ from denoisers.mixtures import MIXTURES
 from denoisers.network import Denoiser
 from likelihood.bounds import PixelDecoder
 from losses import Objective
+from sde_lib import noise
 from sde_lib.base import SDE
 from training import frozen_network, optimizers, state
 
@@ -49,7 +50,7 @@ class Experiment:
 
     def key(self, purpose):
         """The root key of one purpose ("train", "sample", ...); equal for equal seeds."""
-        return jax.random.fold_in(jax.random.key(self.seed), sum(map(ord, purpose)))
+        return noise.purpose_key(noise.root_key(self.seed), purpose)
 
     def create_state(self):
         """The TrainState at step 0."""
@@ -94,6 +95,7 @@ def create(config):
     Raises:
       ConfigError: from whichever family refuses its subtree.
     """
+    noise.use_partitionable_threefry()
     sde = sde_lib.create(config.sde)
     case, mixture = mixture_case(config.mixture), None
     if case:

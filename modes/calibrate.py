@@ -3,7 +3,6 @@
 import time
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,6 +12,7 @@ from samplers import calibration, fitted_grid
 from samplers.calibration import PILOT_NOISES, fine_solver, fit_calls, pilot_density
 from samplers.create import default_sampler
 from samplers.solvers import fitted
+from sde_lib.noise import example_keys, normal
 from workdir.checkpoints import checksum
 from workdir.files import prepare_workdir, write_json
 from workdir.provenance import collect
@@ -21,10 +21,8 @@ from workdir.records import Progress, say
 
 def noises(setup, purpose, count):
     """[count, *shape] states at t_max, other ones for each purpose."""
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(setup.key(purpose), jnp.arange(count))
-    return np.asarray(
-        setup.sde.prior_std * jax.vmap(lambda key: jax.random.normal(key, setup.shape))(keys), np.float32
-    )
+    keys = example_keys(setup.key(purpose), jnp.arange(count))
+    return np.asarray(setup.sde.prior_std * normal(keys, setup.shape), np.float32)
 
 
 def describe(errors):

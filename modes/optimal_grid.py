@@ -14,7 +14,6 @@ from likelihood.bounds import LEVELS, DensityDecoder, level_costs, prior_nats
 from parallel.batches import BatchMap
 from reports import figures
 from samplers import optimal_grid
-from sde_lib.noise import example_keys
 from workdir.checkpoints import checksum
 from workdir.files import prepare_workdir
 from workdir.partial import measure, remove
@@ -86,9 +85,8 @@ def _pair_costs(config, workdir, setup, params, held_out, decoder, times, about)
 
     def by_example(constants, examples):
         params, level, key = constants
-        pairs = jax.vmap(jax.random.split)(example_keys(key, examples["index"]))
-        x0 = held_out.x0(pairs[:, 0], examples["example"])
-        costs = level_costs(pairs[:, 1], setup.sde, chain.bind(params), x0, times, level, *chain.arguments)
+        keys, x0 = held_out.draw(key, examples)
+        costs = level_costs(keys, setup.sde, chain.bind(params), x0, times, level, *chain.arguments)
         return (*costs, prior_nats(setup.sde, x0))
 
     mapped, count = BatchMap(by_example, config.trajectory.batch_size), len(times)

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sde_lib.noise import fold_in, normal
+from sde_lib.noise import fold_in, normal, split
 
 
 @flax.struct.dataclass
@@ -157,7 +157,7 @@ def sample(keys, sde, denoise, shape, table, corrector=None, keep=None, start=No
     def row_step(carry, row):
         x, history, variance, kept = carry
         k, coefficients, slot = row
-        move_keys, corrector_keys = _two(fold_in(keys, k))
+        move_keys, corrector_keys = split(fold_in(keys, k))
         moved = _combine(coefficients.move, x, history)
         x = add_noise(moved, coefficients.noise, coefficients.spread, variance, move_keys)
         t = jnp.full((batch,), coefficients.times)
@@ -182,9 +182,3 @@ def sample(keys, sde, denoise, shape, table, corrector=None, keep=None, start=No
     if kept is None:
         return Samples(x, nfe)
     return Samples(x, nfe, kept[0].at[-1].set(x), kept[1][:-1])
-
-
-def _two(keys):
-    """Splits [B] keys into two arrays of [B] keys."""
-    pairs = jax.vmap(jax.random.split)(keys)
-    return pairs[:, 0], pairs[:, 1]
