@@ -51,13 +51,13 @@ class HeadOnExactMean(nn.Module):
         return self.mixture.denoise(self.sde, x, t).eps + self.perturbation * wave
 
     @nn.compact
-    def __call__(self, x, conditioning, dropout_keys=None):
-        """State x [B, 2], conditioning [B] log_sigma -> [B, 4]: eps and the head's raw output."""
-        t = self.sde.time_of_log_snr(-8 * conditioning)
+    def __call__(self, x, noise, label=None, dropout_keys=None):
+        """State x [B, 2], noise [B] log_sigma -> [B, 4]: eps and the head's raw output."""
+        t = self.sde.time_of_log_snr(-8 * noise)
         eps = self.eps(x, t)
         alpha, sigma = self.sde.alpha(t)[:, None], self.sde.sigma(t)[:, None]
-        phase = 4 * conditioning[:, None] * jnp.array([0.5, 1.0, 2.0])
-        features = [x, eps, (x - sigma * eps) / alpha, jnp.sin(phase), jnp.cos(phase), conditioning[:, None]]
+        phase = 4 * noise[:, None] * jnp.array([0.5, 1.0, 2.0])
+        features = [x, eps, (x - sigma * eps) / alpha, jnp.sin(phase), jnp.cos(phase), noise[:, None]]
         h = jax.lax.stop_gradient(jnp.concatenate(features, axis=1))
         for _ in range(3):
             h = nn.silu(nn.Dense(WIDTH)(h))

@@ -124,12 +124,12 @@ def diagnose(setup, params, held_out, config, workdir):
     times = log_snr_levels(setup.sde, settings.loss_levels)
     examples = held_out.numbered(settings.diagnostic_images)
 
-    def at_level(constants, examples):
+    def diagnostics(constants, examples):
         params, t, key = constants
         keys, x0 = held_out.draw(key, examples)
         return at_level(keys, setup.sde, setup.denoiser.bind(params), x0, t)
 
-    mapped = BatchMap(at_level, min(settings.batch_size, 8 * jax.local_device_count()))
+    mapped = BatchMap(diagnostics, min(settings.batch_size, 8 * jax.local_device_count()))
     progress, rows = Progress(len(times), "level", "diagnostics"), []
     for level, t in enumerate(times):
         key = jax.random.fold_in(setup.key("diagnostics"), level)

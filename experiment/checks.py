@@ -116,19 +116,12 @@ def _network(config):
     if mixture_case(config.mixture):
         return
     network = models.create(config.model, config.data.channels or 1)
-    sides = network.sides(config.data.image_size) if config.data.image_size else None
-    for side in network.attention if sides else ():
-        if side not in sides:
-            yield (
-                f"model.attention={network.attention}: side {side} does not occur; an image of side "
-                f"{sides[0]} has {tuple(sides)} with {len(sides)} multipliers."
-            )
-    denoiser = denoisers.create(config.denoiser, network, sde_lib.create(config.sde))
-    if network.time_embedding == "fourier" and denoiser.conditioning == "time":
-        yield (
-            'model.time_embedding="fourier" turns denoiser.conditioning="time" (999 t) into noise: its '
-            'frequencies are made for logarithms. Use denoiser.conditioning="log_sigma".'
-        )
+    yield from _refusal(denoisers.create, config.denoiser, network, sde_lib.create(config.sde))
+    # Optional in a network; see models/network.py.
+    refusal = getattr(network, "refusal", None)
+    line = refusal and refusal(config.data.image_size, config.denoiser.noise_input)
+    if line:
+        yield line
 
 
 def _choices(config):

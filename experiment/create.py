@@ -14,7 +14,6 @@ import samplers
 import sde_lib
 from components import ConfigError
 from data.transforms import Transform
-from denoisers import heads
 from denoisers.gaussian_mixture import ExactDenoiser, GaussianMixture
 from denoisers.mixtures import MIXTURES
 from denoisers.network import Denoiser
@@ -104,8 +103,7 @@ def create(config):
         transform = Transform(case.levels) if case.levels else None
         decoder = None
     else:
-        output = heads.variance_output(config.denoiser)
-        network = models.create(config.model, config.data.channels, output)
+        network = models.create(config.model, config.data.channels)
         denoiser = denoisers.create(config.denoiser, network, sde)
         transform = data.transform(config.data)
         shape = (config.data.image_size, config.data.image_size, config.data.channels)

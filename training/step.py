@@ -82,7 +82,7 @@ class TrainStep:
                 params, keys = frozen_network.without_gradient_elsewhere(params), None
 
             def denoise(x, t):
-                return self.denoiser(params, x, t, keys)
+                return self.denoiser(params, x, t, dropout_keys=keys)
 
             losses = self.objective.example_losses(noise_keys, denoise, x0, times.t)
             return jnp.mean(times.weight * losses), losses

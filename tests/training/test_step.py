@@ -76,7 +76,7 @@ def test_the_gradient_is_that_of_the_mean_loss_over_the_batch(setup):
 
     def loss(params):
         losses = setup.objective.example_losses(
-            noises, lambda x, t: setup.denoiser(params, x, t, dropout), x0, t
+            noises, lambda x, t: setup.denoiser(params, x, t, dropout_keys=dropout), x0, t
         )
         return losses.mean()
 
