@@ -20,6 +20,7 @@ from components import Refusals, choose, positive
 from components import create as create_component
 from denoisers.heads import gaussian_share
 from likelihood.bounds import PixelDecoder, decoder_nats, transition_nats
+from sde_lib import noise
 from sde_lib.base import SDE
 
 
@@ -289,7 +290,7 @@ REDUCTIONS = {
 LEAST_SHARE = 0.03
 
 
-def _of_fraction(objective, key, denoise, prediction, xt, x0, eps, t):
+def _of_fraction(objective, keys, denoise, prediction, xt, x0, eps, t):
     """The L_t term of iDDPM's bound at this example's noise level, times the number of levels, in bits/dim.
 
     See Nichol & Dhariwal (2021), section 3.1.
@@ -304,9 +305,9 @@ def _of_target(target, relative):
     this loss trains the variance head only.
     """
 
-    def loss(objective, key, denoise, prediction, xt, x0, eps, t):
+    def loss(objective, keys, denoise, prediction, xt, x0, eps, t):
         ratio = (prediction.sigma / prediction.alpha) ** 2
-        aim = jax.lax.stop_gradient(target(key, denoise, prediction, xt, eps, t))
+        aim = jax.lax.stop_gradient(target(keys, denoise, prediction, xt, eps, t))
         error = prediction.x0_variance / ratio - aim
         if relative and objective.variance_relative:
             error /= gaussian_share(ratio, objective.sigma_data) + LEAST_SHARE
@@ -315,8 +316,8 @@ def _of_target(target, relative):
     return loss
 
 
-def _jacobian_target(key, denoise, prediction, xt, eps, t):
-    z = jax.vmap(lambda k, x: jax.random.rademacher(jax.random.fold_in(k, 1), x.shape, x.dtype))(key, xt)
+def _jacobian_target(keys, denoise, prediction, xt, eps, t):
+    z = noise.rademacher(noise.fold_in(keys, 1), xt.shape[1:], xt.dtype)
     _, push = jax.jvp(lambda x: denoise(x, t).x0, (xt,), (z,))
     return prediction.alpha * z * push
 
@@ -325,9 +326,9 @@ def _jacobian_target(key, denoise, prediction, xt, eps, t):
 VARIANCE_LOSSES = {
     "fraction": _of_fraction,
     # |eps^2 - h|^2 (Bao et al. 2022b, SN); -eps_hat^2 stands on both sides.
-    "second_moment": _of_target(lambda key, denoise, p, xt, eps, t: eps**2 - p.eps**2, relative=False),
+    "second_moment": _of_target(lambda keys, denoise, p, xt, eps, t: eps**2 - p.eps**2, relative=False),
     # |(eps - eps_hat)^2 - h|^2, right for an imperfect mean (Bao et al. 2022b, NPR).
-    "residual": _of_target(lambda key, denoise, p, xt, eps, t: (eps - p.eps) ** 2, relative=True),
+    "residual": _of_target(lambda keys, denoise, p, xt, eps, t: (eps - p.eps) ** 2, relative=True),
     # A random sign's probe of diag(alpha dD/dx) (optimal covariance matching, Ou et al. 2024).
     "covariance": _of_target(_jacobian_target, relative=True),
 }
@@ -396,7 +397,7 @@ class Objective:
         if self.low_discrepancy:
             u = (jax.random.uniform(shared_key) + index / batch_size) % 1.0
         else:
-            u = jax.vmap(jax.random.uniform)(keys)
+            u = noise.uniform(keys)
         return self.time_sampling(self, u, history)
 
     def example_losses(self, keys, denoise, x0, t):
@@ -408,9 +409,7 @@ class Objective:
           x0: [b, ...] data in the model's range.
           t: [b] times.
         """
-        eps = jax.vmap(lambda key, x: jax.random.normal(key, x.shape, x.dtype))(keys, x0)
-        mean, std = self.sde.marginal(x0, t)
-        xt = mean + std * eps
+        xt, eps = self.sde.perturb(keys, x0, t)
         prediction = denoise(xt, t)
         squares = jnp.square(prediction.eps - eps).reshape(len(eps), -1)
         losses = self.weighting(self, t) * REDUCTIONS[self.reduction](squares)

@@ -253,8 +253,10 @@ def _set_up_jax():
 
     import jax
 
+    from sde_lib import noise
     from workdir.hooks import quiet_threads
 
+    noise.use_partitionable_threefry()
     # Orbax narrates every save, and what goes wrong in one reaches the user as an error of ours.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
 

@@ -33,6 +33,7 @@ from samplers import calibration
 from samplers.table import sample
 from samplers.time_grids import Rho, VPTime
 from sde_lib import probability_flow
+from sde_lib.noise import example_keys, root_key
 
 
 def samplers_figure(path, rows):
@@ -187,7 +188,7 @@ class Case:
         assert not end.failed.any(), "the reference solution failed"
         last = jnp.full(count, self.sde.sampling_t_min)
         self.exact = np.asarray(jax.jit(self.denoise)(end.x, last).x0)
-        keys = jax.random.split(jax.random.key(0), count)
+        keys = jax.random.split(root_key(0), count)
         self._compiled = set()
         self._loop = jax.jit(lambda table, x: sample(keys, self.sde, self.denoise, shape, table, start=x).x)
 
@@ -307,10 +308,9 @@ def stochastic(case, budgets, count):
     """Rows (name, nfe, calls, distance, floor) of samples against exact ones, in float32."""
     with jax.enable_x64(False):
         mixture = case.mixture.astype(np.float32)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(1), jnp.arange(count))
+        keys = example_keys(root_key(1), jnp.arange(count))
         exact = [
-            np.asarray(jax.jit(mixture.sample, static_argnums=1)(jax.random.key(seed), count))
-            for seed in (2, 3)
+            np.asarray(jax.jit(mixture.sample, static_argnums=1)(root_key(seed), count)) for seed in (2, 3)
         ]
         floor = sliced_wasserstein(*exact)
 

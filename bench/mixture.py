@@ -18,6 +18,7 @@ from likelihood.encoding import decode, encode
 from likelihood.exact import log_likelihood
 from reports.pictures import BLUE, GREY, ORANGE, pyplot
 from sde_lib import SDES
+from sde_lib.noise import example_keys, root_key
 from sde_lib.vp import VP
 
 TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
@@ -31,8 +32,8 @@ COUNT = 40
 
 def _at_t_min(mixture, sde):
     t = jnp.full(COUNT, sde.t_min)
-    mean, std = sde.marginal(mixture.sample(jax.random.key(0), COUNT), t)
-    x = mean + std * jax.random.normal(jax.random.key(1), mean.shape)
+    mean, std = sde.marginal(mixture.sample(root_key(0), COUNT), t)
+    x = mean + std * jax.random.normal(root_key(1), mean.shape)
     return x, mixture.log_prob(x, sde.alpha(t), sde.sigma(t))
 
 
@@ -49,7 +50,7 @@ def flow_errors(sde, solver, tolerances):
 
     @jax.jit
     def solve(x, tolerance):
-        keys = jax.random.split(jax.random.key(2), COUNT)
+        keys = jax.random.split(root_key(2), COUNT)
         return log_likelihood(
             keys, sde, denoise, x, tolerance, "exact", solver=solver, max_steps=10_000, prior_log_prob=end
         )
@@ -65,7 +66,7 @@ def flow_errors(sde, solver, tolerances):
 def round_trip(sde, tolerance):
     """Largest error of decode(encode(x)) on the digits mixture in float32."""
     mixture = Digits().build()
-    x = mixture.sample(jax.random.key(0), COUNT)
+    x = mixture.sample(root_key(0), COUNT)
 
     @jax.jit
     def there_and_back(x):
@@ -80,7 +81,7 @@ def round_trip(sde, tolerance):
 def bound_gaps(sde, steps, count=20_000):
     """(gap, standard error) in nats/dim of the discrete bound on the ring, and of the continuous one."""
     mixture = Ring().build()
-    keys, x0 = jax.random.split(jax.random.key(0), count), mixture.sample(jax.random.key(1), count)
+    keys, x0 = jax.random.split(root_key(0), count), mixture.sample(root_key(1), count)
 
     def gap(bound, *arguments):
         def denoise(x, t):
@@ -98,7 +99,7 @@ def _moons(count=3000):
     config = gaussian_mixture.get_config("two_moons")
     sde, mixture = VP(), TwoMoons().build()
     sampler = samplers.create(config.sampling, sde)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(count))
+    keys = example_keys(root_key(0), jnp.arange(count))
     table = sampler.table.astype(np.float32)
     return jax.jit(
         lambda keys: (

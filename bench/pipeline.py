@@ -11,6 +11,7 @@ import numpy as np
 from data.pipeline import Pipeline
 from data.source import Source
 from data.transforms import Transform
+from sde_lib.noise import root_key
 
 COUNT, BATCH, STEPS = 50_000, 128, 400
 
@@ -20,7 +21,7 @@ def main():
     images = np.random.default_rng(0).integers(0, 256, (COUNT, 32, 32, 3), dtype=np.uint8)
     pipeline = Pipeline(Source(images, None, 256, "random"), seed=0, batch_size=BATCH)
     transform = Transform(256, random_flip=True)
-    key = jax.random.key(0)
+    key = root_key(0)
 
     @jax.jit
     def finish(step, batch):

@@ -28,6 +28,7 @@ from likelihood.bounds import DensityDecoder
 from metrics.sliced_wasserstein import sliced_wasserstein
 from modes import optimal_grid
 from modes.variance import run
+from sde_lib.noise import root_key
 
 CASES = ("ring", "two_moons", "digits")
 GRIDS = ("uniform", "log_snr", "optimal")
@@ -93,13 +94,13 @@ def rows_of(case, folder):
     base = measured(case, folder)
     mixture = experiment.create(base).mixture
     draw = jax.jit(mixture.sample, static_argnums=1)
-    exact = np.asarray(draw(jax.random.key(1), REPEATS * COUNT))
-    others = np.asarray(draw(jax.random.key(2), REPEATS * COUNT))
+    exact = np.asarray(draw(root_key(1), REPEATS * COUNT))
+    others = np.asarray(draw(root_key(2), REPEATS * COUNT))
     log_prob = jax.jit(mixture.log_prob)
     low = np.quantile(log_prob(exact), 0.01)
     pairs = list(zip(np.split(exact, REPEATS), np.split(others, REPEATS), strict=True))
     floors = [sliced_wasserstein(*pair) for pair in pairs]
-    held_out = HeldOut(np.asarray(draw(jax.random.key(3), COUNT)), lambda keys, x0: x0)
+    held_out = HeldOut(np.asarray(draw(root_key(3), COUNT)), lambda keys, x0: x0)
     for grid in GRIDS:
         for calls in CALLS:
             for name, (predictor, variance, average) in CHOICES.items():
@@ -115,9 +116,7 @@ def rows_of(case, folder):
                 setup = experiment.create(config)
                 drawer = Drawer(setup, config.sampling)
                 if variance is None:
-                    x = draw_full_covariance(
-                        jax.random.key(4), mixture, setup.sde, drawer.times, REPEATS * COUNT
-                    )
+                    x = draw_full_covariance(root_key(4), mixture, setup.sde, drawer.times, REPEATS * COUNT)
                 else:
                     x = drawer.draw(mixture, REPEATS * COUNT)
                 parts = zip(np.split(exact, REPEATS), np.split(x, REPEATS), strict=True)

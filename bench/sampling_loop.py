@@ -19,7 +19,7 @@ import samplers
 from configs import digits
 from samplers.table import sample
 from samplers.tape import Solver
-from sde_lib.noise import normal
+from sde_lib.noise import normal, root_key
 
 BATCH, CALLS, ROUNDS = 20, 24, 9
 
@@ -49,7 +49,7 @@ def main():
     data.resolve(config.data, data.create(config.data, "train"))
     setup = experiment.create(config)
     denoise = setup.denoiser.bind(setup.create_state().params)
-    keys = jax.random.split(jax.random.key(0), BATCH)
+    keys = jax.random.split(root_key(0), BATCH)
 
     def drawer(fields):
         own = digits.get_config().sampling

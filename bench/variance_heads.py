@@ -26,6 +26,7 @@ from losses import Objective
 from reports.pictures import pyplot
 from sde_lib.base import SDE
 from sde_lib.cosine import Cosine
+from sde_lib.noise import root_key
 
 HEADS = ("second_moment", "residual", "covariance")
 LEVELS = (-4.0, -2.0, 0.0, 2.0, 4.0, 6.0)
@@ -50,13 +51,13 @@ class HeadOnExactMean(nn.Module):
         return self.mixture.denoise(self.sde, x, t).eps + self.perturbation * wave
 
     @nn.compact
-    def __call__(self, x, conditioning, dropout_keys=None):
-        """State x [B, 2], conditioning [B] log_sigma -> [B, 4]: eps and the head's raw output."""
-        t = self.sde.time_of_log_snr(-8 * conditioning)
+    def __call__(self, x, noise, label=None, dropout_keys=None):
+        """State x [B, 2], noise [B] log_sigma -> [B, 4]: eps and the head's raw output."""
+        t = self.sde.time_of_log_snr(-8 * noise)
         eps = self.eps(x, t)
         alpha, sigma = self.sde.alpha(t)[:, None], self.sde.sigma(t)[:, None]
-        phase = 4 * conditioning[:, None] * jnp.array([0.5, 1.0, 2.0])
-        features = [x, eps, (x - sigma * eps) / alpha, jnp.sin(phase), jnp.cos(phase), conditioning[:, None]]
+        phase = 4 * noise[:, None] * jnp.array([0.5, 1.0, 2.0])
+        features = [x, eps, (x - sigma * eps) / alpha, jnp.sin(phase), jnp.cos(phase), noise[:, None]]
         h = jax.lax.stop_gradient(jnp.concatenate(features, axis=1))
         for _ in range(3):
             h = nn.silu(nn.Dense(WIDTH)(h))
@@ -81,10 +82,10 @@ class Trained:
 
 
 def _states(sde, mixture, level, count, seed):
-    x0 = mixture.sample(jax.random.key(seed), count)
+    x0 = mixture.sample(root_key(seed), count)
     t = sde.time_of_log_snr(jnp.full(count, level))
     mean, std = sde.marginal(x0, t)
-    return mean + std * jax.random.normal(jax.random.key(seed + 1), x0.shape), t
+    return mean + std * jax.random.normal(root_key(seed + 1), x0.shape), t
 
 
 def relative_error(found, exact):
@@ -114,11 +115,11 @@ def train(head, steps, perturbation=0.0, relative=True, every=300, learning_rate
     )
     schedule = optax.cosine_decay_schedule(learning_rate, steps)
     optimizer = optax.adam(schedule)
-    params = network.init(jax.random.key(0), jnp.zeros((1, 2)), jnp.zeros(1))["params"]
+    params = network.init(root_key(0), jnp.zeros((1, 2)), jnp.zeros(1))["params"]
 
     @jax.jit
     def step(params, state, number):
-        key = jax.random.fold_in(jax.random.key(7), number)
+        key = jax.random.fold_in(root_key(7), number)
         data_key, time_key, noise_key = jax.random.split(key, 3)
         x0 = mixture.sample(data_key, SIZE)
         times = objective.times(jax.random.split(time_key, SIZE), time_key, jnp.arange(SIZE), SIZE)

@@ -69,7 +69,7 @@ def get_config():
 
     denoiser = config.denoiser = ConfigDict()  # how the network's output is read
     denoiser.parametrization = "eps"  # eps, x0, v, score, flow (eps - x0), edm
-    denoiser.conditioning = "time"  # time (999 t), log_sigma (log(sigma/alpha)/4), index (of a level)
+    denoiser.noise_input = "time"  # time (999 t), log_sigma (log(sigma/alpha)/4), index (of a level)
     denoiser.sigma_data = 0.5  # edm, in the network and as a weighting, and heads: standard deviation of data
     # A second output for the reverse variance: none, fraction (between small and large, iDDPM), second_moment
     # (SN-DPM), residual (NPR-DPM), covariance (optimal covariance matching)

@@ -7,9 +7,10 @@ A pixel with `levels` values sits at the centre of its bin: v -> (v + 1/2) / lev
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+
+from sde_lib.noise import split, uniform
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,16 +44,15 @@ class Transform:
 
     def dequantized(self, keys, images):
         """uint8 [B, H, W, C] -> float32, uniform over each pixel's bin; keys [B]."""
-        noise = jax.vmap(lambda key: jax.random.uniform(key, images.shape[1:]))(keys)
-        return self._scale(jnp.asarray(images, jnp.float32) + noise)
+        return self._scale(jnp.asarray(images, jnp.float32) + uniform(keys, images.shape[1:]))
 
     def training(self, keys, images):
         """What the network is trained on, with the config's augmentation; keys [B]."""
-        pairs = jax.vmap(jax.random.split)(keys)
+        flip_keys, noise_keys = split(keys)
         if self.random_flip:
-            flip = jax.vmap(jax.random.bernoulli)(pairs[:, 0])
+            flip = uniform(flip_keys) < 0.5
             images = jnp.where(flip[:, None, None, None], images[:, :, ::-1], images)
-        return self.dequantized(pairs[:, 1], images) if self.dequantize else self.to_model(images)
+        return self.dequantized(noise_keys, images) if self.dequantize else self.to_model(images)
 
     def to_pixels(self, x):
         """Float [B, H, W, C] in the model's range -> uint8, out-of-range values to the nearest level."""

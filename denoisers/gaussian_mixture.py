@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from denoisers.prediction import Prediction
+from denoisers.prediction import Denoise, Prediction
 from sde_lib.base import SDE, expand
 
 LOG_2PI = float(np.log(2 * np.pi))
@@ -304,10 +304,10 @@ class ExactDenoiser:
         """The parameters: the mixture."""
         return self.mixture
 
-    def __call__(self, params, x, t, dropout_keys=None):
-        """The exact Prediction at x [B, ...] and t [B]."""
+    def __call__(self, params, x, t, label=None, dropout_keys=None):
+        """The exact Prediction at x [B, ...] and t [B]; a mixture has no labels and no dropout."""
         return params.denoise(self.sde, x, t)
 
-    def bind(self, params):
+    def bind(self, params, label=None) -> Denoise:
         """The function (x, t) -> Prediction that samplers and likelihoods take."""
         return lambda x, t: self(params, x, t)

@@ -1,12 +1,20 @@
-"""Variance heads: a second output of the network, from which the variance of a reverse step is known."""
+"""Variance heads: a second output of the network, from which the variance of a reverse step is known.
+
+The second output is put on from outside, on any network that allows it (`attach`): as more channels of its
+last layer, or as a branch of its own on its last features.
+"""
 
 import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
-from components import choose
+from components import ConfigError
+from models.embeddings import Sinusoidal
+from models.layers import GroupNorm, ResidualBlock, conv3x3, dense
 
 
 def gaussian_share(ratio, sigma_data):
@@ -18,7 +26,7 @@ class VarianceHead(NamedTuple):
     """A second output of the network, from which the variance of a reverse step is known.
 
     Attributes:
-      output: "shared" or "branch", see models/unet.py.
+      output: key of OUTPUTS: where the second output comes from.
       read: (raw output, Prediction, sigma_data) -> Prediction with the field that it fills in.
     """
 
@@ -59,7 +67,59 @@ VARIANCE_HEADS = {
 }
 
 
-def variance_output(config):
-    """The network's `variance_output` for the subtree `denoiser`."""
-    head = choose(VARIANCE_HEADS, config.variance_head, "denoiser.variance_head")
-    return head.output if head else "none"
+class VarianceBranch(nn.Module):
+    """A residual block and a convolution on the last features of a network (Bao et al. 2022b).
+
+    Features [B, H, W, F] and the noise level [B] -> [B, H, W, channels], zero at first. The branch embeds
+    the noise level itself, so that nothing inside the network has to be handed on.
+    """
+
+    channels: int
+
+    @nn.compact
+    def __call__(self, features, noise):
+        width, dtype = features.shape[-1], features.dtype
+        time = dense(4 * width, dtype)(Sinusoidal(2 * -(-width // 2))(noise).astype(dtype))
+        h = ResidualBlock(width, 0.0, dtype, name="block")(features, time, None)
+        h = conv3x3(self.channels, dtype, scale=0.0, name="output")(nn.silu(GroupNorm()(h)))
+        return h.astype(jnp.float32)
+
+
+class WithVarianceBranch(nn.Module):
+    """A network and a branch on its last features: [..., C] and [..., C], one after the other.
+
+    Parameters: {"network": those of the network alone, "variance_branch": those of the branch}.
+    """
+
+    network: nn.Module
+
+    @nn.compact
+    def __call__(self, x, noise, label=None, dropout_keys=None):
+        output, features = self.network.features(x, noise, label, dropout_keys)
+        second = VarianceBranch(self.network.channels, name="variance_branch")(features, noise)
+        return jnp.concatenate([output, second], axis=-1)
+
+
+OUTPUTS = {
+    # A second half of channels of the last layer (Nichol & Dhariwal 2021).
+    "shared": lambda network: network.clone(channels=2 * network.channels),
+    "branch": WithVarianceBranch,
+}
+
+
+def attach(name, network):
+    """The network with the second output that the variance head called `name` reads.
+
+    Raises:
+      ConfigError: the head needs a branch, and the network offers no features for one.
+    """
+    head = VARIANCE_HEADS[name]
+    if head is None:
+        return network
+    if head.output == "branch" and not hasattr(network, "features"):
+        raise ConfigError(
+            f'denoiser.variance_head="{name}" stands on the last features of the network, and '
+            f"{type(network).__name__} (model.name) has no method `features`: see models/network.py. Use "
+            "denoiser.variance_head=fraction or none."
+        )
+    return OUTPUTS[head.output](network)

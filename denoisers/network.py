@@ -2,7 +2,7 @@
 
 With y = x / alpha and r = sigma / alpha every linear SDE is y = x_0 + r eps, and
 
-    D = skip y + out F(c_in y, conditioning)
+    D = skip y + out F(c_in y, noise)
 
 where F is the network (Karras et al. 2022, eq. 7, written there for alpha = 1).
 """
@@ -10,13 +10,13 @@ where F is the network (Karras et al. 2022, eq. 7, written there for alpha = 1).
 import dataclasses
 from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from components import ConfigError, choose
-from denoisers.heads import VARIANCE_HEADS
-from denoisers.prediction import Prediction
+from denoisers.heads import VARIANCE_HEADS, attach
+from denoisers.prediction import Denoise, Prediction
+from models.network import Network
 from sde_lib.base import SDE, expand
 
 
@@ -101,25 +101,26 @@ PARAMETRIZATIONS = {
 }
 
 
-def time_conditioning(sde, t):
+def time_input(sde, t):
     """999 t, the published input of continuous-time VP networks (Song et al. 2021)."""
     return 999.0 * t
 
 
-def log_sigma_conditioning(sde, t):
+def log_sigma_input(sde, t):
     """log(sigma / alpha) / 4 (Karras et al. 2022, table 1)."""
     return -sde.log_snr(t) / 8
 
 
-def index_conditioning(sde, t):
+def index_input(sde, t):
     """The integer level of a discrete process, as its published networks count it."""
     return sde.index(t)
 
 
-CONDITIONINGS = {
-    "time": time_conditioning,
-    "log_sigma": log_sigma_conditioning,
-    "index": index_conditioning,
+# The noise level as the network is shown it.
+NOISE_INPUTS = {
+    "time": time_input,
+    "log_sigma": log_sigma_input,
+    "index": index_input,
 }
 
 
@@ -128,18 +129,18 @@ class Denoiser:
     """A network, the process it was made for, and how to read its output.
 
     Attributes:
-      network: Flax module (x [B, ...], conditioning [B], dropout_keys) -> [B, ...].
+      network: models.network.Network, with the second output of its variance head if it has one.
       sde: the forward process.
       parametrization: key of PARAMETRIZATIONS.
-      conditioning: key of CONDITIONINGS.
+      noise_input: key of NOISE_INPUTS.
       sigma_data: standard deviation of the data, for "edm" and for variance heads.
       variance_head: key of VARIANCE_HEADS; all but "none" take a second half of the network's channels.
     """
 
-    network: nn.Module
+    network: Network
     sde: SDE
     parametrization: str = "eps"
-    conditioning: str = "time"
+    noise_input: str = "time"
     sigma_data: float = 0.5
     variance_head: str = "none"
 
@@ -149,12 +150,23 @@ class Denoiser:
         t = jax.ShapeDtypeStruct((1,), jnp.float32)
         return self.network.lazy_init(key, x, t)["params"]
 
-    def __call__(self, params, x, t, dropout_keys=None):
-        """The Prediction at x [B, ...] and t [B]; dropout acts when keys [B] are given."""
+    def __call__(self, params, x, t, label=None, dropout_keys=None):
+        """The Prediction at x [B, ...] and t [B], for labels [B] or None; dropout acts with keys [B].
+
+        Raises:
+          ValueError: labels that are not one for each example, which would broadcast in silence.
+        """
+        if label is not None and jnp.shape(label) != (len(x),):
+            raise ValueError(
+                f"labels of shape {jnp.shape(label)} for {len(x)} examples. Within a vmap over examples bind "
+                "each example's own label: parallel.batches.one_by_one"
+            )
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
         c = PARAMETRIZATIONS[self.parametrization](alpha, sigma / alpha, self.sigma_data)
-        y, conditioning = x / alpha, CONDITIONINGS[self.conditioning](self.sde, t)
-        output = self.network.apply({"params": params}, c.c_in * y, conditioning, dropout_keys)
+        y, noise = x / alpha, NOISE_INPUTS[self.noise_input](self.sde, t)
+        output = self.network.apply(
+            {"params": params}, c.c_in * y, noise, label=label, dropout_keys=dropout_keys
+        )
         head = VARIANCE_HEADS[self.variance_head]
         if head:
             output, raw = jnp.split(output, 2, axis=-1)
@@ -166,31 +178,31 @@ class Denoiser:
         )
         return head.read(raw, prediction, self.sigma_data) if head else prediction
 
-    def bind(self, params):
-        """The function (x, t) -> Prediction that samplers and likelihoods take."""
-        return lambda x, t: self(params, x, t)
+    def bind(self, params, label=None) -> Denoise:
+        """The function (x, t) -> Prediction that samplers and likelihoods take, of classes [B] or None."""
+        return lambda x, t: self(params, x, t, label)
 
 
 def create(config, network, sde):
     """The denoiser that the subtree `denoiser` describes.
 
     Raises:
-      ConfigError: unknown parametrization, conditioning or variance head, a conditioning that the SDE
-        does not have, or sigma_data <= 0.
+      ConfigError: unknown parametrization, noise_input or variance head, a noise_input that the SDE does not
+        have, a head that the network does not allow, or sigma_data <= 0.
     """
     choose(PARAMETRIZATIONS, config.parametrization, "denoiser.parametrization")
-    choose(CONDITIONINGS, config.conditioning, "denoiser.conditioning")
+    choose(NOISE_INPUTS, config.noise_input, "denoiser.noise_input")
     choose(VARIANCE_HEADS, config.variance_head, "denoiser.variance_head")
     if not config.sigma_data > 0:
         raise ConfigError(f"denoiser.sigma_data={config.sigma_data} must be positive.")
-    if config.conditioning == "index" and not sde.noise_levels:
+    if config.noise_input == "index" and not sde.noise_levels:
         raise ConfigError(
-            'denoiser.conditioning="index" counts the levels of a discrete process, and '
+            'denoiser.noise_input="index" counts the levels of a discrete process, and '
             f'{type(sde).__name__} has none. Use "log_sigma", or sde.name=ddpm, iddpm or smld.'
         )
-    if config.conditioning == "time" and sde.t_max > 1:
+    if config.noise_input == "time" and sde.t_max > 1:
         raise ConfigError(
-            f'denoiser.conditioning="time" is made for times in [0, 1]; here they reach {sde.t_max:g}. '
-            'Use denoiser.conditioning="log_sigma".'
+            f'denoiser.noise_input="time" is made for times in [0, 1]; here they reach {sde.t_max:g}. '
+            'Use denoiser.noise_input="log_sigma".'
         )
-    return Denoiser(network, sde, **config.to_dict())
+    return Denoiser(attach(config.variance_head, network), sde, **config.to_dict())

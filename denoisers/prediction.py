@@ -8,9 +8,10 @@ Both D and eps are stored: near t = 0, where sigma is small, eps cannot be had f
 x - alpha D in float32 (on the sub-VP SDE at t = 0.001 all digits of a smooth score are lost).
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import flax.struct
+import jax
 
 
 @flax.struct.dataclass
@@ -42,3 +43,20 @@ class Prediction:
     def velocity(self):
         """[B, ...] Salimans & Ho (2022)'s v; meaningful where alpha^2 + sigma^2 = 1."""
         return self.alpha * self.eps - self.sigma * self.x0
+
+
+class Denoise(Protocol):
+    """What samplers, likelihoods and bounds call: parameters and labels are bound."""
+
+    def __call__(self, x: jax.Array, t: jax.Array) -> Prediction:
+        """The Prediction at noisy data x [B, ...], in the model's scale, and times t [B]."""
+
+
+class Wrapper(Protocol):
+    """A denoiser made from another; denoisers/chain.py has the order of several.
+
+    An instance is a pytree, so that a sampler that holds it can be handed to a compiled function.
+    """
+
+    def __call__(self, denoise: Denoise) -> Denoise:
+        """The denoiser with another belief about x_0."""

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from components import Contents, FileKind
+from sde_lib import noise
 from sde_lib.base import expand
 
 
@@ -105,7 +106,7 @@ class Jacobian:
             shape, dimension = x.shape[1:], math.prod(x.shape[1:])
             prediction, push = jax.linearize(lambda x: denoise(x, t), x)
             bits = jax.lax.bitcast_convert_type(t[0].astype(jnp.float32), jnp.uint32)
-            keys = jax.random.split(jax.random.fold_in(jax.random.key(0), bits), max(self.probes, 1))
+            keys = jax.random.split(jax.random.fold_in(noise.root_key(0), bits), max(self.probes, 1))
 
             def add(total, i):
                 if self.probes:

@@ -17,7 +17,6 @@ from evaluation.bits_per_dim import bits
 from evaluation.held_out import HeldOut, mean_and_error
 from likelihood.bounds import DECODERS, LEVELS, DensityDecoder, PixelDecoder, continuous_bound, discrete_bound
 from parallel.batches import BatchMap
-from sde_lib.noise import example_keys
 from workdir.records import Progress
 
 
@@ -125,10 +124,8 @@ def bounds_in_nats(setup, params, held_out, decoder, config, levels=None):
     def evaluate(name, bound):
         def by_example(constants, examples):
             params, key = constants
-            keys = example_keys(key, examples["index"])
-            pairs = jax.vmap(jax.random.split)(keys)
-            x0 = held_out.x0(pairs[:, 0], examples["example"])
-            return bound(pairs[:, 1], params, x0)
+            keys, x0 = held_out.draw(key, examples)
+            return bound(keys, params, x0)
 
         examples = held_out.numbered(settings.images)
         progress = Progress(len(examples["index"]), "image", name.replace("_", " "))

@@ -20,7 +20,7 @@ import numpy as np
 from evaluation.held_out import mean_and_error
 from likelihood.bounds import log_snr_levels
 from parallel.batches import BatchMap
-from sde_lib.noise import example_keys
+from sde_lib.noise import fold_in, rademacher
 from workdir.records import Progress
 
 # Up to this dimension divergences are exact, above by one Rademacher probe.
@@ -54,8 +54,7 @@ def _flat_sum(x):
 
 
 def _probes(keys, salt, like):
-    keys = jax.vmap(jax.random.fold_in, (0, None))(keys, salt)
-    return jax.vmap(lambda key: jax.random.rademacher(key, like.shape[1:], like.dtype))(keys)
+    return rademacher(fold_in(keys, salt), like.shape[1:], like.dtype)
 
 
 def at_level(keys, sde, denoise, x0, t):
@@ -70,9 +69,8 @@ def at_level(keys, sde, denoise, x0, t):
     times = jnp.full(len(x0), t, x0.dtype)
     u = -0.5 * sde.log_snr(times[0])
     r = jnp.exp(u)
-    noise_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 0)
-    eps = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:], x0.dtype))(noise_keys)
-    y = x0 + r * eps
+    xt, eps = sde.perturb(fold_in(keys, 0), x0, times)
+    y = xt / sde.alpha(times[0])
     v, z, other = (_probes(keys, salt, y) for salt in (1, 2, 3))
 
     def predict(y, u):
@@ -126,10 +124,8 @@ def diagnose(setup, params, held_out, config):
 
     def of_examples(constants, examples):
         params, t, key = constants
-        keys = example_keys(key, examples["index"])
-        pairs = jax.vmap(jax.random.split)(keys)
-        x0 = held_out.x0(pairs[:, 0], examples["example"])
-        return at_level(pairs[:, 1], setup.sde, setup.denoiser.bind(params), x0, t)
+        keys, x0 = held_out.draw(key, examples)
+        return at_level(keys, setup.sde, setup.denoiser.bind(params), x0, t)
 
     mapped = BatchMap(of_examples, min(settings.batch_size, 8 * jax.local_device_count()))
     progress, rows = Progress(len(times), "level", "diagnostics"), []

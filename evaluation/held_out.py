@@ -9,7 +9,7 @@ import numpy as np
 
 from losses import Objective
 from parallel.batches import BatchMap
-from sde_lib.noise import example_keys
+from sde_lib import noise
 
 
 def subset(source, count):
@@ -46,6 +46,16 @@ class HeldOut:
         examples = self.examples[:count]
         return {"example": examples, "index": np.arange(len(examples), dtype=np.uint32)}
 
+    def draw(self, key, examples):
+        """Some of `numbered`, ready to be measured.
+
+        Returns:
+          (keys [B] for the measurement's own draws, x_0 [B, ...]), which depend on the key and the
+          examples' numbers alone.
+        """
+        data_keys, keys = noise.split(noise.example_keys(key, examples["index"]))
+        return keys, self.x0(data_keys, examples["example"])
+
 
 class HeldOutLoss:
     """The mean-squared error of eps at equally spaced times, on one fixed batch of held-out data.
@@ -70,11 +80,9 @@ class HeldOutLoss:
 
         def errors(constants, examples):
             params, t, key = constants
-            keys = example_keys(key, examples["index"])
-            pairs = jax.vmap(jax.random.split)(keys)
-            x0 = self._held_out.x0(pairs[:, 0], examples["example"])
+            keys, x0 = self._held_out.draw(key, examples)
             times = jnp.full(keys.shape, t)
-            return plain.example_losses(pairs[:, 1], lambda x, t: predict(params, x, t), x0, times)
+            return plain.example_losses(keys, lambda x, t: predict(params, x, t), x0, times)
 
         return BatchMap(errors, self._batch_size)
 

@@ -15,7 +15,7 @@ from evaluation.bounds import bounds_in_nats, describe_bounds, sampled_levels
 from evaluation.held_out import HeldOut, mean_and_error
 from likelihood.bounds import DensityDecoder, log_snr_levels
 from parallel.batches import BatchMap
-from sde_lib.noise import example_keys
+from sde_lib import noise
 from workdir.provenance import collect
 from workdir.records import Progress, say
 
@@ -27,11 +27,10 @@ def loss_by_level(setup, held_out, settings):
 
     def at_level(constants, examples):
         mixture, t, key = constants
-        keys = example_keys(key, examples["index"])
-        eps = jax.vmap(lambda key: jax.random.normal(key, setup.shape))(keys)
+        keys, x0 = held_out.draw(key, examples)
         t = jnp.full(len(keys), t)
-        mean, std = sde.marginal(examples["example"], t)
-        prediction = mixture.denoise(sde, mean + std * eps, t)
+        xt, eps = sde.perturb(keys, x0, t)
+        prediction = mixture.denoise(sde, xt, t)
         axes = tuple(range(1, eps.ndim))
         snr = jnp.exp(sde.log_snr(t))
         return jnp.mean((prediction.eps - eps) ** 2, axes), snr * jnp.mean(prediction.x0_variance, axes)
@@ -61,21 +60,16 @@ def flow_likelihood(setup, held_out, config, folder):
     """
     sde, mixture, settings = setup.sde, setup.mixture, config.eval.bits_per_dim
     count, dimension = len(held_out.examples), mixture.dimension
-    keys = example_keys(setup.key("noise at t_min"), jnp.arange(count))
+    keys = noise.example_keys(setup.key("noise at t_min"), jnp.arange(count))
     t = jnp.full(count, sde.t_min)
-    mean, std = sde.marginal(jnp.asarray(held_out.examples), t)
-    x = mean + std * jax.vmap(lambda key: jax.random.normal(key, setup.shape))(keys)
-    x = np.asarray(x)
+    x = np.asarray(sde.perturb(keys, jnp.asarray(held_out.examples), t)[0])
     partial = partial_likelihoods(folder / "log_prob", config, mixture, x, repeats=1)
     found = flow_log_prob(setup, mixture, [lambda: x], count, partial, settings, config.eval.batch_size)
     solved = solved_examples(found["log_prob"], settings)
     exact = np.asarray(jax.jit(mixture.log_prob)(x, sde.alpha(t), sde.sigma(t)))
     # The model starts from the prior; the data's own p(x_T) is this far from it, on average over the data.
     end = jnp.full(count, sde.t_max)
-    mean, std = sde.marginal(jnp.asarray(held_out.examples), end)
-    x_end = mean + std * jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, 1), setup.shape))(
-        keys
-    )
+    x_end, _ = sde.perturb(noise.fold_in(keys, 1), jnp.asarray(held_out.examples), end)
     gap = mixture.log_prob(x_end, sde.alpha(end), sde.sigma(end)) - sde.prior_log_prob(x_end)
     differences = (found["log_prob"].mean(axis=(1, 2)) - exact)[solved] / dimension
     return {

@@ -14,19 +14,12 @@ def data_range(config, case):
 
 
 def network_refusals(config, network):
-    """Lines with which a network refuses the images' side or how the noise level is shown to it."""
-    sides = network.sides(config.data.image_size) if config.data.image_size else None
-    for side in network.attention if sides else ():
-        if side not in sides:
-            yield (
-                f"model.attention={network.attention}: side {side} does not occur; an image of side "
-                f"{sides[0]} has {tuple(sides)} with {len(sides)} multipliers."
-            )
-    if network.time_embedding == "fourier" and config.denoiser.conditioning == "time":
-        yield (
-            'model.time_embedding="fourier" turns denoiser.conditioning="time" (999 t) into noise: its '
-            'frequencies are made for logarithms. Use denoiser.conditioning="log_sigma".'
-        )
+    """The line with which a network refuses the images' side or the form of the noise level, if any."""
+    # Optional in a network; see models/network.py.
+    refusal = getattr(network, "refusal", None)
+    line = refusal and refusal(config.data.image_size, config.denoiser.noise_input)
+    if line:
+        yield line
 
 
 def across_families(config, reads, sde, case):

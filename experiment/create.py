@@ -20,7 +20,6 @@ import samplers
 import sde_lib
 from components import ConfigError, Contents, Refusals
 from data.transforms import Transform
-from denoisers import heads
 from denoisers.gaussian_mixture import ExactDenoiser, GaussianMixture
 from denoisers.mixtures import MIXTURES
 from denoisers.network import Denoiser
@@ -31,6 +30,7 @@ from likelihood.bounds import PixelDecoder
 from losses import Objective
 from samplers.correctors import CORRECTORS
 from samplers.time_grids import TIME_GRIDS
+from sde_lib import noise
 from sde_lib.base import SDE
 from training import frozen_network, optimizers, state
 from workdir import files
@@ -81,7 +81,7 @@ class Experiment:
 
     def key(self, purpose):
         """The root key of one purpose ("train", "sample", ...); equal for equal seeds."""
-        return jax.random.fold_in(jax.random.key(self.seed), sum(map(ord, purpose)))
+        return noise.purpose_key(noise.root_key(self.seed), purpose)
 
     @property
     def data_range(self):
@@ -209,8 +209,7 @@ def _create_parts(config, reads, refusals):
             parts.ema_names = state.ema_names(config.ema)
         if parts.sde:
             with refusals:
-                output = heads.variance_output(config.denoiser)
-                network = models.create(config.model, config.data.channels or 1, output)
+                network = models.create(config.model, config.data.channels or 1)
                 parts.denoiser = denoisers.create(config.denoiser, network, parts.sde)
                 refusals.add(checks.network_refusals(config, network))
     with refusals:
@@ -266,6 +265,7 @@ def create(config, reads=OF_A_RUN):
     Raises:
       ConfigError: one line for each refusal.
     """
+    noise.use_partitionable_threefry()
     refusals = Refusals()
     parts = _create_parts(config, reads, refusals)
     refusals.raise_if_any()

@@ -1,12 +1,12 @@
 """Samples by number."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 import samplers
 from components import UserError
 from parallel.batches import BatchMap
+from sde_lib.noise import example_keys
 
 
 class Drawer:
@@ -31,7 +31,7 @@ class Drawer:
 
         def draw(constants, index):
             params, sampler, key = constants
-            keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+            keys = example_keys(key, index)
             drawn = sampler.draw(keys, setup.sde, setup.denoiser.bind(params), setup.shape, keep)
             if keep is None:
                 return drawn

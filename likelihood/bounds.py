@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from denoisers.variance import interpolated, reverse_variance
+from sde_lib import noise
 from sde_lib.base import expand
 
 DECODERS = ("pixels", "density")
@@ -149,10 +150,7 @@ def prior_nats(sde, x0):
 
 def _noisy(keys, sde, x0, t, row):
     """x_t [B, ...] and its noise, drawn by the keys folded with `row`."""
-    keys = jax.vmap(jax.random.fold_in, (0, None))(keys, row)
-    eps = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:], x0.dtype))(keys)
-    mean, std = sde.marginal(x0, t)
-    return mean + std * eps, eps
+    return sde.perturb(noise.fold_in(keys, row), x0, t)
 
 
 def discrete_bound(keys, sde, denoise, x0, times, decoder, choice="small"):
@@ -230,8 +228,7 @@ def continuous_bound(keys, sde, denoise, x0, levels, decoder):
     """
     ends = jnp.asarray([sde.t_min, sde.t_max], x0.dtype)
     start, end = sde.log_snr(ends)
-    shift_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, levels + 1)
-    shift = jax.vmap(lambda key: jax.random.uniform(key, dtype=x0.dtype))(shift_keys)
+    shift = noise.uniform(noise.fold_in(keys, levels + 1), dtype=x0.dtype)
 
     def term(total, row):
         t = sde.time_of_log_snr(start + (row + shift) / levels * (end - start))

@@ -1,6 +1,7 @@
-"""What is learned: Flax networks, and how their output is read as a denoiser."""
+"""What is learned: Flax networks; models/network.py says what one is."""
 
 from components import create as _create
+from models.network import Network
 from models.unet import UNet
 
 MODELS = {
@@ -8,12 +9,10 @@ MODELS = {
 }
 
 
-def create(config, channels, variance_output="none"):
+def create(config, channels) -> Network:
     """The network that the subtree `model` describes, for images of that many channels.
-
-    `variance_output` is none, shared or branch: where a second output for each channel comes from.
 
     Raises:
       ConfigError: unknown name, or a field that this network does not have.
     """
-    return _create(MODELS, config, "model", channels=channels, variance_output=variance_output)
+    return _create(MODELS, config, "model", channels=channels)

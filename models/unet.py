@@ -24,13 +24,10 @@ DTYPES = ("float32", "bfloat16")
 
 
 class UNet(nn.Module):
-    """Score network [B, H, W, C] x [B] -> [B, H, W, C], or 2 C where it has a variance output.
+    """Score network [B, H, W, C] x [B] -> [B, H, W, channels]; labels are ignored.
 
     Attributes:
-      channels: of the image.
-      variance_output: "none"; "shared", a second half of channels of the last convolution (Nichol & Dhariwal
-        2021); or "branch", a residual block and a convolution of its own on the same features (Bao et al.
-        2022b), in parameters whose names begin with "variance_".
+      channels: of the output.
       width: channels at full resolution, even.
       multipliers: channels of each resolution in units of width, finest first.
       blocks: residual blocks a resolution.
@@ -42,7 +39,6 @@ class UNet(nn.Module):
     """
 
     channels: int
-    variance_output: str = "none"
     width: int = 128
     multipliers: tuple = (1, 2, 2, 2)
     blocks: int = 2
@@ -71,22 +67,37 @@ class UNet(nn.Module):
             )
         super().__post_init__()
 
-    def sides(self, image_size):
-        """Image sides at the network's resolutions, finest first."""
-        sides = [image_size]
-        for _ in self.multipliers[1:]:
+    def refusal(self, image_side, noise_input):
+        """Why this network cannot serve images of that side, or that form of the noise level; or None."""
+        if self.time_embedding == "fourier" and noise_input == "time":
+            return (
+                'model.time_embedding="fourier" turns denoiser.noise_input="time" (999 t) into noise: its '
+                'frequencies are made for logarithms. Use denoiser.noise_input="log_sigma".'
+            )
+        sides = [image_side]
+        for _ in self.multipliers[1:] if image_side else ():
             sides.append(-(-sides[-1] // 2))
-        return sides
+        missing = [side for side in self.attention if image_side and side not in sides]
+        if missing:
+            return (
+                f"model.attention={self.attention}: side {missing[0]} does not occur; an image of side "
+                f"{image_side} has {tuple(sides)} with {len(sides)} multipliers."
+            )
+        return None
+
+    def __call__(self, x, noise, label=None, dropout_keys=None):
+        """The output; see models.network.Network."""
+        return self.features(x, noise, label, dropout_keys)[0]
 
     @nn.compact
-    def __call__(self, x, conditioning, dropout_keys=None):
-        """x: [B, H, W, C]; conditioning: [B] noise level; dropout_keys: [B] keys, or None to evaluate."""
+    def features(self, x, noise, label=None, dropout_keys=None):
+        """The output and the last features [B, H, W, width] before its norm; see models.network.Network."""
         dtype = jnp.dtype(self.dtype)
         if self.time_embedding == "sinusoidal":
             embed = Sinusoidal(self.width)
         else:
             embed = Fourier(self.width, self.fourier_scale)
-        time = dense(4 * self.width, dtype)(embed(conditioning).astype(dtype))
+        time = dense(4 * self.width, dtype)(embed(noise).astype(dtype))
         time = dense(4 * self.width, dtype)(nn.silu(time))
 
         def block(h, features):
@@ -115,11 +126,5 @@ class UNet(nn.Module):
             if level > 0:
                 h = conv3x3(h.shape[-1], dtype)(upsample_to(h, *skips[-1].shape[1:3]))
 
-        halves = 2 if self.variance_output == "shared" else 1
-        output = conv3x3(halves * self.channels, dtype, scale=0.0, name="output")(nn.silu(GroupNorm()(h)))
-        if self.variance_output == "branch":
-            h = ResidualBlock(self.width, self.dropout, dtype, name="variance_block")(h, time, dropout_keys)
-            h = nn.silu(GroupNorm(name="variance_norm")(h))
-            h = conv3x3(self.channels, dtype, scale=0.0, name="variance_output")(h)
-            output = jnp.concatenate([output, h], axis=-1)
-        return output.astype(jnp.float32)
+        output = conv3x3(self.channels, dtype, scale=0.0, name="output")(nn.silu(GroupNorm()(h)))
+        return output.astype(jnp.float32), h

@@ -2,7 +2,6 @@
 
 import time
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,6 +13,7 @@ from samplers import calibration, fitted_grid
 from samplers.calibration import PILOT_NOISES, fine_solver, fit_calls, pilot_density
 from samplers.create import default_sampler
 from samplers.solvers import fitted
+from sde_lib.noise import example_keys, normal
 from workdir.files import checksum, write_measured
 from workdir.provenance import collect
 from workdir.records import Progress, say
@@ -22,10 +22,8 @@ from workdir.results import Results
 
 def noises(setup, purpose, count):
     """[count, *shape] states at t_max, other ones for each purpose."""
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(setup.key(purpose), jnp.arange(count))
-    return np.asarray(
-        setup.sde.prior_std * jax.vmap(lambda key: jax.random.normal(key, setup.shape))(keys), np.float32
-    )
+    keys = example_keys(setup.key(purpose), jnp.arange(count))
+    return np.asarray(setup.sde.prior_std * normal(keys, setup.shape), np.float32)
 
 
 def describe(errors):

@@ -1,6 +1,5 @@
 """The discrete-time bound as a table over pairs of noise levels: optimal_grid.npz."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,7 +15,6 @@ from parallel import devices
 from parallel.batches import BatchMap
 from reports import figures
 from samplers import optimal_grid
-from sde_lib.noise import example_keys
 from workdir.files import checksum, write_measured
 from workdir.partial import Partial
 from workdir.records import say
@@ -103,9 +101,8 @@ def _pair_costs(config, partial, setup, params, held_out, decoder, times):
 
     def by_example(constants, examples):
         params, level, key = constants
-        pairs = jax.vmap(jax.random.split)(example_keys(key, examples["index"]))
-        x0 = held_out.x0(pairs[:, 0], examples["example"])
-        costs = level_costs(pairs[:, 1], setup.sde, chain.bind(params), x0, times, level, *chain.arguments)
+        keys, x0 = held_out.draw(key, examples)
+        costs = level_costs(keys, setup.sde, chain.bind(params), x0, times, level, *chain.arguments)
         return (*costs, prior_nats(setup.sde, x0))
 
     mapped, count = BatchMap(by_example, config.optimal_grid.batch_size), len(times)

@@ -13,7 +13,6 @@ from modes import MODES
 from parallel import devices
 from parallel.batches import BatchMap
 from reports import figures
-from sde_lib.noise import example_keys
 from workdir.files import write_measured
 from workdir.partial import Partial
 from workdir.records import say
@@ -30,12 +29,10 @@ class Moments:
     def __init__(self, setup, held_out, batch_size):
         def squares(constants, examples):
             params, t, key = constants
-            pairs = jax.vmap(jax.random.split)(example_keys(key, examples["index"]))
-            x0 = held_out.x0(pairs[:, 0], examples["example"])
-            eps = jax.vmap(lambda k, x: jax.random.normal(k, x.shape, x.dtype))(pairs[:, 1], x0)
+            keys, x0 = held_out.draw(key, examples)
             times = jnp.full(len(x0), t)
-            mean, std = setup.sde.marginal(x0, times)
-            found = setup.denoiser(params, mean + std * eps, times).eps
+            xt, eps = setup.sde.perturb(keys, x0, times)
+            found = setup.denoiser(params, xt, times).eps
             return [jnp.mean(a.reshape(len(a), -1) ** 2, axis=1) for a in (found, eps - found)]
 
         self._map = BatchMap(squares, batch_size)

@@ -80,7 +80,7 @@ def base_config(arguments):
     config.data.source = arguments.data
     config.data.dequantize = False
     config.sde.update({"name": "cosine", "log_snr_max": 12.0, "log_snr_min": -20.0})
-    config.denoiser.update({"parametrization": "eps", "conditioning": "log_sigma"})
+    config.denoiser.update({"parametrization": "eps", "noise_input": "log_sigma"})
     config.training.update({"steps": arguments.steps, "eval_every": 0, "sample_every": 0})
     config.checkpoint.every = 1000
     config.ema.decays = (0.9995,)

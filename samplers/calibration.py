@@ -26,6 +26,7 @@ from samplers.solvers.adams import Adams
 from samplers.table import Table, sample
 from samplers.tape import float64_on_host, points_at
 from samplers.time_grids import VPTime
+from sde_lib import noise
 
 HISTORY = 4
 
@@ -161,7 +162,7 @@ class Problem:
     chunk: int = 128
 
     def _run(self, constants, table, x):
-        keys = jnp.broadcast_to(jax.random.key(0), (len(x),))  # no row draws noise
+        keys = jnp.broadcast_to(noise.root_key(0), (len(x),))  # no row draws noise
 
         def denoise(x, t):
             return self.denoise(constants, x, t)
@@ -303,7 +304,7 @@ def pilot_density(setup, params, x, steps):
 
     @jax.jit
     def run(params, x):
-        keys = jnp.broadcast_to(jax.random.key(0), (len(x),))
+        keys = jnp.broadcast_to(noise.root_key(0), (len(x),))
         denoise = setup.denoiser.bind(params)
         keep = tuple(range(steps))
         drawn = sample(keys, setup.sde, denoise, setup.shape, table, keep=keep, start=x)

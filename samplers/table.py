@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from denoisers.variance import interpolated
-from sde_lib.noise import fold_in, normal
+from sde_lib.noise import fold_in, normal, split
 
 
 @flax.struct.dataclass
@@ -203,7 +203,7 @@ def sample(keys, sde, denoise, shape, table, between=(), keep=None, start=None):
     def row_step(carry, row):
         x, history, known, kept = carry
         k, coefficients, given, slot = row
-        move_keys, between_keys = _two(fold_in(keys, k))
+        move_keys, between_keys = split(fold_in(keys, k))
         moved = _combine(coefficients.move, x, history)
         x = add_noise(moved, coefficients.noise, given, known, move_keys)
         t = jnp.full((batch,), coefficients.times)
@@ -228,9 +228,3 @@ def sample(keys, sde, denoise, shape, table, between=(), keep=None, start=None):
     if kept is None:
         return Samples(x, nfe)
     return Samples(x, nfe, kept[0].at[-1].set(x), kept[1][:-1])
-
-
-def _two(keys):
-    """Splits [B] keys into two arrays of [B] keys."""
-    pairs = jax.vmap(jax.random.split)(keys)
-    return pairs[:, 0], pairs[:, 1]

@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sde_lib import noise
+
 # Five points of Gauss and Legendre on [0, 1]; exact to 1e-14 for a log-SNR that falls by DIRECT.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)
 _NODES, _WEIGHTS = (1 + _NODES) / 2, _WEIGHTS / 2
@@ -115,6 +117,20 @@ class SDE(abc.ABC):
     def marginal(self, x0, t):
         """Mean [B, ...] and standard deviation [B, 1, ...] of x_t given x0 [B, ...], at t [B]."""
         return expand(self.alpha(t), x0) * x0, expand(self.sigma(t), x0)
+
+    def perturb(self, keys, x0, t):
+        """Draws x_t given x_0: the one place where noise is put on data.
+
+        Args:
+          keys: [B], one for the noise of each example.
+          x0: [B, ...]; t: [B].
+
+        Returns:
+          (x_t, eps), both [B, ...], with x_t = alpha x_0 + sigma eps.
+        """
+        eps = noise.normal(keys, x0.shape[1:], x0.dtype)
+        mean, std = self.marginal(x0, t)
+        return mean + std * eps, eps
 
     def transition(self, t, s):
         """Scale and standard deviation of x_t = scale x_s + std z, for s <= t."""

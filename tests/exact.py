@@ -13,7 +13,7 @@ from sde_lib.base import SDE, expand
 class ExactNetwork:
     """What a network of that parametrization must return for the denoiser to be scale times exact + bend.
 
-    Read with conditioning="log_sigma", from which it recovers the time.
+    Read with noise_input="log_sigma", from which it recovers the time.
     """
 
     mixture: Any
@@ -21,11 +21,11 @@ class ExactNetwork:
     parametrization: str
     sigma_data: float = 0.5
 
-    def apply(self, variables, z, conditioning, dropout_keys=None):
+    def apply(self, variables, z, noise, label=None, dropout_keys=None):
         params = variables["params"]
-        t = self.sde.time_of_log_snr(-8 * conditioning)
+        t = self.sde.time_of_log_snr(-8 * noise)
         alpha = expand(self.sde.alpha(t), z)
-        r = expand(jnp.exp(4 * conditioning), z)
+        r = expand(jnp.exp(4 * noise), z)
         c = PARAMETRIZATIONS[self.parametrization](alpha, r, self.sigma_data)
         y = z / c.c_in
         x0 = self.mixture.denoise(self.sde, alpha * y, t).x0

@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "parallel": "components",
     "sde_lib": "components",
     "models": "components",
-    "data": "components",
+    "data": "components sde_lib",
     "workdir": "components parallel",
     "denoisers": "components models sde_lib workdir",
     "likelihood": "components denoisers sde_lib",
@@ -36,7 +36,7 @@ MAY_IMPORT = {
         "components configs data denoisers evaluation experiment likelihood losses metrics models modes "
         "parallel reports samplers sde_lib training workdir"
     ),
-    "main": "components experiment modes workdir",
+    "main": "components configs experiment modes sde_lib workdir",
 }
 MAY_IMPORT = {room: set(targets.split()) for room, targets in MAY_IMPORT.items()}
 
@@ -102,3 +102,24 @@ def test_tensorflow_is_imported_nowhere():
     for path in ROOT.rglob("*.py"):
         if ".venv" not in path.parts:
             assert not any(name.split(".")[0] == "tensorflow" for name in _imports(path)), path
+
+
+KEY_MAKERS = ("key", "PRNGKey", "wrap_key_data")
+
+
+def _names(path):
+    """Dotted names that a file uses or imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute):
+            yield ast.unparse(node)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_keys_are_made_in_one_place():
+    # Any other root takes its generator from the environment, and drops half of a seed of 64 bits.
+    makers = {f"{module}.{name}" for module in ("jax.random", "random", "jr") for name in KEY_MAKERS}
+    for path in ROOT.rglob("*.py"):
+        place = path.relative_to(ROOT)
+        if place.parts[0] not in ("tests", ".venv") and place != Path("sde_lib/noise.py"):
+            assert not set(_names(path)) & makers, place

@@ -45,7 +45,7 @@ TRAIN = (DIGITS, "--workdir=/proc/nowhere/at/all", "--mode=train")
         ((*TRAIN, '--config.ema.decays=("x",)'), ["ema.decays"]),
         ((*TRAIN, "--config.model.multipliers=(1,1.5)"), ["multipliers=(1, 1.5)"]),
         ((*TRAIN, "--config.model.attention=(5,)"), ["side 5 does not occur"]),
-        ((*TRAIN, "--config.model.time_embedding=fourier"), ["denoiser.conditioning"]),
+        ((*TRAIN, "--config.model.time_embedding=fourier"), ["denoiser.noise_input"]),
         ((*TRAIN, "--config.optim.beta1=1.5"), ["optim.beta1=1.5"]),
         ((*TRAIN, "--config.optim.learning_rate=nan"), ["optim.learning_rate=nan"]),
         ((*TRAIN, "--config.data.levels=5"), ["data.levels=5", "up to 16"]),

@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 TEXT = (ROOT / "README.md").read_text()
 
 
-def _snippet(beginning):
+def snippet(beginning):
     """The Python block of the README that begins with some text, run; returns its names."""
     block = next(b for b in re.findall(r"```python\n(.*?)```", TEXT, re.S) if b.startswith(beginning))
     names = {}
@@ -26,7 +26,7 @@ def _snippet(beginning):
 
 
 def test_the_sde_of_the_readme_is_the_ornstein_uhlenbeck_process():
-    sde = _snippet("import dataclasses")["OrnsteinUhlenbeck"]()
+    sde = snippet("import dataclasses")["OrnsteinUhlenbeck"]()
     with jax.enable_x64(True):
         t = jnp.linspace(sde.t_min, 1.0, 50)
         np.testing.assert_allclose(sde.time_of_log_snr(sde.log_snr(t)), t, rtol=1e-9)
@@ -36,7 +36,7 @@ def test_the_sde_of_the_readme_is_the_ornstein_uhlenbeck_process():
 
 
 def test_the_sampler_of_the_readme_follows_the_probability_flow(monkeypatch):
-    euler = _snippet("import dataclasses\n\nfrom samplers")["Euler"]
+    euler = snippet("import dataclasses\n\nfrom samplers")["Euler"]
     monkeypatch.setitem(samplers.SOLVERS, "euler", euler)
     sde, mean, variance = VP(), 0.3, 0.25
     config = base.get_config().sampling

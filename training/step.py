@@ -9,16 +9,9 @@ import optax
 from data.transforms import Transform
 from denoisers.network import Denoiser
 from losses import Objective
+from sde_lib import noise
 from training import frozen_network
 from training.state import update_ema
-
-
-def example_keys(key, step, index):
-    """[b] keys of the examples at `index` [b] of the global batch of that step.
-
-    They depend on nothing else, so a run draws the same noise on any number of devices.
-    """
-    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, step), index)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,10 +64,12 @@ class TrainStep:
     def _one(self, state, images, key):
         share = images.shape[0]
         index = jax.lax.axis_index("batch") * share + jnp.arange(share)
-        keys = jax.vmap(lambda k: jax.random.split(k, 4))(example_keys(key, state.step, index))
-        data_keys, time_keys, noise_keys, dropout_keys = (keys[:, i] for i in range(4))
+        # The draws of an example depend on the step and its place in the global batch alone, so that a run
+        # is the same on any number of devices.
+        key = jax.random.fold_in(key, state.step)
+        data_keys, time_keys, noise_keys, dropout_keys = noise.split(noise.example_keys(key, index), 4)
         # Drawn by no example: index batch_size is beyond the last.
-        shared_key = jax.random.fold_in(jax.random.fold_in(key, state.step), self.batch_size)
+        shared_key = jax.random.fold_in(key, self.batch_size)
 
         x0 = self.transform.training(data_keys, images)
         history = state.loss_history
@@ -87,7 +82,7 @@ class TrainStep:
                 params, keys = frozen_network.without_gradient_elsewhere(params), None
 
             def denoise(x, t):
-                return self.denoiser(params, x, t, keys)
+                return self.denoiser(params, x, t, dropout_keys=keys)
 
             losses = self.objective.example_losses(noise_keys, denoise, x0, times.t)
             return jnp.mean(times.weight * losses), losses

@@ -13,7 +13,6 @@ from denoisers.mixtures import Ring
 from losses import Objective
 from sde_lib import SDES
 from tests.conftest import TINY, as_flags
-from training.frozen_network import OWN
 from workdir.checkpoints import Checkpoints
 
 HEADS = ("second_moment", "residual", "covariance")
@@ -83,8 +82,10 @@ def test_a_head_does_not_train_the_mean():
         return jax.grad(loss)(params)
 
     light, heavy = gradient(1.0), gradient(1000.0)
-    np.testing.assert_allclose(light["output"]["kernel"], heavy["output"]["kernel"], rtol=1e-4, atol=1e-7)
-    assert np.abs(heavy["variance_output"]["bias"]).max() > 100 * np.abs(light["output"]["bias"]).max()
+    of_network = (gradients["network"]["output"]["kernel"] for gradients in (light, heavy))
+    np.testing.assert_allclose(*of_network, rtol=1e-4, atol=1e-7)
+    of_branch = np.abs(heavy["variance_branch"]["output"]["bias"]).max()
+    assert of_branch > 100 * np.abs(light["network"]["output"]["bias"]).max()
 
 
 def _params(workdir, flags):
@@ -121,12 +122,12 @@ def test_a_head_is_trained_alone_on_a_network_that_stays_as_it_is(head, tmp_path
     before = _params(network, {"training.steps": 2})[0]
     average, params, optimizer = _params(workdir, {**of_head, "training.steps": 5})
     for found in (average, params):
-        jax.tree.map(np.testing.assert_array_equal, {k: found[k] for k in before}, before)
-        own = {k for k in found if k.startswith(OWN)}
-        assert own == {"variance_block", "variance_norm", "variance_output"} == found.keys() - before.keys()
-        assert np.abs(found["variance_output"]["bias"]).max() > 0
+        assert found.keys() == {"network", "variance_branch"}
+        jax.tree.map(np.testing.assert_array_equal, found["network"], before)
+        assert np.abs(found["variance_branch"]["output"]["bias"]).max() > 0
     kept = {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(optimizer)[0]}
-    assert any("variance_output" in path for path in kept) and not any("'output'" in path for path in kept)
+    assert any("variance_branch" in path for path in kept)
+    assert not any("'network'" in path for path in kept)
 
     sampling = {"sampling.predictor": "ancestral", "sampling.corrector": "none"}
     flags = as_flags({**first, **sampling, "sampling.variance": "predicted"})

@@ -20,9 +20,9 @@ class Affine(nn.Module):
     """A 'network' with an output that depends on all it is given."""
 
     @nn.compact
-    def __call__(self, x, conditioning, dropout_keys=None):
+    def __call__(self, x, noise, label=None, dropout_keys=None):
         bias = self.param("bias", nn.initializers.constant(0.3), ())
-        return jnp.sin(x) + bias + 0.01 * conditioning[:, None, None, None]
+        return jnp.sin(x) + bias + 0.01 * noise[:, None, None, None]
 
 
 SDES = [VP(), SubVP(), VE()]
@@ -109,7 +109,7 @@ def test_a_network_that_returns_its_target_gives_the_data_and_the_noise(sde, par
         }
 
         class Constant:
-            def apply(self, variables, x, conditioning, dropout_keys):
+            def apply(self, variables, x, noise, label, dropout_keys):
                 return targets[parametrization]
 
         found = Denoiser(Constant(), sde, parametrization, "log_sigma")({}, jnp.asarray(x), t)
@@ -119,7 +119,7 @@ def test_a_network_that_returns_its_target_gives_the_data_and_the_noise(sde, par
 
 def test_a_second_half_of_channels_places_the_variance():
     class Two:
-        def apply(self, variables, x, conditioning, dropout_keys):
+        def apply(self, variables, x, noise, label, dropout_keys):
             return jnp.concatenate([x, jnp.full_like(x, 0.5)], axis=-1)
 
     found = Denoiser(Two(), VP(), variance_head="fraction")({}, X, T)
@@ -128,12 +128,12 @@ def test_a_second_half_of_channels_places_the_variance():
     np.testing.assert_allclose(found.variance_fraction, 0.75)
 
 
-def test_conditionings_that_the_process_does_not_have_are_refused():
+def test_noise_inputs_that_the_process_does_not_have_are_refused():
     config = base.get_config().denoiser
-    config.conditioning = "index"
-    with pytest.raises(ConfigError, match="denoiser.conditioning"):
+    config.noise_input = "index"
+    with pytest.raises(ConfigError, match="denoiser.noise_input"):
         create(config, Affine(), VP())
     np.testing.assert_allclose(create(config, Affine(), DDPM()).sde.index(jnp.float32(0.5)), 499)
-    config.conditioning = "time"
+    config.noise_input = "time"
     with pytest.raises(ConfigError, match="log_sigma"):
         create(config, Affine(), EDM())

@@ -183,7 +183,7 @@ HYBRID = {
     "loss.variance_weight": 0.001,
     "denoiser.variance_head": "fraction",
     "denoiser.parametrization": "v",
-    "denoiser.conditioning": "index",
+    "denoiser.noise_input": "index",
     "sampling.predictor": "ancestral",
     "sampling.corrector": "none",
     "checkpoint.every": 10,

@@ -9,6 +9,7 @@ import pytest
 import experiment
 from parallel import devices
 from parallel.batches import BatchMap
+from sde_lib import noise
 from training import optimizers
 from training.state import update_ema
 from training.step import TrainStep
@@ -67,18 +68,15 @@ def test_inner_steps_in_a_loop_are_those_unrolled(setup):
 
 def test_the_gradient_is_that_of_the_mean_loss_over_the_batch(setup):
     # Against a plain gradient on the whole batch, without pmap: no factor of the devices.
-    from training.step import example_keys
-
     state = setup.create_state()
-    key = setup.key("train")
-    keys = jax.vmap(lambda k: jax.random.split(k, 4))(example_keys(key, 0, jnp.arange(16)))
-    shared = jax.random.fold_in(jax.random.fold_in(key, 0), 16)
-    x0 = setup.transform.training(keys[:, 0], IMAGES[0])
-    t = setup.objective.times(keys[:, 1], shared, jnp.arange(16), 16).t
+    key = jax.random.fold_in(setup.key("train"), 0)
+    data, times, noises, dropout = noise.split(noise.example_keys(key, jnp.arange(16)), 4)
+    x0 = setup.transform.training(data, IMAGES[0])
+    t = setup.objective.times(times, jax.random.fold_in(key, 16), jnp.arange(16), 16).t
 
     def loss(params):
         losses = setup.objective.example_losses(
-            keys[:, 2], lambda x, t: setup.denoiser(params, x, t, keys[:, 3]), x0, t
+            noises, lambda x, t: setup.denoiser(params, x, t, dropout_keys=dropout), x0, t
         )
         return losses.mean()
 

@@ -1,0 +1,39 @@
+"""What a network is to the rest of the program."""
+
+from typing import Protocol
+
+import jax
+
+
+class Network(Protocol):
+    """A Flax module from noisy images to numbers of the same sides; nothing but this is demanded of it.
+
+    Its dataclass fields are its config fields (the subtree `model`), beside `channels`, which the program
+    sets: of the data, or twice as many where a variance head takes the second half.
+
+    Two methods are optional:
+
+      features(x, noise, label=None, dropout_keys=None) -> (output, last): the output together with the last
+        features [B, H, W, F], of any dtype, that it was read from. Variance heads with a branch of their own
+        stand on them (denoisers/heads.py); a network without this method is refused there by name.
+      refusal(image_side, noise_input) -> one line that names the config's fields where this network cannot
+        serve images of that side (None where it is not known yet), or that key of
+        denoisers.network.NOISE_INPUTS; else None.
+
+    Attributes:
+      channels: of the output.
+    """
+
+    channels: int
+
+    def __call__(
+        self, x: jax.Array, noise: jax.Array, label: jax.Array | None = None, dropout_keys=None
+    ) -> jax.Array:
+        """The output [B, H, W, channels], float32.
+
+        Args:
+          x: [B, H, W, C] noisy images, scaled as the denoiser's parametrization has it.
+          noise: [B] the noise level, in the form that `denoiser.noise_input` names.
+          label: [B] int32 classes, or None where the data has none; a network may ignore them.
+          dropout_keys: [B] keys, one for each example's dropout; None outside training.
+        """
