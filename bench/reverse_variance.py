@@ -110,7 +110,7 @@ def rows_of(case, folder):
                 if predictor == "ddim":
                     config.sampling.eta = 0.0
                 if grid == "optimal":
-                    config.sampling.grid_file = str(folder / "optimal_trajectory.npz")
+                    config.sampling.grid_file = str(folder / "optimal_grid.npz")
                 if variance == "analytic_residual":
                     config.sampling.variance_file = str(folder / "variance.npz")
                 setup = experiment.create(config)

@@ -79,7 +79,7 @@ def flow_log_prob(setup, params, draws, count, partial, settings, batch_size):
 def refusals(config):
     """Lines about the subtree `eval.bits_per_dim`."""
     settings = config.eval.bits_per_dim
-    yield from positive(settings, "eval.bits_per_dim", "tolerance", "dequantizations", "probes")
+    yield from positive(settings, "eval.bits_per_dim.compute", "tolerance", "dequantizations", "probes")
     if config.mixture.name and settings.dequantizations != 1:
         yield (
             f"eval.bits_per_dim.dequantizations={settings.dequantizations} is for pixels, and a mixture has "

@@ -21,7 +21,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import pytest  # noqa: E402
 
-from configs import digits  # noqa: E402
+from configs import base, digits  # noqa: E402
 
 # A network that compiles in seconds, for what does not depend on its quality.
 TINY = {
@@ -39,13 +39,32 @@ TINY = {
     "eval.batch_size": 16,
     "eval.loss_levels": 3,
     "eval.max_images": 32,
-    "eval.num_samples": 32,
+    "eval.two_sample.num_samples": 32,
 }
 
 
 def pytest_collection_modifyitems(items):
     """The longest first, so that two workers end together."""
     items.sort(key=lambda item: "test_train" not in item.nodeid and "test_step" not in item.nodeid)
+
+
+def sampling(fields=None, **more):
+    """The subtree `sampling` with fields changed; a name that stands in one of its groups alone finds it.
+
+    sampling({"predictor": "edm", "order": 1}) sets predictor.name and predictor.order.
+    """
+    config = base.get_config().sampling
+    for name, value in {**(fields or {}), **more}.items():
+        path = name
+        if name in config and hasattr(config[name], "items"):
+            path = f"{name}.name"
+        elif "." not in name and name not in config:
+            (group,) = (
+                group for group in config if hasattr(config[group], "items") and name in config[group]
+            )
+            path = f"{group}.{name}"
+        config.update_from_flattened_dict({path: value})
+    return config
 
 
 def as_flags(fields):

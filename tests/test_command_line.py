@@ -48,7 +48,7 @@ TRAIN = (DIGITS, "--workdir=/proc/nowhere/at/all", "--mode=train")
         ((*TRAIN, "--config.model.time_embedding=fourier"), ["denoiser.noise_input"]),
         ((*TRAIN, "--config.optim.beta1=1.5"), ["optim.beta1=1.5"]),
         ((*TRAIN, "--config.optim.learning_rate=nan"), ["optim.learning_rate=nan"]),
-        ((*TRAIN, "--config.data.levels=5"), ["data.levels=5", "up to 16"]),
+        ((*TRAIN, "--config.data.pixel_values=5"), ["data.pixel_values=5", "up to 16"]),
         ((*TRAIN, "--config.seed=-1"), ["seed=-1"]),
         ((*TRAIN, "--config.sde=ve"), ["--config.sde.name="]),
         (("--config=configs", "--mode=check"), ["no file"]),
@@ -97,7 +97,11 @@ def test_help_needs_no_heavy_import():
 
 
 def test_check_prints_the_config_and_every_refusal(capsys):
-    flags = ["--config.training.batch_size=12", "--config.sampling.snr=-1.0", "--config.optim.name=adm"]
+    flags = [
+        "--config.training.batch_size=12",
+        "--config.sampling.corrector.snr=-1.0",
+        "--config.optim.name=adm",
+    ]
     with pytest.raises(SystemExit) as stop:
         main.main(["main.py", DIGITS, "--mode=check", *flags])
     out = capsys.readouterr().out

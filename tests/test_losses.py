@@ -385,7 +385,7 @@ def test_the_best_learned_variance_is_the_optimal_reverse_variance(n):
         ({"time_sampling": "importance", "time_grid": "discrete"}, "loss.time_sampling"),
         ({"variance_weight": 0.001}, "denoiser.variance_head"),
         ({"time_sampling": "low_discrepancy"}, "Known: uniform"),
-        ({"min_snr_gamma": 0.0}, "loss.min_snr_gamma=0.0"),
+        ({"min_snr_gamma": 0.0}, "loss.weighting.gamma=0.0"),
     ],
 )
 def test_choices_that_exclude_each_other_are_refused(fields, words):

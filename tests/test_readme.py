@@ -9,10 +9,9 @@ import pytest
 
 import main
 import samplers
-from configs import base
 from samplers.moments import moments
 from sde_lib.vp import VP
-from tests.conftest import ROOT
+from tests.conftest import ROOT, sampling
 
 TEXT = (ROOT / "README.md").read_text()
 
@@ -39,8 +38,7 @@ def test_the_sampler_of_the_readme_follows_the_probability_flow(monkeypatch):
     euler = snippet("import dataclasses\n\nfrom samplers")["Euler"]
     monkeypatch.setitem(samplers.SOLVERS, "euler", euler)
     sde, mean, variance = VP(), 0.3, 0.25
-    config = base.get_config().sampling
-    config.predictor = "euler"
+    config = sampling(predictor="euler")
 
     def bias(steps):
         config.steps = steps

@@ -142,7 +142,7 @@ def test_a_head_is_trained_alone_on_a_network_that_stays_as_it_is(head, tmp_path
     measured = as_flags({**plain, "variance.levels": 2, "variance.examples": 16})
     assert main.main([*arguments, f"--workdir={network}", "--mode=variance", *measured]) == 0
     capsys.readouterr()
-    table = {"sampling.variance": "analytic", "sampling.variance_file": network / "variance.npz"}
+    table = {"sampling.variance": "analytic", "sampling.variance.file": network / "variance.npz"}
     assert main.main([*run, "--mode=sample", *as_flags({**first, **sampling, **table})]) == 0
     assert "other parameters" not in capsys.readouterr().err
 

@@ -7,7 +7,6 @@ import pytest
 
 import samplers
 from components import ConfigError
-from configs import base
 from denoisers.chain import wrap
 from denoisers.gaussian_mixture import GaussianMixture
 from denoisers.temperature import Temperature
@@ -16,6 +15,7 @@ from samplers.solvers.ddim import DDIM
 from samplers.table import sample
 from samplers.time_grids import LogSNR
 from sde_lib import SDES
+from tests.conftest import sampling
 
 SHAPE = (3, 2, 1)
 
@@ -72,8 +72,7 @@ def test_a_clipped_sampler_stays_in_the_data_range_and_recompiles_nothing_by_its
 
 
 def _config(**fields):
-    config = base.get_config().sampling
-    config.update({"predictor": "ddim", **fields})
+    config = sampling({"predictor": "ddim", **fields})
     return config
 
 

@@ -10,7 +10,6 @@ import pytest
 import main
 import samplers
 from components import ConfigError
-from configs import base
 from denoisers.gaussian_mixture import GaussianMixture
 from denoisers.mixtures import Digits, Ring, TwoMoons
 from denoisers.variance import Analytic, Bounded, Jacobian, load, reverse_variance
@@ -22,6 +21,7 @@ from samplers.spread import with_spread
 from samplers.time_grids import LogSNR
 from sde_lib import SDES
 from sde_lib.vp import VP
+from tests.conftest import sampling
 
 PROCESSES = ("vp", "ve", "subvp", "cosine")
 S, T = 0.3, 0.5
@@ -161,10 +161,9 @@ def test_the_bounds_of_the_paper_hold(name):
 @pytest.mark.parametrize("steps", [3, 10, 100])
 def test_one_gaussian_is_sampled_exactly_with_the_optimal_variance_and_no_other(name, fields, steps):
     sde = SDES[name]()
-    config = base.get_config().sampling
-    config.update({**fields, "steps": steps, "grid": "log_snr", "final_denoise": False})
+    config = sampling({**fields, "steps": steps, "grid": "log_snr", "final_denoise": False})
     small = samplers.create(config, sde).table
-    config.variance = "predicted"
+    config.variance.name = "predicted"
     table = samplers.create(config, sde).table
     # From the true marginal at t_max, so that the prior's own error does not count.
     mean, v = 0.0, 0.25
@@ -229,40 +228,39 @@ def test_solvers_with_a_history_are_refused():
         {"predictor": "edm"},
         {"predictor": "stochastic_heun"},
     ):
-        config = base.get_config().sampling
-        config.update({**fields, "variance": "predicted"})
-        with pytest.raises(ConfigError, match='sampling.variance="predicted"'):
+        config = sampling({**fields, "variance": "predicted"})
+        with pytest.raises(ConfigError, match='sampling.variance.name="predicted"'):
             samplers.create(config, VP())
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"sampling.variance": "optimal"}, ['sampling.variance="optimal"', "analytic"]),
+        ({"sampling.variance": "optimal"}, ['sampling.variance.name="optimal"', "analytic"]),
         ({"sampling.variance": "predicted"}, ['"predicted"', "jacobian"]),
         ({"sampling.variance": "learned"}, ['"learned"', "denoiser.variance_head"]),
-        ({"sampling.variance": "analytic"}, ["sampling.variance_file", "--mode=variance"]),
-        ({"sampling.variance": "jacobian", "sampling.variance_probes": -1}, ["probes=-1"]),
-        ({"sampling.variance_file": "a.npz"}, ["sampling.variance_file", "analytic_residual"]),
-        ({"sampling.variance": "large", "sampling.variance_pixels": -1.0}, ["variance_pixels=-1.0"]),
-        ({"sampling.variance_pixels": 2.0}, ["variance_pixels=2.0", '"small"']),
+        ({"sampling.variance": "analytic"}, ["sampling.variance.file", "--mode=variance"]),
+        ({"sampling.variance": "jacobian", "sampling.variance.probes": -1}, ["probes=-1"]),
+        ({"sampling.variance.file": "a.npz"}, ["sampling.variance.file", "analytic_residual"]),
+        ({"sampling.variance": "large", "sampling.variance.pixels": -1.0}, ["variance_pixels=-1.0"]),
+        ({"sampling.variance.pixels": 2.0}, ["variance_pixels=2.0", '"small"']),
         ({"sampling.variance": "large", "sampling.predictor": "ode"}, ['"ode"', "sampling.variance"]),
         ({"variance.levels": 1}, ["variance.levels=1"]),
-        ({"sampling.variance_average": True}, ["sampling.variance_average", '"small"', "jacobian"]),
-        ({"sampling.variance_probes": 4}, ["sampling.variance_probes=4", "jacobian"]),
+        ({"sampling.variance.average": True}, ["sampling.variance.average", '"small"', "jacobian"]),
+        ({"sampling.variance.probes": 4}, ["sampling.variance.probes=4", "jacobian"]),
         ({"sampling.variance": "large", "sampling.predictor": "none"}, ['"none" does not move', "ancestral"]),
         (
             {
                 "sampling.variance": "heuristic",
                 "sampling.predictor": "euler_maruyama",
-                "sampling.probability_flow": True,
+                "sampling.predictor.probability_flow": True,
             },
             ["probability_flow", "Euler's method"],
         ),
-        ({"eval.bound_variance": "analytic"}, ["eval.bound_variance", "sampling.variance_file"]),
-        ({"sampling.grid": "optimal"}, ["sampling.grid_file", "--mode=trajectory"]),
-        ({"trajectory.grid": "even"}, ["trajectory.grid", "uniform, log_snr"]),
-        ({"trajectory.steps": (1,)}, ["trajectory.steps=(1,)"]),
+        ({"eval.bound.variance": "analytic"}, ["eval.bound.variance", "sampling.variance.file"]),
+        ({"sampling.grid": "optimal"}, ["sampling.grid.file", "--mode=optimal_grid"]),
+        ({"optimal_grid.spacing": "even"}, ["optimal_grid.spacing", "uniform, log_snr"]),
+        ({"optimal_grid.steps": (1,)}, ["optimal_grid.steps=(1,)"]),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(fields, words, capsys):
@@ -281,8 +279,7 @@ def test_a_run_draws_each_step_with_the_variance_that_is_chosen(choice):
     # One step of the table from a fixed state, against variance.reverse_variance.
     sde, count, fraction = VP(), 40_000, 0.3
     mixture = Ring().build()
-    config = base.get_config().sampling
-    config.update({"predictor": "ancestral", "variance": choice, "grid": "explicit", "times": (1.0, 0.6)})
+    config = sampling({"predictor": "ancestral", "variance": choice, "grid": "explicit", "times": (1.0, 0.6)})
     config.final_denoise = False
     sampler = samplers.create(config, sde).astype(np.float32)
     start = jnp.broadcast_to(jnp.array([0.4, -0.8]), (count, 2))
@@ -300,8 +297,7 @@ def test_a_run_draws_each_step_with_the_variance_that_is_chosen(choice):
 
 
 def test_the_last_noisy_step_is_limited():
-    config = base.get_config().sampling
-    config.update({"predictor": "ancestral", "variance": "large", "variance_pixels": 2.0, "steps": 10})
+    config = sampling({"predictor": "ancestral", "variance": "large", "variance.pixels": 2.0, "steps": 10})
     steps = samplers.create(config, VP(), (-1.0, 1.0)).wrappers[-1]
     # The paper's bound for data in [-1, 1], on the step before the last call alone.
     np.testing.assert_allclose(steps.most[-2], (2 / 255 * 2 * np.sqrt(np.pi / 2)) ** 2)
@@ -414,13 +410,13 @@ def test_the_measured_table_is_the_exact_variance_and_is_sampled_from(tmp_path, 
     sampling = ["--config.sampling.predictor=ancestral", "--config.sampling.steps=10"]
     sampling += ["--config.sampling.num_samples=64", "--config.sampling.variance=analytic_residual"]
     assert main.main(["main.py", *arguments, "--mode=sample", *sampling]) == 2
-    assert "sampling.variance_file=" in capsys.readouterr().err
-    path = f"--config.sampling.variance_file={tmp_path / 'variance.npz'}"
+    assert "sampling.variance.file=" in capsys.readouterr().err
+    path = f"--config.sampling.variance.file={tmp_path / 'variance.npz'}"
     assert main.main(["main.py", *arguments, "--mode=sample", *sampling, path]) == 0
-    evaluation = [*arguments, "--mode=eval", "--config.eval.bound_variance=predicted"]
-    evaluation += ["--config.eval.discrete_bound=False"]
+    evaluation = [*arguments, "--mode=eval", "--config.eval.bound.variance=predicted"]
+    evaluation += ["--config.eval.bound.discrete=False"]
     assert main.main(["main.py", *evaluation]) == 2
-    assert "Set eval.discrete_bound=True" in capsys.readouterr().err
+    assert "Set eval.bound.discrete=True" in capsys.readouterr().err
     (tmp_path / "variance.npz").write_bytes(b"damaged")
     assert main.main(["main.py", *arguments, "--mode=sample", *sampling, path]) == 2
     assert "is not a whole .npz file; --mode=variance writes one" in capsys.readouterr().err

@@ -101,7 +101,7 @@ def test_examples_that_ran_out_of_steps_are_left_out_and_counted(config, capsys)
     log_prob[2] = np.nan
     np.testing.assert_array_equal(solved_examples(log_prob, config.eval), [True, True, False, True])
     assert "1 of 4" in capsys.readouterr().err
-    with pytest.raises(UserError, match="eval.tolerance"):
+    with pytest.raises(UserError, match="eval.bits_per_dim.tolerance"):
         solved_examples(np.full((4, 1, 1), np.nan), config.eval)
 
 
@@ -126,7 +126,7 @@ def test_bounds_of_uniform_pixels_are_their_eight_bits(decoder):
     # A wide Gaussian in place of a network: the most that can be said of noise is said by each decoder,
     # if scaling, dequantization and Jacobian are booked rightly.
     config = digits.get_config()
-    config.data.update({"image_size": 2, "channels": 1, "levels": 256})
+    config.data.update({"image_size": 2, "channels": 1, "pixel_values": 256})
     config.model.attention = ()
     config.eval.update({"batch_size": 64, "bound_images": 512, "bound_levels": 64, "bound_grid": "log_snr"})
     config.eval.update({"continuous_bound": True, "discrete_bound": False, "bound_decoder": decoder})

@@ -39,7 +39,7 @@ def run(monkeypatch, tmp_path, capsys):
     experiment = tmp_path / "mynet.py"
     experiment.write_text(EXPERIMENT)
     plain = {name: value for name, value in TINY.items() if not name.startswith("model.")}
-    plain |= {"eval.bits_per_dim": False, "sampling.corrector": "none", "training.steps": 2}
+    plain |= {"eval.bits_per_dim.compute": False, "sampling.corrector": "none", "training.steps": 2}
 
     def run(mode, fields=None):
         flags = as_flags({**plain, **(fields or {})})

@@ -16,11 +16,11 @@ SMALL = {
     "sampling.batch_size": 16,
     "eval.batch_size": 64,
     "eval.max_images": 64,
-    "eval.num_samples": 64,
-    "eval.bound_images": 64,
-    "eval.bound_levels": 64,
+    "eval.two_sample.num_samples": 64,
+    "eval.bound.images": 64,
+    "eval.bound.levels": 64,
     "eval.loss_levels": 5,
-    "eval.diagnostic_images": 8,
+    "eval.diagnostics.images": 8,
 }
 
 
@@ -41,7 +41,7 @@ def test_every_mixture_is_sampled_without_a_network(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["ring", pytest.param("digits", marks=pytest.mark.slow)])
 def test_evaluation_agrees_with_the_exact_figures(name, tmp_path):
-    assert _run("eval", name, tmp_path, {"eval.diagnostics": name == "ring"}) == 0
+    assert _run("eval", name, tmp_path, {"eval.diagnostics.compute": name == "ring"}) == 0
     found = json.loads((tmp_path / "metrics.json").read_text())
     flow, above = found["flow"], found["continuous_bound"]["above_exact"]
     assert abs(flow["difference"]["value"]) < 1e-3 and flow["root_mean_square_difference"] < 5e-3
@@ -89,19 +89,19 @@ def test_codes_of_a_mixture_are_decoded_again(tmp_path):
         ("ring", {"mixture.components": 0}, ["components=0"]),
         ("two_moons", {"mixture.components": 3}, ["components=3", "even"]),
         ("ring,rectified_flow", {"sampling.predictor": "euler_maruyama"}, ["euler_maruyama", "ancestral"]),
-        ("images", {"eval.probe": "exact"}, ["eval.probe", "3072", "rademacher"]),
+        ("images", {"eval.bits_per_dim.probe": "exact"}, ["eval.bits_per_dim.probe", "3072", "rademacher"]),
         ("ring,cosine", {"sampling.predictor": "euler_maruyama"}, ["too long", "ancestral"]),
-        ("ring", {"eval.solver": "rk4"}, ["eval.solver", "dopri5"]),
-        ("ring", {"eval.bound_variance": "learned"}, ["eval.bound_variance", "variance_head"]),
+        ("ring", {"eval.bits_per_dim.solver": "rk4"}, ["eval.bits_per_dim.solver", "dopri5"]),
+        ("ring", {"eval.bound.variance": "learned"}, ["eval.bound.variance", "variance_head"]),
         ("ring", {"encoding.temperatures": "(0.0,)"}, ["encoding.temperatures"]),
         ("ring", {"encoding.temperatures": "('a',)"}, ["encoding.temperatures"]),
         ("digits", {"mixture.components": 2000}, ["components=2000"]),
         ("ring", {"mixture.spread": "inf"}, ["spread=inf"]),
         ("digits,shifted_cosine", {}, ["sde.image_side=64", "side 8"]),
-        ("ring", {"eval.dequantizations": 5}, ["eval.dequantizations"]),
+        ("ring", {"eval.bits_per_dim.dequantizations": 5}, ["eval.bits_per_dim.dequantizations"]),
         ("ring", {"eval.max_images": 1}, ["eval.max_images=1"]),
         ("ring,ve", {"sde.t_max": 0.5}, ["t_max=0.5"]),
-        ("ring,ddpm", {"eval.bound_levels": 5000, "eval.bound_grid": "uniform"}, ["at most 1000"]),
+        ("ring,ddpm", {"eval.bound.levels": 5000, "eval.bound.grid": "uniform"}, ["at most 1000"]),
     ],
 )
 def test_mistakes_are_one_line(argument, fields, words, tmp_path, capsys):

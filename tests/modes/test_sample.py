@@ -88,7 +88,7 @@ def test_parts_of_an_overwritten_fitted_solver_are_not_taken(tmp_path, killed_af
     for calls, path in zip((4, 5), paths, strict=True):
         form, theta = calibration.start_from(Adams(3), VPTime(), calls, sde)
         fitted.save(path, calibration.float64_table(theta, form, sde), sde, about)
-    command = _command(tmp_path, sampling__predictor="fitted", sampling__file=paths[0])
+    command = _command(tmp_path, sampling__predictor="fitted", sampling__predictor__file=paths[0])
     killed_after(2)
     assert main.main(command) == 130
     assert "fitted to other parameters, of step 7" in capsys.readouterr().err
@@ -120,7 +120,7 @@ def test_results_and_parts_go_to_another_folder_and_the_workdir_stays_as_it_is(
     tmp_path, tiny_config, killed_after
 ):
     workdir, output = tmp_path / "run", tmp_path / "elsewhere" / "samples"
-    tiny_config.data.update({"image_size": 8, "channels": 1, "levels": 17})
+    tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
     checkpoints = Checkpoints(workdir, tiny_config)
     checkpoints.save(experiment.create(tiny_config).create_state())
     checkpoints.finish()

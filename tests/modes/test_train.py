@@ -201,15 +201,15 @@ def test_the_hybrid_loss_resumes_bit_for_bit_and_is_evaluated_whole(tmp_path, co
     fields = {
         **HYBRID,
         "training.steps": 20,
-        "eval.dequantizations": 2,
-        "eval.probes": 2,
-        "eval.discrete_bound": True,
-        "eval.continuous_bound": True,
-        "eval.bound_levels": 20,
-        "eval.bound_variance": "learned",
-        "eval.bound_images": 16,
-        "eval.diagnostics": True,
-        "eval.diagnostic_images": 16,
+        "eval.bits_per_dim.dequantizations": 2,
+        "eval.bits_per_dim.probes": 2,
+        "eval.bound.discrete": True,
+        "eval.bound.continuous": True,
+        "eval.bound.levels": 20,
+        "eval.bound.variance": "learned",
+        "eval.bound.images": 16,
+        "eval.diagnostics.compute": True,
+        "eval.diagnostics.images": 16,
     }
     command("eval", whole, fields)
     found = json.loads((whole / "metrics.json").read_text())["model"]

@@ -10,9 +10,9 @@ from scipy.stats import ks_2samp
 
 import samplers
 from components import ConfigError
-from configs import base
 from denoisers.mixtures import Ring
 from sde_lib import SDES
+from tests.conftest import sampling
 
 COUNT = 4_000
 
@@ -42,8 +42,7 @@ def _p_value(x):
 
 def _draw(name, count=COUNT, **fields):
     sde, mixture = SDES[name](), Ring().build()
-    config = base.get_config().sampling
-    config.update(fields)
+    config = sampling(fields)
     sampler = samplers.create(config, sde).astype(np.float32)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(count))
 
@@ -95,7 +94,7 @@ def test_the_two_sample_test_sees_what_is_wrong():
 
 @pytest.mark.parametrize(
     "corrector",
-    [{"corrector": "langevin", "corrector_norm": "batch"}, {"corrector": "annealed_langevin"}],
+    [{"corrector": "langevin", "corrector.norm": "batch"}, {"corrector": "annealed_langevin"}],
     ids=str,
 )
 def test_the_pc_sampler_gives_each_mode_of_the_ring_its_weight(corrector):
@@ -151,14 +150,12 @@ def test_the_adaptive_ode_ends_where_the_fine_table_does(method):
     ],
 )
 def test_bad_tolerances_and_methods_are_refused(fields, word):
-    config = base.get_config().sampling
-    config.update(fields)
+    config = sampling(fields)
     with pytest.raises(ConfigError, match=word):
         samplers.create(config, SDES["vp"]())
 
 
 def test_rectified_flow_s_infinite_drift_is_refused_by_the_adaptive_sde_solver():
-    config = base.get_config().sampling
-    config.predictor = "adaptive_sde"
+    config = sampling(predictor="adaptive_sde")
     with pytest.raises(ConfigError, match="drift"):
         samplers.create(config, SDES["rectified_flow"]())

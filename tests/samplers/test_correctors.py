@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import samplers
-from configs import base
 from denoisers.gaussian_mixture import GaussianMixture
 from samplers.correctors import AnnealedLangevin, Damping, Langevin
 from samplers.solvers.predictors import ReverseDiffusion
 from samplers.table import sample
 from samplers.time_grids import Power
 from sde_lib import SDES
+from tests.conftest import sampling
 
 MEAN, VARIANCE, SHAPE = 0.3, 0.25, (2, 1, 1)
 
@@ -60,10 +60,10 @@ def test_annealed_langevin_s_step_size_is_the_noise_s():
     np.testing.assert_allclose(found, X + size * score + np.sqrt(2 * size) * z, rtol=1e-5)
 
 
-def _bias(sde, corrector, shape, count=64):
+def _bias(sde, correctors, shape, count=64):
     table = ReverseDiffusion()(sde, Power()(sde, 20)).astype(np.float32)
     keys = jax.random.split(jax.random.key(0), count)
-    draw = jax.jit(lambda keys: sample(keys, sde, _denoise(sde, shape), shape, table, corrector).x)
+    draw = jax.jit(lambda keys: sample(keys, sde, _denoise(sde, shape), shape, table, correctors).x)
     return abs(float(draw(keys).var()) / VARIANCE - 1)
 
 
@@ -71,16 +71,16 @@ def _bias(sde, corrector, shape, count=64):
 def test_langevin_steps_repair_what_the_predictor_left(name):
     # In high dimension, where the norms that set the step hardly vary from sample to sample.
     sde, shape = SDES[name](), (20, 20, 1)
-    before = _bias(sde, None, shape)
-    assert _bias(sde, Langevin(snr=0.1, corrector_steps=20), shape) < 0.5 * before
-    assert _bias(sde, AnnealedLangevin(snr=0.1, corrector_steps=20), shape) < 0.5 * before
+    before = _bias(sde, (), shape)
+    assert _bias(sde, (Langevin(snr=0.1, steps=20),), shape) < 0.5 * before
+    assert _bias(sde, (AnnealedLangevin(snr=0.1, steps=20),), shape) < 0.5 * before
 
 
 def test_in_two_dimensions_annealed_langevin_repairs_and_the_norm_of_a_sample_spoils():
     sde, shape = SDES["ve"](), (2,)
-    before = _bias(sde, None, shape, 20_000)
-    assert _bias(sde, AnnealedLangevin(snr=0.1, corrector_steps=20), shape, 20_000) < 0.5 * before
-    assert _bias(sde, Langevin(snr=0.1, corrector_steps=20), shape, 20_000) > before
+    before = _bias(sde, (), shape, 20_000)
+    assert _bias(sde, (AnnealedLangevin(snr=0.1, steps=20),), shape, 20_000) < 0.5 * before
+    assert _bias(sde, (Langevin(snr=0.1, steps=20),), shape, 20_000) > before
 
 
 @pytest.mark.parametrize(("norm", "coupled"), [("sample", False), ("batch", True)])
@@ -90,7 +90,7 @@ def test_only_the_batch_norm_couples_samples(norm, coupled):
 
     def draw(count):
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(count))
-        return jax.jit(lambda keys: sample(keys, sde, _denoise(sde), SHAPE, table, Langevin(norm=norm)).x)(
+        return jax.jit(lambda keys: sample(keys, sde, _denoise(sde), SHAPE, table, (Langevin(norm=norm),)).x)(
             keys
         )
 
@@ -112,20 +112,19 @@ def test_table_1_of_song_et_al_can_be_said_by_config(protocol, name):
     steps, corrector, corrector_steps, nfe = PROTOCOLS[protocol]
     predictors = ["none"] if protocol == "C2000" else ["ancestral", "reverse_diffusion", "flow"]
     for predictor in predictors:
-        config = base.get_config().sampling
-        config.update(
+        config = sampling(
             {
                 "predictor": "reverse_diffusion" if predictor == "flow" else predictor,
                 **({"probability_flow": True} if predictor == "flow" else {}),
                 "steps": steps,
                 "grid": "uniform",
                 "corrector": corrector,
-                "corrector_steps": corrector_steps,
+                "corrector.steps": corrector_steps,
             }
         )
         assert samplers.create(config, SDES[name]()).nfe == nfe
-        config.corrector = "legacy_langevin" if corrector == "langevin" else "none"
+        config.corrector.name = "legacy_langevin" if corrector == "langevin" else "none"
         if predictor != "none":
-            config.predictor = f"legacy_{config.predictor}"
+            config.predictor.name = f"legacy_{config.predictor.name}"
             # The released code has no call besides those of its N steps.
             assert samplers.create(config, SDES[name]()).nfe == steps * (nfe // (steps + 1))

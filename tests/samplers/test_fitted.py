@@ -10,14 +10,15 @@ import pytest
 import main
 import samplers
 from components import ConfigError
-from configs import base
 from denoisers.mixtures import Ring
 from samplers import calibration
+from samplers.solvers import fitted
 from samplers.solvers.adams import Adams
 from samplers.tape import float64_on_host, points_at
 from samplers.time_grids import VPTime
 from sde_lib import SDES
-from tests.conftest import as_flags
+from tests.conftest import as_flags, sampling
+from workdir.files import read_measured
 
 
 @pytest.mark.parametrize("name", ["vp", "ve", "edm", "cosine"])
@@ -115,27 +116,30 @@ def test_calibrate_writes_a_solver_that_sample_takes(tmp_path, capsys):
     drawing = {"sampling__num_samples": 64, "sampling__batch_size": 64, "sampling__grid": "None"}
     path = tmp_path / "fitted_5.npz"
     drawing.pop("sampling__grid")
-    assert run("sample", sampling__predictor="fitted", sampling__file=path, **drawing) == 0
+    assert run("sample", sampling__predictor="fitted", sampling__predictor__file=path, **drawing) == 0
     with np.load(tmp_path / "samples.npz") as found:
         assert (found["nfe"] == 5).all()
         assert np.mean(np.abs(np.linalg.norm(found["x"], axis=1) - 1) < 0.4) > 0.95
     grid = {"sampling__predictor": "ddim", "sampling__grid": "fitted", "sampling__steps": 20}
-    assert run("sample", sampling__grid_file=tmp_path / "fitted_grid.npz", **grid, **drawing) == 0
+    assert run("sample", sampling__grid__file=tmp_path / "fitted_grid.npz", **grid, **drawing) == 0
 
     capsys.readouterr()
-    assert run("sample", sde__name="ve", sampling__predictor="fitted", sampling__file=path, **drawing) == 2
+    assert (
+        run("sample", sde__name="ve", sampling__predictor="fitted", sampling__predictor__file=path, **drawing)
+        == 2
+    )
     assert "was fitted to VP" in capsys.readouterr().err
     damaged = bytearray(path.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     path.write_bytes(bytes(damaged))
-    assert run("sample", sampling__predictor="fitted", sampling__file=path, **drawing) == 2
+    assert run("sample", sampling__predictor="fitted", sampling__predictor__file=path, **drawing) == 2
     assert "calibrate" in capsys.readouterr().err
 
 
 def test_too_few_calls_and_a_missing_file_are_refused():
     with pytest.raises(ValueError, match="at least 3"):
         calibration.start_from(Adams(3, 0), VPTime(), 2, SDES["vp"]())
-    config = base.get_config().sampling
-    config.update({"predictor": "fitted", "file": "nowhere.npz"})
     with pytest.raises(ConfigError, match="--mode=calibrate"):
-        samplers.create(config, SDES["vp"]())
+        samplers.create(sampling(predictor="fitted"), SDES["vp"]())
+    with pytest.raises(ConfigError, match="--mode=calibrate"):
+        read_measured("nowhere.npz", fitted.TABLE_FILE, "sampling.predictor.file")

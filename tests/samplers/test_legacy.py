@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 import samplers
-from configs import base
+from components import ConfigError
 from samplers.moments import moments
 from sde_lib.subvp import SubVP
 from sde_lib.ve import VE
 from sde_lib.vp import VP
+from tests.conftest import sampling
 
 STEPS = (125, 250, 500, 1000, 2000, 4000)
 # Percent of the variance, by (SDE, predictor, probability flow).
@@ -34,10 +35,9 @@ PROCESSES = {"vp": VP(), "subvp": SubVP(), "ve": VE(sampling_t_min=1e-5)}
 
 
 def _bias(name, predictor, flow, steps, rows):
-    config = base.get_config().sampling
-    config.update({"predictor": f"legacy_{predictor}", "grid": "uniform", "steps": steps, "rows": rows})
+    config = sampling({"predictor": f"legacy_{predictor}", "grid": "uniform", "steps": steps, "rows": rows})
     if flow:
-        config.probability_flow = True
+        config.predictor.probability_flow = True
     table = samplers.create(config, PROCESSES[name]).table
     assert table.rows == steps
     return 100 * (moments(PROCESSES[name], table, 0.3, 0.25)[1] / 0.25 - 1)
@@ -61,7 +61,6 @@ def test_truncated_rows_differ_from_2000_steps_on(case):
 
 
 def test_too_few_steps_for_the_table_of_beta_are_refused():
-    config = base.get_config().sampling
-    config.update({"predictor": "legacy_ancestral", "grid": "uniform", "steps": 15})
-    with pytest.raises(samplers.ConfigError, match="sampling.steps"):
+    config = sampling({"predictor": "legacy_ancestral", "grid": "uniform", "steps": 15})
+    with pytest.raises(ConfigError, match="sampling.steps"):
         samplers.create(config, VP())

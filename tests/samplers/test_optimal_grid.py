@@ -10,14 +10,14 @@ import pytest
 import main
 import samplers
 from components import ConfigError, UserError
-from configs import base
 from denoisers.mixtures import Ring
 from evaluation import noise_levels
 from likelihood.bounds import DensityDecoder, PixelDecoder, discrete_bound, level_costs, uniform_levels
-from samplers import optimal_grid
-from samplers.optimal_grid import PairCosts, least_cost_path
+from samplers.optimal_grid import PAIR_COSTS_FILE, PairCosts, least_cost_path
 from sde_lib.cosine import Cosine
 from sde_lib.vp import VP
+from tests.conftest import sampling
+from workdir.files import read_measured
 from workdir.partial import Partial
 from workdir.records import Progress
 
@@ -62,7 +62,7 @@ def test_the_best_path_s_cost_is_its_bound_and_no_worse_than_even_steps(choice, 
         return costs.mean(axis=0), decoders.mean(axis=0)
 
     costs, decoders = (np.asarray(a) for a in jax.jit(lambda: jax.lax.map(of_level, jnp.arange(fine)))())
-    table = PairCosts(times, costs.T + decoders, costs.T, {})
+    table = PairCosts(times, costs.T + decoders, costs.T)
     run = jax.jit(lambda times: discrete_bound(keys, sde, denoise, x0, times, decoder, choice))
     path, cost = table.optimal(4)
     even = np.arange(2, 12, 3)
@@ -75,47 +75,47 @@ def test_the_best_path_s_cost_is_its_bound_and_no_worse_than_even_steps(choice, 
 
 def test_the_mode_writes_a_grid_that_samplers_take(tmp_path, capsys):
     arguments = ["main.py", "--config=configs/gaussian_mixture.py:ring", f"--workdir={tmp_path}"]
-    small = ["--config.trajectory.levels=16", "--config.trajectory.examples=64"]
-    small += ["--config.trajectory.batch_size=32", "--config.trajectory.steps=(4, 8)"]
-    small += ["--config.eval.bound_variance=predicted"]
-    assert main.main([*arguments, "--mode=trajectory", *small]) == 0
-    found = optimal_grid.load(tmp_path / "optimal_trajectory.npz")
-    assert found.about["variance"] == "predicted" and np.isfinite(found.about["prior"])
-    assert (tmp_path / "optimal_trajectory.png").stat().st_size > 1000
+    small = ["--config.optimal_grid.levels=16", "--config.optimal_grid.examples=64"]
+    small += ["--config.optimal_grid.batch_size=32", "--config.optimal_grid.steps=(4, 8)"]
+    small += ["--config.eval.bound.variance=predicted"]
+    assert main.main([*arguments, "--mode=optimal_grid", *small]) == 0
+    path, field = str(tmp_path / "optimal_grid.npz"), "sampling.grid.file"
+    file = read_measured(path, PAIR_COSTS_FILE, field)
+    found, files = PairCosts(**file.arrays), {field: file}
+    assert file.origin["variance"] == "predicted" and np.isfinite(file.origin["prior"])
+    assert (tmp_path / "optimal_grid.png").stat().st_size > 1000
     assert not list(tmp_path.glob("*.parts-*"))
-    config = base.get_config().sampling
-    path = str(tmp_path / "optimal_trajectory.npz")
-    config.update({"predictor": "ancestral", "grid": "optimal", "grid_file": path, "steps": 5})
-    table = samplers.create(config, VP()).table
+    config = sampling({"predictor": "ancestral", "grid": "optimal", "grid.file": path, "steps": 5})
+    table = samplers.create(config, VP(), files=files).table
     np.testing.assert_array_equal(table.times, found.times[found.optimal(6)[0]][::-1])
-    with pytest.raises(ConfigError, match='sampling.grid="optimal" was measured on VP'):
-        samplers.create(config, Cosine())
+    with pytest.raises(ConfigError, match='sampling.grid.name="optimal" was made for VP'):
+        samplers.create(config, Cosine(), files=files)
     config.steps = 16
     with pytest.raises(ConfigError, match="has 16 levels: use sampling.steps from 1 to 15, not 16"):
-        samplers.create(config, VP())
-    sampling = ["--config.sampling.predictor=ancestral", "--config.sampling.steps=5"]
-    sampling += ["--config.sampling.num_samples=16", "--config.sampling.grid=optimal"]
-    sampling += [f"--config.sampling.grid_file={path}"]
+        samplers.create(config, VP(), files=files)
+    flags = ["--config.sampling.predictor=ancestral", "--config.sampling.steps=5"]
+    flags += ["--config.sampling.num_samples=16", "--config.sampling.grid=optimal"]
+    flags += [f"--config.sampling.grid.file={path}"]
     capsys.readouterr()
-    assert main.main([*arguments, "--mode=sample", *sampling]) == 0
-    assert "the best for the variance predicted, and sampling.variance=small" in capsys.readouterr().err
-    own = [*sampling, "--config.sampling.variance=predicted"]
+    assert main.main([*arguments, "--mode=sample", *flags]) == 0
+    assert "the best for the variance predicted, and sampling.variance.name=small" in capsys.readouterr().err
+    own = [*flags, "--config.sampling.variance=predicted"]
     assert main.main([*arguments, "--mode=sample", *own]) == 0
     assert "the best for the variance" not in capsys.readouterr().err
-    samples = [*sampling[:-1], f"--config.sampling.grid_file={tmp_path / 'samples.npz'}"]
+    samples = [*flags[:-1], f"--config.sampling.grid.file={tmp_path / 'samples.npz'}"]
     assert main.main([*arguments, "--mode=sample", *samples]) == 2
-    assert "cannot be read as a file of --mode=trajectory (it holds " in capsys.readouterr().err
-    (tmp_path / "optimal_trajectory.npz").write_bytes(b"damaged")
-    assert main.main([*arguments, "--mode=sample", *sampling]) == 2
-    assert "is not a whole .npz file; --mode=trajectory writes one" in capsys.readouterr().err
+    assert "cannot be read as a file of --mode=optimal_grid (it holds " in capsys.readouterr().err
+    (tmp_path / "optimal_grid.npz").write_bytes(b"damaged")
+    assert main.main([*arguments, "--mode=sample", *flags]) == 2
+    assert "is not a whole .npz file; --mode=optimal_grid writes one" in capsys.readouterr().err
 
 
 def test_a_killed_measurement_is_resumed_for_the_same_question_alone(tmp_path, monkeypatch, capsys):
-    arguments = ["main.py", "--config=configs/gaussian_mixture.py:ring", "--mode=trajectory"]
-    arguments += ["--config.trajectory.levels=6", "--config.trajectory.examples=32"]
-    arguments += ["--config.trajectory.batch_size=16", "--config.trajectory.steps=(3,)"]
-    arguments += ["--config.eval.bound_variance=predicted"]
-    other = "--config.sampling.variance_average=True"
+    arguments = ["main.py", "--config=configs/gaussian_mixture.py:ring", "--mode=optimal_grid"]
+    arguments += ["--config.optimal_grid.levels=6", "--config.optimal_grid.examples=32"]
+    arguments += ["--config.optimal_grid.batch_size=16", "--config.optimal_grid.steps=(3,)"]
+    arguments += ["--config.eval.bound.variance=predicted"]
+    other = "--config.sampling.variance.average=True"
     for name, flags in (("plain", []), ("other", [other])):
         assert main.main([*arguments, *flags, f"--workdir={tmp_path / name}"]) == 0
     plain, calls = Progress.update, []
@@ -137,8 +137,11 @@ def test_a_killed_measurement_is_resumed_for_the_same_question_alone(tmp_path, m
     assert main.main([*arguments, other, f"--workdir={tmp_path / 'changed'}"]) == 0
     assert "were done before" not in capsys.readouterr().err
     for name, expected in (("resumed", "plain"), ("changed", "other")):
-        a, b = (optimal_grid.load(tmp_path / n / "optimal_trajectory.npz") for n in (name, expected))
-        np.testing.assert_array_equal(a.first, b.first)
+        a, b = (
+            read_measured(tmp_path / n / "optimal_grid.npz", PAIR_COSTS_FILE, "").arrays["first"]
+            for n in (name, expected)
+        )
+        np.testing.assert_array_equal(a, b)
 
 
 def test_processes_share_the_levels_and_agree(tmp_path, monkeypatch):

@@ -10,7 +10,6 @@ import pytest
 
 import samplers
 from components import ConfigError
-from configs import base
 from denoisers.gaussian_mixture import GaussianMixture
 from denoisers.mixtures import Ring
 from samplers.moments import moments
@@ -29,6 +28,7 @@ from samplers.table import Table, sample
 from samplers.tape import Solver, Tape, points_at
 from samplers.time_grids import LogSNR, Power, Rho, VPTime
 from sde_lib import SDES, probability_flow
+from tests.conftest import sampling
 from tests.samplers import textbook
 
 BATCH, SHAPE, HISTORY = 4, (2,), 13
@@ -313,8 +313,7 @@ def test_one_first_order_step_at_the_start_costs_an_order():
 
 
 def _config(**fields):
-    config = base.get_config().sampling
-    config.update(fields)
+    config = sampling(fields)
     return config
 
 
@@ -328,7 +327,7 @@ def test_every_solver_serves_a_process_or_says_why_not(predictor, sde_name):
     try:
         sampler = samplers.create(_config(predictor=predictor, grid="log_snr", steps=200), sde)
     except ConfigError as error:
-        assert f'sampling.predictor="{predictor}"' in str(error)
+        assert f'sampling.predictor.name="{predictor}"' in str(error)
         assert predictor in ("reverse_diffusion", "euler_maruyama") or predictor.startswith("legacy")
         return
     if predictor == "none":
@@ -423,7 +422,7 @@ def test_moves_between_two_calls_become_one_row():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"predictor": "unipc", "eta": 0.5}, ["sampling.eta", "unipc", "order"]),
+        ({"predictor": "unipc", "eta": 0.5}, ["sampling.predictor.eta", "unipc", "order"]),
         ({"predictor": "unpc"}, ["unpc", '"unipc"']),
         ({"predictor": "unipc", "order": 5}, ["unipc", "order=5"]),
         ({"predictor": "ddim", "eta": 2.0}, ["eta=2"]),
@@ -432,12 +431,12 @@ def test_moves_between_two_calls_become_one_row():
         ({"predictor": "ddim", "grid": "even"}, ["even", "ddpm"]),
         ({"predictor": "ddim", "grid": "explicit"}, ["times"]),
         ({"predictor": "ddim", "grid": "explicit", "times": (0.1, 0.2)}, ["decreasing"]),
-        ({"predictor": "ddim", "grid": "cubic", "rho": 3.0}, ["sampling.rho", "cubic"]),
+        ({"predictor": "ddim", "grid": "cubic", "rho": 3.0}, ["sampling.grid.rho", "cubic"]),
         ({"predictor": "edm", "nfe": 2}, ["nfe=2", "too few"]),
         ({"predictor": "ddim", "threshold": "static"}, ["threshold_value"]),
         ({"predictor": "ddim", "temperature": 0.0}, ["temperature"]),
         ({"predictor": "dpm_solver++", "start": "slow"}, ["start", "single_step"]),
-        ({"predictor": "ddim", "corrector": "langevin", "corrector_norm": "all"}, ["norm", "batch"]),
+        ({"predictor": "ddim", "corrector": "langevin", "corrector.norm": "all"}, ["norm", "batch"]),
     ],
 )
 def test_what_does_not_go_together_is_refused_in_one_line(fields, words):
@@ -479,7 +478,7 @@ def test_unequal_gaussians_have_their_mean_too():
     ("fields", "nfe"),
     [
         ({"nfe": 20, "predictor": "ancestral", "corrector": "langevin"}, 20),
-        ({"nfe": 21, "predictor": "ancestral", "corrector": "langevin", "corrector_steps": 3}, 20),
+        ({"nfe": 21, "predictor": "ancestral", "corrector": "langevin", "corrector.steps": 3}, 20),
         ({"nfe": 15, "predictor": "dpm_solver_fast"}, 15),
         ({"nfe": 15, "predictor": "euler_maruyama"}, 15),  # few steps are refused, these are not
         ({"nfe": 32, "predictor": "restart"}, 31),
@@ -499,19 +498,19 @@ def test_a_budget_on_integer_levels_is_filled(grid, nfe, found):
 def test_the_quadratic_levels_of_many_steps_are_taken_once():
     times = samplers.create(
         _config(predictor="ddim", grid="leading_quadratic", steps=100), SDES["ddpm"]()
-    ).method.times
+    ).times
     assert (np.diff(times) < 0).all() and 85 < len(times) <= 101
 
 
 def test_the_released_damping_has_as_many_levels_as_the_sampler_has_steps():
     fields = {"predictor": "legacy_reverse_diffusion", "corrector": "legacy_langevin", "nfe": 200}
-    method = samplers.create(_config(**fields), SDES["vp"]()).method
-    assert method.table.rows == 100 and method.corrector.damping.levels == 100
+    sampler = samplers.create(_config(**fields), SDES["vp"]())
+    assert sampler.table.rows == 100 and sampler.between[0].damping.levels == 100
 
 
 def test_default_is_a_name_that_any_config_can_take():
     default = samplers.create(_config(predictor="default", nfe=10), SDES["vp"]())
     assert default.nfe == 10
-    assert len(default.method.times) == 10
-    with pytest.raises(ConfigError, match="sampling.order is set"):
+    assert len(default.times) == 10
+    with pytest.raises(ConfigError, match="sampling.predictor.order is set"):
         samplers.create(_config(predictor="default", order=2), SDES["vp"]())

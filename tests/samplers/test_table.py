@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import samplers
-from configs import base
 from denoisers.gaussian_mixture import GaussianMixture
 from samplers.correctors import Langevin
 from samplers.moments import moments
@@ -18,6 +17,7 @@ from samplers.solvers.unipc import UniPC
 from samplers.table import sample
 from samplers.time_grids import LogSNR, Power
 from sde_lib import SDES
+from tests.conftest import sampling
 
 MEAN, VARIANCE, SHAPE = 0.3, 0.25, (2, 1, 1)
 
@@ -31,9 +31,9 @@ def _table(solver, sde, steps, final_denoise=True):
     return solver(sde, Power()(sde, steps), final_denoise).astype(np.float32)
 
 
-def _run(sde, table, count=4, corrector=None, keep=None, seed=0):
+def _run(sde, table, count=4, between=(), keep=None, seed=0):
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(count))
-    draw = jax.jit(lambda keys, table: sample(keys, sde, _denoise(sde), SHAPE, table, corrector, keep))
+    draw = jax.jit(lambda keys, table: sample(keys, sde, _denoise(sde), SHAPE, table, between, keep))
     return draw(keys, table)
 
 
@@ -49,20 +49,20 @@ def test_samples_have_the_predicted_moments():
 def test_a_sample_does_not_depend_on_its_batch():
     sde = SDES["vp"]()
     table = _table(EulerMaruyama(), sde, 10)
-    found = [_run(sde, table, count, Langevin()).x for count in (3, 8)]
+    found = [_run(sde, table, count, (Langevin(),)).x for count in (3, 8)]
     np.testing.assert_allclose(found[0], found[1][:3], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("solver", "corrector", "final_denoise"),
+    ("solver", "between", "final_denoise"),
     [
-        (ReverseDiffusion(), None, True),
-        (ReverseDiffusion(), None, False),
-        (ReverseDiffusion(), Langevin(corrector_steps=2), True),
-        (UniPC(), None, True),
+        (ReverseDiffusion(), (), True),
+        (ReverseDiffusion(), (), False),
+        (ReverseDiffusion(), (Langevin(steps=2),), True),
+        (UniPC(), (), True),
     ],
 )
-def test_nfe_is_the_number_of_calls(solver, corrector, final_denoise):
+def test_nfe_is_the_number_of_calls(solver, between, final_denoise):
     sde, calls = SDES["ve"](), []
     exact = _denoise(sde)
 
@@ -71,7 +71,7 @@ def test_nfe_is_the_number_of_calls(solver, corrector, final_denoise):
         return exact(x, t)
 
     table = _table(solver, sde, 6, final_denoise)
-    result = sample(jax.random.split(jax.random.key(0), 2), sde, denoise, SHAPE, table, corrector)
+    result = sample(jax.random.split(jax.random.key(0), 2), sde, denoise, SHAPE, table, between)
     jax.block_until_ready(result.x)
     jax.effects_barrier()
     assert result.nfe.tolist() == [len(calls)] * 2
@@ -124,8 +124,7 @@ def test_rows_without_noise_draw_none():
 
 
 def test_a_table_prints_one_line_a_call():
-    config = base.get_config().sampling
-    config.update({"predictor": "edm", "steps": 2})
+    config = sampling({"predictor": "edm", "steps": 2})
     text = str(samplers.create(config, SDES["vp"]()).table)
     assert len(text.splitlines()) == 1 + 5 + 1
     assert "eps" in text and "x0" in text and "unchanged" in text

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 import samplers
-from configs import base
+from components import ConfigError
 from samplers import fitted_grid
 from samplers.tape import evaluate, points_at
 from samplers.time_grids import TIME_GRIDS, Rho, VPTime
 from sde_lib import SDES
+from tests.conftest import sampling
+from workdir.files import read_measured, write_measured
 
 DISCRETE = ("even", "leading", "leading_quadratic")
 
@@ -94,19 +96,20 @@ def test_a_fitted_grid_is_read_and_refuses_other_processes(tmp_path):
     vp, path = SDES["vp"](), tmp_path / "grid.npz"
     ends = [p.half_log_snr for p in points_at(vp, [vp.t_max, vp.sampling_t_min])]
     levels = np.linspace(*ends, 50)
-    fitted_grid.save(path, levels, np.ones(50), vp, {})
-    config = base.get_config().sampling
-    config.update({"predictor": "ddim", "grid": "fitted", "grid_file": str(path), "steps": 10})
-    log_snr = base.get_config().sampling
-    log_snr.update({"predictor": "ddim", "grid": "log_snr", "steps": 10})
+    arrays = {"levels": levels, "density": np.ones(50)}
+    write_measured(path, fitted_grid.DENSITY_FILE, arrays, {"sde": repr(vp)})
+    config = sampling({"predictor": "ddim", "grid": "fitted", "grid.file": str(path), "steps": 10})
+    files = {"sampling.grid.file": read_measured(path, fitted_grid.DENSITY_FILE, "sampling.grid.file")}
+    log_snr = sampling({"predictor": "ddim", "grid": "log_snr", "steps": 10})
     np.testing.assert_allclose(
-        samplers.create(config, vp).table.times, samplers.create(log_snr, vp).table.times, rtol=1e-9
+        samplers.create(config, vp, files=files).table.times,
+        samplers.create(log_snr, vp).table.times,
+        rtol=1e-9,
     )
-    with pytest.raises(samplers.ConfigError, match="fitted to VP"):
-        samplers.create(config, SDES["ve"]())
-    config.grid_file = str(tmp_path / "other.npz")
-    with pytest.raises(samplers.ConfigError, match="calibrate"):
-        samplers.create(config, vp)
+    with pytest.raises(ConfigError, match="made for VP"):
+        samplers.create(config, SDES["ve"](), files=files)
+    with pytest.raises(ConfigError, match="calibrate"):
+        read_measured(tmp_path / "other.npz", fitted_grid.DENSITY_FILE, "sampling.grid.file")
 
 
 @pytest.mark.parametrize(("name", "calls"), [("vp", 5), ("edm", 5), ("edm", 20)])

@@ -63,7 +63,7 @@ import jax, numpy as np
 import experiment
 from configs import digits
 config = digits.get_config()
-config.data.update({"image_size": 8, "channels": 1, "levels": 17})
+config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
 config.model.update({"width": 8, "multipliers": (1,), "attention": ()})
 key = experiment.create(config).key("train")
 print(jax.random.key_impl(key), jax.config.jax_threefry_partitionable, jax.random.bits(key, (5,)).tolist())
@@ -71,7 +71,7 @@ print(jax.random.key_impl(key), jax.config.jax_threefry_partitionable, jax.rando
 
 
 def test_the_environment_does_not_change_the_draws(tiny_config):
-    tiny_config.data.update({"image_size": 8, "channels": 1, "levels": 17})
+    tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
     key = experiment.create(tiny_config).key("train")
     expected = f"threefry2x32 True {jax.random.bits(key, (5,)).tolist()}"
     other = {"JAX_THREEFRY_PARTITIONABLE": "0", "JAX_DEFAULT_PRNG_IMPL": "rbg"}

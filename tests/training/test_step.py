@@ -17,7 +17,7 @@ from training.step import TrainStep
 
 @pytest.fixture
 def setup(tiny_config):
-    tiny_config.data.update({"image_size": 8, "channels": 1, "levels": 17})
+    tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
     return experiment.create(tiny_config)
 
 
@@ -51,7 +51,7 @@ def test_eight_devices_give_the_curve_of_one(setup):
 
 @pytest.mark.slow
 def test_the_loss_history_is_the_same_on_every_number_of_devices(tiny_config):
-    tiny_config.data.update({"image_size": 8, "channels": 1, "levels": 17})
+    tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
     tiny_config.loss.update({"time_sampling": "loss_history", "noise_levels": 5})
     setup = experiment.create(tiny_config)
     one, eight = _run(setup, 1)[0].loss_history, _run(setup, 8)[0].loss_history

@@ -15,7 +15,7 @@ from workdir.files import checksum
 
 @pytest.fixture
 def setup(tiny_config):
-    tiny_config.data.update({"image_size": 8, "channels": 1, "levels": 17})
+    tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
     return experiment.create(tiny_config)
 
 
