@@ -179,19 +179,38 @@ PROCESS = """
 """
 
 
-def test_two_processes_share_the_work(tmp_path):
+def _by_two_processes(command):
+    """What each of two processes, which run a command together, prints to standard output and error."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    assert main.main(_command(tmp_path / "one")) == 0
-    code = textwrap.dedent(PROCESS).format(port=port, command=_command(tmp_path / "two"))
+    code = textwrap.dedent(PROCESS).format(port=port, command=command)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     both = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(i)], env=environment(2), cwd=ROOT, stderr=subprocess.PIPE
-        )
+        subprocess.Popen([sys.executable, "-c", code, str(i)], env=environment(2), cwd=ROOT, **pipes)
         for i in range(2)
     ]
-    errors = [process.communicate(timeout=200)[1].decode() for process in both]
-    assert [process.returncode for process in both] == [0, 0], errors
+    printed = [process.communicate(timeout=200) for process in both]
+    assert [process.returncode for process in both] == [0, 0], printed
+    return zip(*printed, strict=True)
+
+
+def test_two_processes_share_the_work(tmp_path):
+    assert main.main(_command(tmp_path / "one")) == 0
+    _, errors = _by_two_processes(_command(tmp_path / "two"))
     assert "/24" in errors[0] and "/16" in errors[1]
+    assert ["wrote" in error for error in errors] == [True, False]
     np.testing.assert_allclose(_samples(tmp_path / "two")[0], _samples(tmp_path / "one")[0], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_solves_of_an_evaluation_and_one_reports(tmp_path):
+    fields = {"batch_size": 16, "max_images": 40, "num_samples": 16, "loss_levels": 2}
+    fields |= {"bound_images": 16, "bound_levels": 16}
+    command = _command(tmp_path, "eval", **{f"eval__{name}": value for name, value in fields.items()})
+    reports, errors = _by_two_processes(command)
+    assert ["probability-flow ODE" in report for report in reports] == [True, False]
+    assert ["wrote" in error for error in errors] == [True, False]
+    with np.load(tmp_path / "log_prob.npz") as kept:
+        assert np.isfinite(kept["log_prob"]).all() and kept["rows"].tolist() == list(range(40))
+    assert not list(tmp_path.glob("*.parts-*"))

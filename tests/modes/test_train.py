@@ -87,10 +87,30 @@ def test_a_killed_run_resumes_from_the_last_complete_checkpoint(tmp_path, comman
     _wait_for_step(process, tmp_path, 10)
     process.kill()
     process.communicate(timeout=60)
+    assert (tmp_path / "train.lock").exists()
     again = command("train", tmp_path, {"training.steps": 20})
-    assert "resuming at step" in again.stderr
+    assert "resuming at step" in again.stderr and "sign of life" not in again.stderr
+    assert not (tmp_path / "train.lock").exists()
     assert _losses(tmp_path) == _losses(uninterrupted)
     assert _final_checksums(tmp_path) == _final_checksums(uninterrupted)
+
+
+def test_a_second_trainer_is_refused_and_a_run_that_lost_its_lock_stops_without_saving(tmp_path, command):
+    process = _start(tmp_path, {**LONG, "checkpoint.every": 200, "training.log_every": 1})
+    _wait_for_step(process, tmp_path, 5)
+    before = (tmp_path / "metrics.jsonl").read_text()
+    done = command("train", tmp_path, LONG, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"is being trained by process {process.pid} of host" in done.stderr
+    assert (tmp_path / "metrics.jsonl").read_text().startswith(before)
+
+    (tmp_path / "train.lock").write_text(json.dumps({"host": "elsewhere", "pid": 7, "token": "another"}))
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 1 and "Traceback" not in error
+    assert "was taken over by process 7 of host elsewhere" in error
+    # It stopped where it would have saved.
+    stopped_at = max(_losses(tmp_path))
+    assert stopped_at % 200 == 0 and not (tmp_path / "checkpoints" / str(stopped_at)).exists()
 
 
 @pytest.mark.slow

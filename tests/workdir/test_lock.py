@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -10,7 +11,7 @@ import time
 import pytest
 
 from components import UserError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, environment
 from workdir import lock as module
 from workdir.lock import Lock
 
@@ -147,3 +148,37 @@ def test_of_many_that_start_at_once_one_holds_the_lock(tmp_path):
     for process in processes:
         process.communicate()
     assert sorted(said) == ["held\n", "refused\n", "refused\n"]
+
+
+def test_the_processes_of_a_run_are_refused_together(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = f"""
+        import sys
+        import jax
+        jax.distributed.initialize("127.0.0.1:{port}", 2, int(sys.argv[1]))
+        from components import UserError
+        from workdir.lock import Lock
+        from parallel.processes import wait_for_all
+        with Lock({str(tmp_path / "free")!r}, renewal=0.05) as lock:
+            lock.require()
+            wait_for_all("both are in")
+        try:
+            with Lock({str(tmp_path)!r}, renewal=0.05):
+                print("held")
+        except UserError as error:
+            print(error)
+    """
+    (tmp_path / "free").mkdir()
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    with Lock(tmp_path, **QUICK):
+        both = [
+            subprocess.Popen(
+                [*command, str(i)], cwd=ROOT, env=environment(1), stdout=subprocess.PIPE, text=True
+            )
+            for i in range(2)
+        ]
+        first, second = (process.communicate(timeout=100)[0] for process in both)
+    assert "is being trained by process" in first and "process 0 was refused" in second
+    assert not (tmp_path / "free" / "train.lock").exists()

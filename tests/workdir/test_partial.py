@@ -1,15 +1,11 @@
 """Rows that survive a kill: taken up again, by several processes, where parts are damaged."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
 
 from components import UserError
-from workdir import results as results_module
 from workdir.partial import Partial
-from workdir.results import Results
 
 COUNT = 11
 
@@ -124,31 +120,3 @@ def test_finished_rows_may_be_kept_for_the_next_time(tmp_path):
     # What another program wrote there is no result of ours.
     (tmp_path / "x.npz").write_text("something")
     assert _is_whole(_fill(Partial(tmp_path / "x", {"step": 2}, keep=True)))
-
-
-def test_results_are_written_whole_or_not_at_all(tmp_path):
-    results = Results(tmp_path)
-    results.json("a.json", {"numbers": np.arange(2)})
-    results.arrays("b.npz", x=np.ones(2))
-
-    def interrupted(path, text):
-        path.write_text(text)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        results.write("a.json", interrupted, "half")
-    assert json.loads((tmp_path / "a.json").read_text()) == {"numbers": [0, 1]}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.npz"]
-
-
-def test_one_process_alone_writes_and_prints_results(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(results_module, "is_first", lambda: False)
-    (tmp_path / "old.png").write_text("")
-    results = Results(tmp_path)
-    results.json("a.json", {})
-    results.arrays("b.npz", x=np.ones(2))
-    results.remove("old.png")
-    results.print("a figure")
-    results.say_written()
-    assert [path.name for path in tmp_path.iterdir()] == ["old.png"]
-    assert capsys.readouterr() == ("", "")
