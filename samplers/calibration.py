@@ -136,7 +136,7 @@ def start_from(solver, grid, calls, sde):
     return form, np.concatenate(theta)
 
 
-def starts():
+def starting_points():
     """Pairs (solver, grid) of the general-purpose tables from which fits may start."""
     solvers = [Adams(2, 0, "f"), Adams(3, 0, "f"), Adams(2, 3, "f"), Adams(3, 4, "f"), Adams(3, 0, "x0")]
     grids = [VPTime(power, toward) for power in (2.5, 3.0, 4.0) for toward in (True, False)]
@@ -325,10 +325,10 @@ def pilot_density(setup, params, x, steps):
 def fit_calls(setup, problem, calls, train, held_out, starts, progress=None):
     """The best Fit for a number of calls, its Form, and the general-purpose solver it started from.
 
-    All of `fitted.starts` are tried on the held-out noises, the best `starts` of them are fitted.
+    All `starting_points` are tried on the held-out noises, the best `starts` of them are fitted.
     """
     candidates = []
-    for solver, grid in starts():
+    for solver, grid in starting_points():
         form, theta = start_from(solver, grid, calls, setup.sde)
         theta = theta.astype(np.float32)
         errors = problem.errors(form, theta, *held_out)

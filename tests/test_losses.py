@@ -46,16 +46,16 @@ def _floor(sde, t):
 def _expected(objective, weighting):
     """The expected loss by quadrature over the density of the times, written from the papers."""
     sde, points = objective.sde, 200_000
-    weight = lambda t: np.asarray(losses.WEIGHTINGS[weighting](objective, jnp.asarray(t)))  # noqa: E731
+    weight = lambda t: np.asarray(losses.WEIGHTINGS[weighting]()(objective, jnp.asarray(t)))  # noqa: E731
     if objective.time_grid == "discrete":
         t = np.arange(1, objective.noise_levels + 1) / objective.noise_levels * sde.t_max
         return np.mean(weight(t) * _floor(sde, t))
-    if objective.time_sampling == "log_normal":
+    if isinstance(objective.time_sampling, losses.LogNormal):
         low, high = -0.5 * np.asarray(sde.log_snr(jnp.asarray([sde.t_min, sde.t_max])))
         edges = np.linspace(low, high, points + 1)
-        mass = np.diff(norm(objective.log_sigma_mean, objective.log_sigma_std).cdf(edges))
+        mass = np.diff(norm(-1.2, 1.2).cdf(edges))
         t = np.asarray(sde.time_of_log_snr(jnp.asarray(-(edges[1:] + edges[:-1]))))
-        tails = norm(objective.log_sigma_mean, objective.log_sigma_std).cdf([low, high])
+        tails = norm(-1.2, 1.2).cdf([low, high])
         ends = np.array([sde.t_min, sde.t_max])
         at_ends = weight(ends) * _floor(sde, ends)
         return np.sum(mass * weight(t) * _floor(sde, t)) + tails[0] * at_ends[0] + (1 - tails[1]) * at_ends[1]
@@ -69,7 +69,7 @@ def _expected(objective, weighting):
 def _weighted_losses(objective, weightings, denoise_with, key=0):
     """Losses [W, COUNT] of the weightings and their slopes in the size of a perturbation, one program."""
     keys = jax.random.split(jax.random.key(key), COUNT)
-    history = _history(objective.noise_levels) if objective.time_sampling == "loss_history" else None
+    history = None if objective.history() is None else _history(objective.noise_levels)
 
     def everything():
         times = objective.times(keys, jax.random.key(9), jnp.arange(COUNT), COUNT, history)
@@ -80,7 +80,7 @@ def _weighted_losses(objective, weightings, denoise_with, key=0):
             return jnp.stack(
                 [
                     times.weight
-                    * Objective(**{**vars(objective), "weighting": w}).example_losses(
+                    * Objective(**{**vars(objective), "weighting": losses.WEIGHTINGS[w]()}).example_losses(
                         keys, denoise, x0, times.t
                     )
                     for w in weightings
@@ -115,10 +115,16 @@ def test_exact_denoiser_has_the_closed_form_loss_and_no_gradient(time_grid, samp
         # From t_min = 1e-5 uniform times see the likelihood weight, 1/t there, too rarely for a sharp test.
         sde = VP(t_min=1e-2)
         objective = Objective(
-            sde, time_sampling=sampling, time_grid=time_grid, noise_levels=100, low_discrepancy=True
+            sde,
+            time_sampling=losses.TIME_SAMPLINGS[sampling](),
+            time_grid=time_grid,
+            noise_levels=100,
+            low_discrepancy=True,
         )
         weightings = [
-            w for w in losses.WEIGHTINGS if time_grid == "continuous" or w not in losses.NEED_CONTINUOUS_TIME
+            name
+            for name, weighting in losses.WEIGHTINGS.items()
+            if time_grid == "continuous" or not weighting.needs_continuous_time
         ]
         denoiser = exact_denoiser(_gaussian(), sde, parametrization)
         found, slopes = _weighted_losses(objective, weightings, denoiser.bind)
@@ -135,7 +141,7 @@ def test_exact_denoiser_has_the_closed_form_loss_and_no_gradient(time_grid, samp
 def test_every_process_has_the_closed_form_loss(name):
     with jax.enable_x64(True):
         sde = SDES[name]()
-        objective = Objective(sde, time_sampling="importance", low_discrepancy=True)
+        objective = Objective(sde, time_sampling=losses.Importance(), low_discrepancy=True)
         denoiser = exact_denoiser(_gaussian(), sde, "edm")
         found, _ = _weighted_losses(objective, ["likelihood", "log_snr"], denoiser.bind)
         log_snr = np.asarray(sde.log_snr(jnp.asarray([sde.t_min, sde.t_max])))
@@ -156,7 +162,7 @@ def test_parametrizations_of_one_function_have_one_loss(sde):
 
     def found(parametrization):
         denoise = exact_denoiser(_gaussian(), sde, parametrization).bind({"scale": 1.1, "bend": 0.05})
-        objectives = [Objective(sde, weighting=w) for w in losses.WEIGHTINGS]
+        objectives = [Objective(sde, weighting=weighting()) for weighting in losses.WEIGHTINGS.values()]
         return jax.jit(lambda: [o.example_losses(keys, denoise, x0, t).mean() for o in objectives])()
 
     reference = found("eps")
@@ -167,7 +173,8 @@ def test_parametrizations_of_one_function_have_one_loss(sde):
 def test_weightings_are_the_published_ones():
     with jax.enable_x64(True):
         sde, t = VP(), jnp.linspace(0.01, 1.0, 40)
-        objective = Objective(sde, sigma_data=0.6, sigmoid_bias=-1.0, p2_k=2.0, p2_gamma=0.7)
+        objective = Objective(sde, sigma_data=0.6)
+        fields = {"sigmoid": {"bias": -1.0}, "p2": {"k": 2.0, "gamma": 0.7}}
         snr = np.asarray(sde.alpha(t) / sde.sigma(t)) ** 2
         rate = -np.asarray(jax.vmap(jax.grad(sde.log_snr))(t))
         sigma = 1 / np.sqrt(snr)
@@ -182,8 +189,9 @@ def test_weightings_are_the_published_ones():
             "p2": 1 / (2.0 + snr) ** 0.7,
             "sigmoid": rate / (1 + np.exp(np.log(snr) + 1.0)),
         }
-        for name, function in losses.WEIGHTINGS.items():
-            np.testing.assert_allclose(function(objective, t), published[name], rtol=1e-9, err_msg=name)
+        for name, weighting in losses.WEIGHTINGS.items():
+            found = weighting(**fields.get(name, {}))(objective, t)
+            np.testing.assert_allclose(found, published[name], rtol=1e-9, err_msg=name)
 
 
 def test_score_matching_with_sigma_squared_is_the_simple_loss():
@@ -222,7 +230,7 @@ def test_times_cover_their_range_evenly(sde, low_discrepancy):
 
 @pytest.mark.parametrize("sde", [VP(), VE(), SDES["edm"](), SDES["rectified_flow"]()], ids=str)
 def test_importance_times_are_uniform_in_log_snr_and_weigh_by_the_density(sde):
-    objective = Objective(sde, weighting="likelihood", time_sampling="importance", low_discrepancy=True)
+    objective = Objective(sde, losses.Likelihood(), losses.Importance(), low_discrepancy=True)
     keys = jax.random.split(jax.random.key(0), 2000)
     times = objective.times(keys, jax.random.key(1), jnp.arange(2000), 2000)
     ends = sde.log_snr(jnp.asarray([sde.t_min, sde.t_max]))
@@ -230,12 +238,12 @@ def test_importance_times_are_uniform_in_log_snr_and_weigh_by_the_density(sde):
     gap = np.abs(np.sort(sde.log_snr(times.t))[::-1] - expected).max()
     assert gap < 2e-3 * float(ends[0] - ends[1])
     # Under likelihood weighting nothing is left of either factor (Song et al. 2021b).
-    product = times.weight * losses.likelihood_weighting(objective, times.t)
+    product = times.weight * losses.Likelihood()(objective, times.t)
     np.testing.assert_allclose(product, (ends[0] - ends[1]) / (sde.t_max - sde.t_min), rtol=1e-4)
 
 
 def test_log_normal_times_have_the_moments_of_edm():
-    objective = Objective(SDES["edm"](), time_sampling="log_normal")
+    objective = Objective(SDES["edm"](), time_sampling=losses.LogNormal())
     keys = jax.random.split(jax.random.key(0), 20_000)
     log_sigma = np.log(objective.times(keys, jax.random.key(1), jnp.arange(20_000), 20_000).t)
     assert abs(log_sigma.mean() + 1.2) < 4 * 1.2 / np.sqrt(20_000)
@@ -243,8 +251,10 @@ def test_log_normal_times_have_the_moments_of_edm():
 
 
 def test_times_of_a_share_are_those_of_the_whole_batch():
-    for name, low_discrepancy in itertools.product(losses.TIME_SAMPLINGS, (False, True)):
-        objective = Objective(VP(), time_sampling=name, low_discrepancy=low_discrepancy, noise_levels=100)
+    for sampling, low_discrepancy in itertools.product(losses.TIME_SAMPLINGS.values(), (False, True)):
+        objective = Objective(
+            VP(), time_sampling=sampling(), low_discrepancy=low_discrepancy, noise_levels=100
+        )
         keys, index = jax.random.split(jax.random.key(0), 16), jnp.arange(16)
         whole = objective.times(keys, jax.random.key(1), index, 16, _history())
         share = objective.times(keys[8:], jax.random.key(1), index[8:], 16, _history())
@@ -282,7 +292,7 @@ def test_times_are_uniform_until_the_history_is_full():
 
 
 def test_times_follow_the_history():
-    objective = Objective(VP(), time_sampling="loss_history", noise_levels=100, low_discrepancy=True)
+    objective = Objective(VP(), time_sampling=losses.ByLossHistory(), noise_levels=100, low_discrepancy=True)
     keys = jax.random.split(jax.random.key(0), 50_000)
     times = objective.times(keys, jax.random.key(1), jnp.arange(50_000), 50_000, _history())
     share = np.bincount(times.interval, minlength=100) / 50_000
@@ -380,17 +390,17 @@ def test_the_best_learned_variance_is_the_optimal_reverse_variance(n):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"weighting": "likelihood", "time_grid": "discrete"}, "loss.time_grid"),
-        ({"weighting": "sigmoid", "time_grid": "discrete"}, "loss.time_grid"),
-        ({"time_sampling": "importance", "time_grid": "discrete"}, "loss.time_sampling"),
+        ({"weighting.name": "likelihood", "time_grid": "discrete"}, "loss.time_grid"),
+        ({"weighting.name": "sigmoid", "time_grid": "discrete"}, "loss.time_grid"),
+        ({"time_sampling.name": "importance", "time_grid": "discrete"}, "loss.time_sampling"),
         ({"variance_weight": 0.001}, "denoiser.variance_head"),
-        ({"time_sampling": "low_discrepancy"}, "Known: uniform"),
-        ({"min_snr_gamma": 0.0}, "loss.weighting.gamma=0.0"),
+        ({"time_sampling.name": "low_discrepancy"}, "Known: uniform"),
+        ({"weighting.name": "min_snr", "weighting.gamma": 0.0}, "gamma=0.0"),
     ],
 )
 def test_choices_that_exclude_each_other_are_refused(fields, words):
     config = base.get_config()
-    config.loss.update(fields)
+    config.loss.update_from_flattened_dict(fields)
     with pytest.raises(ConfigError, match=words):
         losses.create(config.loss, VP(), config.denoiser)
 

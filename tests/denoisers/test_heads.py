@@ -11,6 +11,7 @@ from bench import variance_heads
 from configs import digits
 from denoisers.mixtures import Ring
 from losses import Objective
+from modes import MODES
 from sde_lib import SDES
 from tests.conftest import TINY, as_flags
 from workdir.checkpoints import Checkpoints
@@ -69,7 +70,7 @@ def test_a_head_does_not_train_the_mean():
     config.update_from_flattened_dict({**TINY, "denoiser.variance_head": "residual"})
     config.update_from_flattened_dict({"loss.variance_weight": 1.0, "data.channels": 1, "data.image_size": 8})
     config.data.levels = 17
-    setup = experiment.create(config)
+    setup = experiment.create(config, MODES["train"].reads)
     params = setup.denoiser.init(jax.random.key(0), setup.shape)
     x0, keys = jnp.zeros((4, 8, 8, 1)), jax.random.split(jax.random.key(1), 4)
 
@@ -95,7 +96,7 @@ def _params(workdir, flags):
     experiment.resolve(config)
     checkpoints = Checkpoints(workdir, config, read_only=True)
     checkpoints.resolve_data(config.data)
-    setup = experiment.create(config)
+    setup = experiment.create(config, MODES["train"].reads)
     state, _ = checkpoints.restore(setup.state_template())
     return state.ema[setup.ema_names[0]], state.params, state.opt_state
 

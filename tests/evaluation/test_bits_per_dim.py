@@ -23,7 +23,7 @@ COUNT, REPEATS = 48, 2
 @pytest.fixture
 def config():
     config = gaussian_mixture.get_config("ring")
-    config.eval.update({"batch_size": 16, "probe": "rademacher", "probes": 2})
+    config.eval.update({"batch_size": 16, "bits_per_dim": {"probe": "rademacher", "probes": 2}})
     return config
 
 
@@ -35,7 +35,9 @@ def _run(path, config, draws=None):
     setup = experiment.create(config)
     draws = draws or _draws(setup)
     partial = partial_likelihoods(path, config, setup.mixture, _draws(setup)[0](), REPEATS)
-    return flow_log_prob(setup, setup.mixture, draws, COUNT, partial, config.eval)
+    return flow_log_prob(
+        setup, setup.mixture, draws, COUNT, partial, config.eval.bits_per_dim, config.eval.batch_size
+    )
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(tmp_path, config, monkeypatch):
@@ -99,16 +101,16 @@ def test_likelihoods_are_kept_for_what_they_were_computed_from(tmp_path, config,
 def test_examples_that_ran_out_of_steps_are_left_out_and_counted(config, capsys):
     log_prob = np.zeros((4, 1, 1))
     log_prob[2] = np.nan
-    np.testing.assert_array_equal(solved_examples(log_prob, config.eval), [True, True, False, True])
+    np.testing.assert_array_equal(
+        solved_examples(log_prob, config.eval.bits_per_dim), [True, True, False, True]
+    )
     assert "1 of 4" in capsys.readouterr().err
     with pytest.raises(UserError, match="eval.bits_per_dim.tolerance"):
-        solved_examples(np.full((4, 1, 1), np.nan), config.eval)
+        solved_examples(np.full((4, 1, 1), np.nan), config.eval.bits_per_dim)
 
 
 def test_bounds_do_not_depend_on_the_batches(config):
-    config.eval.update(
-        {"bound_levels": 16, "bound_images": 32, "continuous_bound": True, "discrete_bound": True}
-    )
+    config.eval.update({"bound": {"levels": 16, "images": 32, "continuous": True, "discrete": True}})
     found = []
     for batch_size in (16, 32):
         config.eval.batch_size = batch_size
@@ -128,8 +130,9 @@ def test_bounds_of_uniform_pixels_are_their_eight_bits(decoder):
     config = digits.get_config()
     config.data.update({"image_size": 2, "channels": 1, "pixel_values": 256})
     config.model.attention = ()
-    config.eval.update({"batch_size": 64, "bound_images": 512, "bound_levels": 64, "bound_grid": "log_snr"})
-    config.eval.update({"continuous_bound": True, "discrete_bound": False, "bound_decoder": decoder})
+    config.eval.batch_size = 64
+    config.eval.bound.update({"images": 512, "levels": 64, "grid": "log_snr"})
+    config.eval.bound.update({"continuous": True, "discrete": False, "decoder": decoder})
     setup = experiment.create(config)
     uniform = GaussianMixture.diagonal([1.0], np.zeros((1, 4)), np.full((1, 4), 1 / 3), (2, 2, 1))
     setup = dataclasses.replace(setup, sde=VP(t_min=1e-3), denoiser=ExactDenoiser(VP(t_min=1e-3), uniform))

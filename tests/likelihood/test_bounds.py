@@ -9,6 +9,7 @@ from scipy.stats import norm
 from denoisers.gaussian_mixture import GaussianMixture
 from denoisers.mixtures import MIXTURES, Digits, Ring
 from denoisers.prediction import Prediction
+from denoisers.thresholds import Clip
 from likelihood.bounds import (
     DensityDecoder,
     PixelDecoder,
@@ -217,8 +218,8 @@ def test_clipping_keeps_predictions_in_the_range_of_the_data():
     wild = exact_denoiser(mixture, sde).bind({"scale": 100.0})
     levels, decoder = uniform_levels(sde, 20), PixelDecoder(256)
     free, clipped = (
-        discrete_bound(keys, sde, wild, x0, levels, decoder, clip=clip).diffusion
-        for clip in (None, decoder.range)
+        discrete_bound(keys, sde, denoise, x0, levels, decoder).diffusion
+        for denoise in (wild, Clip(*decoder.range)(wild))
     )
     assert clipped.mean() < 0.2 * free.mean()
 

@@ -13,7 +13,7 @@ import main
 from components import UserError
 from configs import gaussian_mixture
 from experiment.draw import Drawer
-from modes import sample
+from modes import MODES, sample
 from samplers import calibration
 from samplers.solvers import fitted
 from samplers.solvers.adams import Adams
@@ -122,7 +122,7 @@ def test_results_and_parts_go_to_another_folder_and_the_workdir_stays_as_it_is(
     workdir, output = tmp_path / "run", tmp_path / "elsewhere" / "samples"
     tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
     checkpoints = Checkpoints(workdir, tiny_config)
-    checkpoints.save(experiment.create(tiny_config).create_state())
+    checkpoints.save(experiment.create(tiny_config, MODES["train"].reads).create_state())
     checkpoints.finish()
     checkpoints.close()
     files = sorted((path, path.stat().st_mtime_ns) for path in [workdir, *workdir.rglob("*")])

@@ -433,7 +433,7 @@ def test_moves_between_two_calls_become_one_row():
         ({"predictor": "ddim", "grid": "explicit", "times": (0.1, 0.2)}, ["decreasing"]),
         ({"predictor": "ddim", "grid": "cubic", "rho": 3.0}, ["sampling.grid.rho", "cubic"]),
         ({"predictor": "edm", "nfe": 2}, ["nfe=2", "too few"]),
-        ({"predictor": "ddim", "threshold": "static"}, ["threshold_value"]),
+        ({"predictor": "ddim", "threshold": "static"}, ["value=None"]),
         ({"predictor": "ddim", "temperature": 0.0}, ["temperature"]),
         ({"predictor": "dpm_solver++", "start": "slow"}, ["start", "single_step"]),
         ({"predictor": "ddim", "corrector": "langevin", "corrector.norm": "all"}, ["norm", "batch"]),

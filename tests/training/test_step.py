@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import experiment
+from modes import MODES
 from parallel import devices
 from parallel.batches import BatchMap
 from sde_lib import noise
@@ -18,7 +19,7 @@ from training.step import TrainStep
 @pytest.fixture
 def setup(tiny_config):
     tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
-    return experiment.create(tiny_config)
+    return experiment.create(tiny_config, MODES["train"].reads)
 
 
 IMAGES = np.random.default_rng(0).integers(0, 17, (3, 16, 8, 8, 1), dtype=np.uint8)
@@ -53,7 +54,7 @@ def test_eight_devices_give_the_curve_of_one(setup):
 def test_the_loss_history_is_the_same_on_every_number_of_devices(tiny_config):
     tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
     tiny_config.loss.update({"time_sampling": "loss_history", "noise_levels": 5})
-    setup = experiment.create(tiny_config)
+    setup = experiment.create(tiny_config, MODES["train"].reads)
     one, eight = _run(setup, 1)[0].loss_history, _run(setup, 8)[0].loss_history
     assert one.counts.sum() == 3 * 16 and one.losses.shape == (5, 10)
     np.testing.assert_array_equal(eight.counts, one.counts)

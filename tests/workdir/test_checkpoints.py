@@ -8,6 +8,7 @@ import pytest
 
 import experiment
 from components import ConfigError, UserError
+from modes import MODES
 from workdir.checkpoints import Checkpoints
 from workdir.compatibility import config_changes
 from workdir.files import checksum
@@ -16,7 +17,7 @@ from workdir.files import checksum
 @pytest.fixture
 def setup(tiny_config):
     tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
-    return experiment.create(tiny_config)
+    return experiment.create(tiny_config, MODES["train"].reads)
 
 
 def _state(setup, step):
@@ -145,7 +146,7 @@ def test_sampling_asks_only_for_what_the_parameters_mean(tmp_path, tiny_config, 
 def test_optimizer_settings_may_change_on_resuming(tmp_path, tiny_config, setup):
     _saved(tmp_path, tiny_config, setup, [3])
     tiny_config.optim.update({"learning_rate": 1e-5, "grad_clip": 0.0, "schedule": "constant", "warmup": 0})
-    changed = experiment.create(tiny_config)
+    changed = experiment.create(tiny_config, MODES["train"].reads)
     restored, _ = Checkpoints(tmp_path, tiny_config).restore(changed.state_template())
     assert jax.tree.structure(restored) == jax.tree.structure(jax.device_get(changed.create_state()))
 
