@@ -48,6 +48,8 @@ def get_config():
     data.image_size = placeholder(int)  # side; folders are resized to it, other sources must have it
     data.channels = placeholder(int)  # 1 to 4; None: as the source has it
     data.levels = placeholder(int)  # number of pixel values; None: as the source has it
+    data.classes = placeholder(int)  # number of classes; None: as the source has it, if it has labels
+    data.class_frequencies = placeholder(tuple)  # of the training data; filled in by the source
     data.centered = True  # pixels in [-1, 1]; False: [0, 1]
     data.random_flip = False  # horizontal flips in training
     data.dequantize = False  # add uniform noise of one level in training
@@ -159,6 +161,9 @@ def get_config():
     sampling.variance_pixels = placeholder(float)  # most noise of the last noisy step, in 1/255 of the range
     sampling.batch_size = 256  # over all devices together
     sampling.num_samples = 64
+    # Classes of the samples where the data has labels: one, or a list that is repeated; None: drawn by the
+    # frequencies in the training data
+    sampling.labels = placeholder(tuple)
     # Fields of the predictors; None: the class's default
     sampling.order = placeholder(int)  # dpm_solver*, unipc, pndm, deis, sa_solver, adams, edm
     sampling.start = placeholder(str)  # multistep solvers: lower_order, single_step; pndm: runge_kutta

@@ -56,6 +56,8 @@ def create(config, split):
                 f'data.{field}={config[field]}, but data.source="{config.source}" has {found}. '
                 f"Set data.{field}={found} or leave it out."
             )
+    if source.labels is not None:
+        _check_labels(source, config, split)
     levels = config.levels or source.levels
     if isinstance(source.images, np.ndarray) and source.images.max() >= levels:
         raise ConfigError(
@@ -65,10 +67,29 @@ def create(config, split):
     return source
 
 
+def _check_labels(source, config, split):
+    classes, lowest, highest = config.classes or source.classes, source.labels.min(), source.labels.max()
+    if lowest < 0:
+        raise DataError(f'data.source="{config.source}" has labels below 0 in its {split} split.')
+    if highest >= classes:
+        raise ConfigError(
+            f'data.classes={classes}, but data.source="{config.source}" has labels up to {highest} in its '
+            f"{split} split. Set data.classes={highest + 1} or more."
+        )
+
+
 def resolve(config, source):
-    """Fills the fields of the subtree `data` that were left to the source: side, channels, levels."""
+    """Fills the fields of the subtree `data` that were left to the source: side, channels, levels, classes.
+
+    Args:
+      source: of the training split, whose class frequencies are those that samples have.
+    """
     config.image_size, _, config.channels = source.shape
     config.levels = config.levels or source.levels
+    if source.labels is not None:
+        config.classes = config.classes or source.classes
+        counts = np.bincount(source.labels, minlength=config.classes)
+        config.class_frequencies = tuple((counts / len(source)).tolist())
 
 
 def transform(config):

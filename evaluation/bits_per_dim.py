@@ -8,7 +8,7 @@ import numpy as np
 
 from components import ConfigError, UserError
 from likelihood.exact import bits_per_dim, log_likelihood, standard_errors
-from parallel.batches import BatchMap
+from parallel.batches import BatchMap, one_by_one
 from sde_lib.noise import example_keys
 from workdir.checkpoints import checksum
 from workdir.partial import Unfinished
@@ -28,13 +28,14 @@ def bits(setup, log_prob):
     return bits_per_dim(log_prob, setup.shape, setup.transform.levels, setup.transform.centered)
 
 
-def flow_log_prob(setup, params, draws, unfinished, settings):
+def flow_log_prob(setup, params, draws, unfinished, settings, label=None):
     """Log-densities by the probability-flow ODE, one solve for each draw of each example.
 
     Args:
       draws: list of functions () -> x [N, ...] float32, one for each dequantization.
       unfinished: Unfinished with `log_prob` [N, R, P] and `nfe` [N, R]; goes on where it stopped.
       settings: the subtree `eval`.
+      label: [N] classes of the examples, or None.
 
     Returns:
       the arrays; NaN where the solver ran out of steps.
@@ -42,16 +43,22 @@ def flow_log_prob(setup, params, draws, unfinished, settings):
 
     def solve(constants, examples):
         params, key = constants
-        return log_likelihood(
-            example_keys(key, examples["index"]),
-            setup.sde,
-            setup.denoiser.bind(params),
-            examples["x"],
-            tolerance=settings.tolerance,
-            probe=settings.probe,
-            probes=settings.probes,
-            solver=settings.solver,
-        ).replace(latent=None)
+
+        def of_one(keys, x, label):
+            found = log_likelihood(
+                keys,
+                setup.sde,
+                setup.denoiser.bind(params, label),
+                x,
+                tolerance=settings.tolerance,
+                probe=settings.probe,
+                probes=settings.probes,
+                solver=settings.solver,
+            )
+            return found.replace(latent=None)
+
+        keys = example_keys(key, examples["index"])
+        return one_by_one(of_one)(keys, examples["x"], examples.get("label"))
 
     found = unfinished.arrays
     count, repeats = found["nfe"].shape
@@ -65,6 +72,8 @@ def flow_log_prob(setup, params, draws, unfinished, settings):
         if start == count:
             continue
         examples = {"x": draw()[start:], "index": np.arange(start, count, dtype=np.uint32)}
+        if label is not None:
+            examples["label"] = label[start:]
         key = jax.random.fold_in(setup.key("probe"), repeat)
         for part in mapped.batches((params, key), examples):
             rows = slice(start, start + len(part.nfe))
@@ -112,7 +121,7 @@ def unfinished_likelihoods(path, config, params, examples, repeats):
     """The Unfinished that `flow_log_prob` fills; it holds only for these parameters, data and settings.
 
     Args:
-      params: of the denoiser; examples: [N, ...] what the draws are made from.
+      params: of the denoiser; examples: array or dict of arrays [N, ...], what the draws are made from.
       repeats: dequantizations of each example.
     """
     settings = config.eval
@@ -127,27 +136,30 @@ def unfinished_likelihoods(path, config, params, examples, repeats):
         **{name: config[name].to_dict() for name in ("sde", "denoiser", "model")},
         "scaling": (config.data.levels, config.data.centered),
     }
+    count = len(jax.tree.leaves(examples)[0])
     arrays = {
-        "log_prob": np.full((len(examples), repeats, probes), np.nan),
-        "nfe": np.full((len(examples), repeats), np.nan),
+        "log_prob": np.full((count, repeats, probes), np.nan),
+        "nfe": np.full((count, repeats), np.nan),
     }
     return Unfinished(path, identity, arrays)
 
 
-def network_bits_per_dim(setup, params, images, config, workdir):
+def network_bits_per_dim(setup, params, examples, config, workdir):
     """Exact bits/dim of held-out images by the probability-flow ODE.
 
     Args:
-      images: [N, H, W, C] uint8, dequantized here over the right number of levels.
+      examples: {"image": [N, H, W, C] uint8, "label": [N] where there are labels}; the images are dequantized
+        here over the right number of levels.
       config: the whole config.
 
     Returns:
       dict with value, standard error and its parts, NFE, and t_min, where the flow starts.
     """
     settings, repeats = config.eval, config.eval.dequantizations
-    unfinished = unfinished_likelihoods(workdir / "bits_per_dim.npz", config, params, images, repeats)
+    unfinished = unfinished_likelihoods(workdir / "bits_per_dim.npz", config, params, examples, repeats)
+    images = examples["image"]
     draws = [lambda repeat=repeat: dequantized(setup, images, repeat) for repeat in range(repeats)]
-    found = flow_log_prob(setup, params, draws, unfinished, settings)
+    found = flow_log_prob(setup, params, draws, unfinished, settings, examples.get("label"))
     solved = solved_examples(found["log_prob"], settings)
     values = np.asarray(bits(setup, found["log_prob"][solved]))
     parts = standard_errors(values)

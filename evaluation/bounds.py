@@ -33,9 +33,9 @@ class Chain:
         self._denoiser = setup.denoiser
         self.arguments = (decoder, choice, decoder.range if settings.bound_clip else None)
 
-    def bind(self, params):
-        """(x, t) -> Prediction with the variance of x_0 that the choice needs."""
-        denoise = self._denoiser.bind(params)
+    def bind(self, params, label=None):
+        """(x, t) -> Prediction with the variance of x_0 that the choice needs, of classes [B] or None."""
+        denoise = self._denoiser.bind(params, label)
         for wrapper in self._around:
             denoise = wrapper(denoise)
         return denoise
@@ -79,8 +79,8 @@ def bounds_in_nats(setup, params, held_out, decoder, config, levels=None):
     def evaluate(name, bound):
         def by_example(constants, examples):
             params, key = constants
-            keys, x0 = held_out.draw(key, examples)
-            return bound(keys, params, x0)
+            keys, x0, label = held_out.draw(key, examples)
+            return bound(keys, (params, label), x0)
 
         examples = held_out.numbered(settings.bound_images)
         progress = Progress(len(examples["index"]), "image", name.replace("_", " "))
@@ -95,15 +95,15 @@ def bounds_in_nats(setup, params, held_out, decoder, config, levels=None):
     if settings.discrete_bound:
         evaluate(
             "discrete_bound",
-            lambda keys, params, x0: discrete_bound(
-                keys, setup.sde, chain.bind(params), x0, levels, *chain.arguments
+            lambda keys, bound_to, x0: discrete_bound(
+                keys, setup.sde, chain.bind(*bound_to), x0, levels, *chain.arguments
             ),
         )
     if settings.continuous_bound:
         evaluate(
             "continuous_bound",
-            lambda keys, params, x0: continuous_bound(
-                keys, setup.sde, setup.denoiser.bind(params), x0, settings.bound_levels, decoder
+            lambda keys, bound_to, x0: continuous_bound(
+                keys, setup.sde, setup.denoiser.bind(*bound_to), x0, settings.bound_levels, decoder
             ),
         )
     return found
@@ -137,7 +137,7 @@ def describe_bounds(bounds, scale, offset=0.0):
     }
 
 
-def bounded_images(setup, images, settings):
+def bounded_images(setup, examples, settings):
     """What `eval.bound_decoder` bounds the likelihood of.
 
     "pixels" bounds the bits of the discrete pixels. "density" bounds those of dequantized
@@ -151,14 +151,14 @@ def bounded_images(setup, images, settings):
     to_bits = 1 / (math.prod(setup.shape) * math.log(2))
     if (settings.bound_decoder or ("density" if transform.dequantize else "pixels")) == "density":
         decoder = DensityDecoder()
-        return HeldOut(images, transform.dequantized), decoder, to_bits, float(bits(setup, 0.0))
+        return HeldOut(examples, transform.dequantized), decoder, to_bits, float(bits(setup, 0.0))
     decoder = PixelDecoder(transform.levels, transform.centered)
-    return HeldOut(images, lambda keys, pixels: transform.to_model(pixels)), decoder, to_bits, 0.0
+    return HeldOut(examples, lambda keys, pixels: transform.to_model(pixels)), decoder, to_bits, 0.0
 
 
-def network_bounds(setup, params, images, config, levels=None):
-    """Variational bounds in bits/dim of held-out images; see `bounded_images`."""
-    held_out, decoder, scale, offset = bounded_images(setup, images, config.eval)
+def network_bounds(setup, params, examples, config, levels=None):
+    """Variational bounds in bits/dim of held-out examples; see `bounded_images`."""
+    held_out, decoder, scale, offset = bounded_images(setup, examples, config.eval)
     found = describe_bounds(bounds_in_nats(setup, params, held_out, decoder, config, levels), scale, offset)
     about = {"decoder": type(decoder).__name__, "levels": config.eval.bound_levels}
     if levels is not None:

@@ -30,7 +30,7 @@ def loss_by_level(setup, held_out, settings):
 
     def at_level(constants, examples):
         mixture, t, key = constants
-        keys, x0 = held_out.draw(key, examples)
+        keys, x0, _ = held_out.draw(key, examples)
         t = jnp.full(len(keys), t)
         xt, eps = sde.perturb(keys, x0, t)
         prediction = mixture.denoise(sde, xt, t)
@@ -59,17 +59,18 @@ def loss_by_level(setup, held_out, settings):
 def flow_likelihood(setup, held_out, config, workdir):
     """Log-densities at t_min by the flow from p(x_T) = prior, against the exact ones, in nats/dim."""
     sde, mixture, settings = setup.sde, setup.mixture, config.eval
-    count, dimension = len(held_out.examples), mixture.dimension
+    x0, dimension = jnp.asarray(held_out.examples["image"]), mixture.dimension
+    count = len(x0)
     keys = noise.example_keys(setup.key("noise at t_min"), jnp.arange(count))
     t = jnp.full(count, sde.t_min)
-    x = np.asarray(sde.perturb(keys, jnp.asarray(held_out.examples), t)[0])
+    x = np.asarray(sde.perturb(keys, x0, t)[0])
     unfinished = unfinished_likelihoods(workdir / "log_prob.npz", config, mixture, x, repeats=1)
     found = flow_log_prob(setup, mixture, [lambda: x], unfinished, settings)
     solved = solved_examples(found["log_prob"], settings)
     exact = np.asarray(jax.jit(mixture.log_prob)(x, sde.alpha(t), sde.sigma(t)))
     # The model starts from the prior; the data's own p(x_T) is this far from it, on average over the data.
     end = jnp.full(count, sde.t_max)
-    x_end, _ = sde.perturb(noise.fold_in(keys, 1), jnp.asarray(held_out.examples), end)
+    x_end, _ = sde.perturb(noise.fold_in(keys, 1), x0, end)
     gap = mixture.log_prob(x_end, sde.alpha(end), sde.sigma(end)) - sde.prior_log_prob(x_end)
     differences = (found["log_prob"].mean(axis=(1, 2)) - exact)[solved] / dimension
     return {
@@ -91,7 +92,7 @@ def run(config, workdir, setup, drawer):
     settings, mixture, levels = config.eval, setup.mixture, sampled_levels(config, drawer)
     count = settings.max_images
     x0 = np.asarray(jax.jit(mixture.sample, static_argnums=1)(setup.key("held-out"), count))
-    held_out = HeldOut(x0, lambda keys, examples: examples)
+    held_out = HeldOut({"image": x0}, lambda keys, x0: x0)
     say(f"evaluating the exact denoiser of {config.mixture.name} on {count} of its samples")
     result = {"unit": "nats/dim", "loss": loss_by_level(setup, held_out, settings)}
 

@@ -12,6 +12,7 @@ from components import ConfigError, choose
 from denoisers.heads import VARIANCE_HEADS
 from denoisers.variance import CHOICES, ESTIMATES, estimate
 from experiment.create import mixture_case
+from experiment.draw import refused_labels
 from likelihood.bounds import DECODERS, LEVELS
 from likelihood.exact import PROBES
 from sde_lib.probability_flow import SOLVERS
@@ -198,6 +199,9 @@ def _choices(config):
     temperatures = config.encoding.temperatures
     if not temperatures or not all(isinstance(t, int | float) and t > 0 for t in temperatures):
         yield f"encoding.temperatures={config.encoding.temperatures} must be positive numbers."
+    refusal = config.data.classes and refused_labels(config.sampling.labels, config.data.classes)
+    if refusal:
+        yield refusal
     if config.training.parallel != "pmap":
         yield f'training.parallel="{config.training.parallel}" is unknown. Known: pmap.'
 

@@ -33,6 +33,7 @@ class Experiment:
       transform: scaling of the pixels; None for a mixture that is not of images.
       shape: of one data point; [H, W, C] for images.
       mixture: the data where its denoiser is exact, else None.
+      class_frequencies: of the labels of the training data, or None where it has none.
       ema_names: the averages that are kept, the evaluated one first.
       seed: root of every random draw.
     """
@@ -44,6 +45,7 @@ class Experiment:
     transform: Transform | None
     shape: tuple[int, ...]
     mixture: GaussianMixture | None
+    class_frequencies: tuple[float, ...] | None
     ema_names: tuple[str, ...]
     seed: int
 
@@ -53,7 +55,7 @@ class Experiment:
 
     def create_state(self):
         """The TrainState at step 0."""
-        params = self.denoiser.init(self.key("init"), self.shape)
+        params = self.denoiser.init(self.key("init"), self.shape, self.class_frequencies is not None)
         return state.create(params, self.optimizer, self.ema_names, self.objective.history())
 
     def state_template(self):
@@ -118,6 +120,7 @@ def create(config):
         transform=transform,
         shape=shape,
         mixture=mixture,
+        class_frequencies=None if case else config.data.class_frequencies,
         ema_names=state.ema_names(config.ema),
         seed=config.seed,
     )

@@ -11,9 +11,8 @@ def run(config, workdir):
     found = problems(config)
     try:
         if not config.mixture.name:
-            source = data.create(config.data, "train")
+            data.resolve(config.data, data.create(config.data, "train"))
             data.create(config.data, "test")
-            data.resolve(config.data, source)
             found = problems(config)
     except UserError as error:
         found.append(str(error))

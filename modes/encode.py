@@ -8,34 +8,42 @@ import data
 from evaluation.held_out import subset
 from experiment.load import load
 from likelihood import encoding
-from parallel.batches import BatchMap
+from parallel.batches import BatchMap, one_by_one
 from reports import figures, pictures
 from workdir.files import prepare_workdir, write_json
 from workdir.records import Progress, say
 
 
 def _examples(config, setup):
-    """[N, ...] float32 data to encode: pixels at the centres of their bins, or samples of a mixture."""
+    """What is encoded: pixels at the centres of their bins, or samples of a mixture.
+
+    Returns:
+      (x [N, ...] float32, label [N] or None).
+    """
     count = config.encoding.num_images
     if setup.mixture is not None:
-        return np.asarray(setup.mixture.sample(setup.key("held-out"), count))
-    images = subset(data.create(config.data, "test"), count)
-    return np.asarray(setup.transform.to_model(images))
+        return np.asarray(setup.mixture.sample(setup.key("held-out"), count)), None
+    examples = subset(data.create(config.data, "test"), count)
+    return np.asarray(setup.transform.to_model(examples["image"])), examples.get("label")
 
 
 def _solver(setup, params, config, direction, name):
-    """The function x [N, ...] -> (result [N, ...], NFE [N]), in batches over all devices."""
+    """The function (x [N, ...], label [N] or None) -> (result [N, ...], NFE [N]), over all devices."""
     tolerance, solver = config.encoding.tolerance, config.eval.solver
 
-    def follow(params, x):
-        found = direction(setup.sde, setup.denoiser.bind(params), x, tolerance, solver)
-        return found.x, found.nfe, found.failed
+    def follow(params, examples):
+        def of_one(x, label):
+            found = direction(setup.sde, setup.denoiser.bind(params, label), x, tolerance, solver)
+            return found.x, found.nfe, found.failed
+
+        return one_by_one(of_one)(examples["x"], examples.get("label"))
 
     mapped = BatchMap(follow, config.eval.batch_size)
 
-    def run(x):
+    def run(x, label):
+        examples = {"x": np.asarray(x)} if label is None else {"x": np.asarray(x), "label": label}
         progress, parts = Progress(len(x), "solve", name), []
-        for part in mapped.batches(params, np.asarray(x)):
+        for part in mapped.batches(params, examples):
             parts.append(part)
             progress.update(len(part[0]))
         progress.close()
@@ -59,9 +67,9 @@ def run(config, workdir):
     workdir, settings = Path(workdir), config.encoding
     setup, params, record = load(config, workdir)
     prepare_workdir(workdir)
-    x = _examples(config, setup)
+    x, label = _examples(config, setup)
     say(f"encoding {len(x)} examples")
-    codes, nfe = _solver(setup, params, config, encoding.encode, "encode")(x)
+    codes, nfe = _solver(setup, params, config, encoding.encode, "encode")(x, label)
 
     weights = np.linspace(0, 1, settings.interpolations + 2)
     between = (
@@ -72,7 +80,7 @@ def run(config, workdir):
     scaled = np.stack([encoding.scale_temperature(codes[0], t) for t in settings.temperatures])
     decode = _solver(setup, params, config, encoding.decode, "decode")
     wanted = np.concatenate([codes, between.reshape(-1, *setup.shape), scaled])
-    decoded, _ = decode(wanted)
+    decoded, _ = decode(wanted, _labels_of(label, weights, len(scaled)))
     first, second = len(codes), len(wanted) - len(scaled)
     reconstructed, temperatures = decoded[:first], decoded[second:]
     interpolated = decoded[first:second].reshape(-1, len(weights), *setup.shape)
@@ -92,8 +100,10 @@ def run(config, workdir):
         "temperatures": settings.temperatures,
     }
     write_json(workdir / "encoding.json", report)
+    labels = {} if label is None else {"label": label}
     np.savez_compressed(
         workdir / "encoding.npz",
+        **labels,
         x=x,
         codes=codes,
         reconstructed=reconstructed,
@@ -101,8 +111,8 @@ def run(config, workdir):
         temperatures=temperatures,
     )
     if setup.transform:
-        rows = [x, reconstructed, *interpolated, temperatures]
-        _picture(workdir / "encoding.png", setup, rows)
+        rows = [setup.transform.to_pixels(row) for row in (x, reconstructed, *interpolated, temperatures)]
+        pictures.save_picture(workdir / "encoding.png", pictures.rows(rows, setup.transform.levels))
     elif setup.shape == (2,):
         panels = {"data": x, "codes": codes, "decoded": reconstructed}
         if len(x) > 1:
@@ -116,12 +126,9 @@ def run(config, workdir):
     say(f"wrote encoding.npz, encoding.json{picture} to {workdir}")
 
 
-def _picture(path, setup, rows):
-    """Rows of images of different length in one picture, the rest of each row empty (mid-grey)."""
-    width = max(map(len, rows))
-    middle = 0.0 if setup.transform.centered else 0.5
-    canvas = np.full((len(rows), width, *setup.shape), middle, np.float32)
-    for i, row in enumerate(rows):
-        canvas[i, : len(row)] = row
-    pixels = setup.transform.to_pixels(canvas.reshape(-1, *setup.shape))
-    pictures.save_picture(path, pictures.grid(pixels, setup.transform.levels, width))
+def _labels_of(label, weights, temperatures):
+    """Labels of what is decoded: between two examples that of the nearer, at a temperature the first's."""
+    if label is None:
+        return None
+    nearer = np.where(weights < 0.5, label[0], label[1:, None])
+    return np.concatenate([label, nearer.reshape(-1), np.full(temperatures, label[0])])

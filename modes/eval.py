@@ -41,7 +41,7 @@ def fit_gaussian(setup, source):
     if dimension > LARGEST_GAUSSIAN or len(source) < 2 * dimension:
         say(f"no Gaussian is fitted: {len(source)} training images of {dimension} dimensions")
         return None
-    images = subset(source, max(GAUSSIAN_IMAGES, 2 * dimension))
+    images = subset(source, max(GAUSSIAN_IMAGES, 2 * dimension))["image"]
     spacing = (2.0 if setup.transform.centered else 1.0) / setup.transform.levels
     return GaussianMixture.fit(np.asarray(setup.transform.to_model(images)), noise_variance=spacing**2 / 12)
 
@@ -71,12 +71,13 @@ def run(config, workdir):
         mixture.run(config, workdir, setup, drawer)
         return
     train_source, test_source = data.create(config.data, "train"), data.create(config.data, "test")
-    held_out = subset(test_source, settings.max_images)
+    examples = subset(test_source, settings.max_images)
+    held_out = examples["image"]
     say(f"evaluating step {record['step']} on {len(held_out)} held-out images")
     gaussian = fit_gaussian(setup, train_source)
     model, baseline, copies = {}, {}, {}
 
-    scaled = HeldOut.images(setup, test_source, settings.max_images)
+    scaled = HeldOut.from_experiment(setup, examples)
     by_level = HeldOutLoss(setup, scaled, settings)
     model["eps_error_by_level"] = by_level(params)
     if gaussian:
@@ -87,17 +88,19 @@ def run(config, workdir):
     generated = setup.transform.to_pixels(drawer.draw(params, count, progress))
     progress.close()
     model["two_sample"] = {"nfe": drawer.nfe, **metrics.two_sample(held_out, generated, settings.neighbours)}
-    copies["two_sample"] = metrics.two_sample(held_out, subset(train_source, count), settings.neighbours)
+    copies["two_sample"] = metrics.two_sample(
+        held_out, subset(train_source, count)["image"], settings.neighbours
+    )
     if gaussian:
         drawn = setup.transform.to_pixels(gaussian.sample(setup.key("gaussian"), count))
         baseline["two_sample"] = metrics.two_sample(held_out, drawn, settings.neighbours)
 
     if settings.bits_per_dim:
-        model["bits_per_dim"] = network_bits_per_dim(setup, params, held_out, config, workdir)
+        model["bits_per_dim"] = network_bits_per_dim(setup, params, examples, config, workdir)
         if gaussian:
             log_prob = gaussian.log_prob(jnp.asarray(dequantized(setup, held_out)))
             baseline["bits_per_dim"] = mean_and_error(bits(setup, log_prob))
-    model.update(network_bounds(setup, params, held_out, config, levels))
+    model.update(network_bounds(setup, params, examples, config, levels))
     if settings.diagnostics:
         diagnose(setup, params, scaled, config, workdir)
 

@@ -35,7 +35,7 @@ def run(config, workdir):
         held_out, decoder, scale, offset = bounded_images(setup, examples, config.eval)
         unit = "bits/dim"
     else:
-        held_out, decoder = HeldOut.of(setup, examples), DensityDecoder()
+        held_out, decoder = HeldOut.from_experiment(setup, examples), DensityDecoder()
         scale, offset, unit = 1 / setup.mixture.dimension, 0.0, "nats/dim"
     about = {
         **identity_of(setup, record, params, config, examples),
@@ -47,7 +47,7 @@ def run(config, workdir):
         "grid": settings.grid,
     }
     say(
-        f"the bound between all pairs of {settings.levels} levels on {len(examples)} examples, variance "
+        f"the bound between all pairs of {settings.levels} levels on {len(held_out)} examples, variance "
         f"{config.eval.bound_variance}"
     )
     times = LEVELS[settings.grid](setup.sde, settings.levels)
@@ -85,8 +85,8 @@ def _pair_costs(config, workdir, setup, params, held_out, decoder, times, about)
 
     def by_example(constants, examples):
         params, level, key = constants
-        keys, x0 = held_out.draw(key, examples)
-        costs = level_costs(keys, setup.sde, chain.bind(params), x0, times, level, *chain.arguments)
+        keys, x0, label = held_out.draw(key, examples)
+        costs = level_costs(keys, setup.sde, chain.bind(params, label), x0, times, level, *chain.arguments)
         return (*costs, prior_nats(setup.sde, x0))
 
     mapped, count = BatchMap(by_example, config.trajectory.batch_size), len(times)

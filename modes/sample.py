@@ -29,8 +29,9 @@ LARGEST_GRID = 400
 def run(config, workdir):
     """--mode=sample: writes samples.npz, samples.png, trajectory.npz and trajectory.png into the workdir.
 
-    samples.npz holds `images` as uint8 where the data has pixels, and `x` as floats where it
-    is a mixture; trajectory.npz the `states` and `predictions` of E[x_0] at some `times` of some samples.
+    samples.npz holds `images` as uint8 where the data has pixels, with their `label` where it has labels, and
+    `x` as floats where it is a mixture; trajectory.npz the `states` and `predictions` of E[x_0] at some
+    `times` of some samples.
     Batches that a killed run finished are not drawn again.
     """
     workdir = Path(workdir)
@@ -44,7 +45,8 @@ def run(config, workdir):
         return
     written = ["samples.npz"]
     if setup.transform:
-        picture = pictures.grid(arrays["images"][:LARGEST_GRID], setup.transform.levels)
+        labels = arrays["label"][:LARGEST_GRID] if "label" in arrays else None
+        picture = pictures.samples(arrays["images"][:LARGEST_GRID], setup.transform.levels, labels)
         pictures.save_picture(workdir / "samples.png", picture)
         written.append("samples.png")
     elif setup.shape == (2,):
@@ -84,6 +86,9 @@ def _draw_in_parts(parts, setup, drawer, params, record, config):
         arrays = {"x": drawn.x} if setup.mixture is not None else {}
         if setup.transform:
             arrays["images"] = setup.transform.to_pixels(drawn.x)
+        labels = drawer.labels(numbers)
+        if labels is not None:
+            arrays["label"] = labels
         parts.save(numbers, **arrays, nfe=drawn.nfe)
         progress.update(len(numbers))
     progress.close()

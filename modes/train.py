@@ -36,8 +36,9 @@ def run(config, workdir):
     Raises:
       UserError: see the message; what was saved before stays as it was.
     """
-    source, held_out = data.create(config.data, "train"), data.create(config.data, "test")
+    source = data.create(config.data, "train")
     data.resolve(config.data, source)
+    held_out = data.create(config.data, "test")
     checks.require(config)
     prepare_workdir(workdir)
     setup = experiment.create(config)
@@ -85,7 +86,7 @@ def _train(config, workdir, setup, source, held_out, checkpoints, stop):
 
     batch_size = config.training.batch_size
     pipeline = Pipeline(source, config.seed, batch_size, jax.process_index(), jax.process_count())
-    one_call = devices.train_step(TrainStep.of(setup, batch_size, config.ema.ramp))
+    one_call = devices.train_step(TrainStep.from_experiment(setup, batch_size, config.ema.ramp))
     held_out_loss = HeldOutLoss(setup, HeldOut.images(setup, held_out, config.eval.max_images), config.eval)
     preview = Drawer(setup, config.sampling)
     records = Records(workdir, start)
@@ -94,8 +95,8 @@ def _train(config, workdir, setup, source, held_out, checkpoints, stop):
     since_log = (time.monotonic(), start)
 
     calls = range(start, steps, jitted)
-    for first, images in zip(calls, pipeline.batches(start, steps, jitted), strict=True):
-        state, metrics = one_call(state, devices.shard(images, axis=1), key)
+    for first, batches in zip(calls, pipeline.batches(start, steps, jitted), strict=True):
+        state, metrics = one_call(state, devices.shard(batches, axis=1), key)
         watch.add(first + 1, metrics)
         step = first + jitted
         last = step == steps or stop.signal is not None
@@ -118,8 +119,9 @@ def _train(config, workdir, setup, source, held_out, checkpoints, stop):
             by_level = held_out_loss(average)
             records.scalars(step, {"held_out_loss": float(by_level.mean())})
         if due(config.training.sample_every):
-            pixels = setup.transform.to_pixels(preview.draw(average, config.sampling.num_samples))
-            picture = pictures.grid(pixels, config.data.levels)
+            count = config.sampling.num_samples
+            pixels = setup.transform.to_pixels(preview.draw(average, count))
+            picture = pictures.samples(pixels, config.data.levels, preview.labels(range(count)))
             pictures.save_picture(workdir / f"samples_{step:07d}.png", picture)
             records.image(step, "samples", picture)
         if due(config.checkpoint.every) or last:

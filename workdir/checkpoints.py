@@ -203,7 +203,9 @@ class Checkpoints:
                 saved = self._read_record(step)["config"]["data"]
                 for field in FROM_SOURCE:
                     if config[field] is None:
-                        config[field] = saved[field]
+                        # JSON has no tuples.
+                        value = saved.get(field)
+                        config[field] = tuple(value) if isinstance(value, list) else value
                 return
         raise self._none()
 

@@ -35,6 +35,7 @@ HARMLESS = (
 OF_THE_DENOISER = (
     "data.centered",
     "data.channels",
+    "data.classes",
     "data.image_size",
     "data.levels",
     "denoiser.",
@@ -44,7 +45,7 @@ OF_THE_DENOISER = (
 )
 
 
-FROM_SOURCE = ("image_size", "channels", "levels")
+FROM_SOURCE = ("image_size", "channels", "levels", "classes", "class_frequencies")
 
 
 def _flatten(tree, prefix=""):
