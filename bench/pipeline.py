@@ -26,7 +26,7 @@ def main():
     @jax.jit
     def finish(step, batch):
         keys = jax.random.split(jax.random.fold_in(key, step), BATCH)
-        return transform.training(keys, batch)
+        return transform.training(keys, batch["image"])
 
     jax.block_until_ready(finish(0, pipeline.batch(0)))
     for name, work in (

@@ -100,7 +100,7 @@ def rows_of(case, folder):
     low = np.quantile(log_prob(exact), 0.01)
     pairs = list(zip(np.split(exact, REPEATS), np.split(others, REPEATS), strict=True))
     floors = [sliced_wasserstein(*pair) for pair in pairs]
-    held_out = HeldOut(np.asarray(draw(root_key(3), COUNT)), lambda keys, x0: x0)
+    held_out = HeldOut({"image": np.asarray(draw(root_key(3), COUNT))}, lambda keys, x0: x0)
     for grid in GRIDS:
         for calls in CALLS:
             for name, (predictor, variance, average) in CHOICES.items():

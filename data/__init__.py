@@ -76,8 +76,23 @@ def create(config, split):
     return source
 
 
+def _check_labels(source, config, split):
+    classes, lowest, highest = config.classes or source.classes, source.labels.min(), source.labels.max()
+    if lowest < 0:
+        raise DataError(f'data.source="{config.source}" has labels below 0 in its {split} split.')
+    if highest >= classes:
+        raise ConfigError(
+            f'data.classes={classes}, but data.source="{config.source}" has labels up to {highest} in its '
+            f"{split} split. Set data.classes={highest + 1} or more."
+        )
+
+
 def resolve(config, source):
-    """Fills the fields of the subtree `data` that were left to the source: side, channels, levels."""
+    """Fills the fields of the subtree `data` that were left to the source: side, channels, levels, classes.
+
+    Args:
+      source: of the training split, whose class frequencies are those that samples have.
+    """
     config.image_size, _, config.channels = source.shape
     config.pixel_values = config.pixel_values or source.levels
 

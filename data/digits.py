@@ -16,4 +16,10 @@ def load(argument, split, config):
     images, labels = load_digits(return_X_y=True)
     chosen = split_indices(len(images), split, config.holdout)
     pixels = images[chosen].reshape(-1, 8, 8, 1).astype(np.uint8)
-    return Source(pixels, labels[chosen], levels=17, recipe="scikit-learn load_digits, values 0..16")
+    return Source(
+        pixels,
+        labels[chosen],
+        levels=17,
+        recipe="scikit-learn load_digits, values 0..16",
+        label_names=tuple("0123456789"),
+    )

@@ -2,7 +2,7 @@
 
 Keys `train_images` and `test_images`, [N, H, W, C] or [N, H, W], with optional
 `train_labels` and `test_labels`; or `images` and `labels` alone, of which
-`data.holdout` is held out.
+`data.holdout` is held out. `label_names`, text, is optional too.
 """
 
 import zipfile
@@ -30,6 +30,7 @@ def load(path, split, config):
                 )
             images = archive[f"{prefix}images"]
             labels = archive[f"{prefix}labels"] if f"{prefix}labels" in keys else None
+            names = tuple(map(str, archive["label_names"])) if "label_names" in keys else None
     except FileNotFoundError:
         raise DataError(f'data.source="npz:{path}": there is no such file.') from None
     except (zipfile.BadZipFile, zlib.error, ValueError, TypeError, OSError, EOFError) as error:
@@ -43,7 +44,17 @@ def load(path, split, config):
         )
     if labels is not None and len(labels) != len(images):
         raise DataError(f'data.source="npz:{path}" has {len(images)} images but {len(labels)} labels.')
+    if labels is not None and not (
+        labels.ndim == 1
+        and np.issubdtype(labels.dtype, np.integer)
+        and (len(labels) == 0 or (labels.min() >= 0 and (names is None or labels.max() < len(names))))
+    ):
+        limit = "" if names is None else f" below {len(names)}, the number of label_names"
+        raise DataError(
+            f'data.source="npz:{path}": labels are {labels.dtype} of shape {labels.shape}; they must be '
+            f"whole numbers [N] from 0 on{limit}."
+        )
     if not prefix and len(images):
         chosen = split_indices(len(images), split, config.holdout)
         images, labels = images[chosen], None if labels is None else labels[chosen]
-    return Source(images, labels, levels=256, recipe=f"arrays of {path}")
+    return Source(images, labels, levels=256, recipe=f"arrays of {path}", label_names=names)

@@ -1,4 +1,4 @@
-"""The order of the data: which images make up the batch of a step.
+"""The order of the data: which examples make up the batch of a step.
 
 The order is a function of (seed, step) alone: epochs follow each other, each in its
 own shuffle, and batches run on across their borders so that no image is dropped. A
@@ -50,14 +50,15 @@ class Pipeline:
         return order
 
     def batch(self, step):
-        """uint8 images [batch_size / process_count, H, W, C] of a step."""
-        return self.source.images[self.indices(step)]
+        """This process's slice of the batch of a step; see `Source.batch`."""
+        return self.source.batch(self.indices(step))
 
     def batches(self, start, stop, stride=1, ahead=2):
-        """Yields [stride, ...] stacks of batches from `start` to `stop`, read ahead by a thread."""
+        """Yields batches stacked to [stride, ...] from `start` to `stop`, read ahead by a thread."""
 
         def read(step):
-            return np.stack([self.batch(step + i) for i in range(stride)])
+            batches = [self.batch(step + i) for i in range(stride)]
+            return {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
 
         with ThreadPoolExecutor(1) as reader:
             queue = collections.deque()

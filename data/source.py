@@ -24,15 +24,17 @@ class Source:
     Attributes:
       images: [N, H, W, C] uint8 in memory, or an object with `shape` that decodes
         images[indices] on demand.
-      labels: [N] integers, or None.
+      labels: [N] int32 classes, or None.
       levels: number of pixel values: pixels lie in 0..levels-1.
       recipe: how files became these arrays, recorded with every run.
+      label_names: the name of each class, or None where they have none.
     """
 
     images: "np.ndarray | Decoded"
     labels: np.ndarray | None
     levels: int
     recipe: str
+    label_names: tuple[str, ...] | None = None
 
     def __len__(self):
         return self.images.shape[0]
@@ -41,6 +43,18 @@ class Source:
     def shape(self):
         """[H, W, C] of one image."""
         return tuple(self.images.shape[1:])
+
+    @property
+    def classes(self):
+        """Number of classes, those without an image here included where they have names; None: no labels."""
+        if self.labels is None:
+            return None
+        return len(self.label_names) if self.label_names else int(self.labels.max()) + 1
+
+    def batch(self, indices):
+        """{"image": uint8 [b, H, W, C], "label": int32 [b] where there are labels} at indices [b]."""
+        labels = {} if self.labels is None else {"label": self.labels[indices].astype(np.int32)}
+        return {"image": self.images[indices], **labels}
 
 
 class Decoded:

@@ -6,6 +6,7 @@ while preparing.
 """
 
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,8 @@ def load(name, split, config):
     splits = builder.info.splits
     test = next((s for s in TEST_SPLITS if s in splits), None)
     train = "train" if "train" in splits else next(iter(splits))
-    records = builder.as_data_source(split=test if split == "test" and test else train)
+    chosen = test if split == "test" and test else train
+    records = builder.as_data_source(split=chosen)
     rows = np.arange(len(records))
     if test is None:
         rows = split_indices(len(records), split, config.holdout)
@@ -87,7 +89,19 @@ def load(name, split, config):
     decoded = Decoded(decode, len(rows), (side, side, channels), config.threads)
     images = in_memory_if_it_fits(decoded, config.memory_gib, f"reading {name}")
     recipe = f"TFDS {builder.info.full_name}, {FIT_RECIPE}, side {side}"
-    return Source(images, None, levels=256, recipe=recipe)
+    features = builder.info.features
+    names = getattr(features["label"], "names", None) if "label" in features else None
+    labels = _labels(builder, chosen, rows, config.threads) if names else None
+    return Source(images, labels, levels=256, recipe=recipe, label_names=tuple(names) if names else None)
+
+
+def _labels(builder, split, rows, threads):
+    """[N] int32 labels of some rows, read without decoding the images."""
+    import tensorflow_datasets as tfds
+
+    records = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    with ThreadPoolExecutor(threads) as pool:
+        return np.fromiter(pool.map(lambda i: records[int(i)]["label"], rows), np.int32, len(rows))
 
 
 def prepare(name, config):

@@ -300,7 +300,7 @@ class ExactDenoiser:
     sde: SDE
     mixture: GaussianMixture
 
-    def init(self, key=None, shape=None):
+    def init(self, key=None, shape=None, labelled=False):
         """The parameters: the mixture."""
         return self.mixture
 

@@ -144,11 +144,12 @@ class Denoiser:
     sigma_data: float = 0.5
     variance_head: str = "none"
 
-    def init(self, key, shape):
-        """Parameters for data points of `shape`."""
+    def init(self, key, shape, labelled=False):
+        """Parameters for data points of `shape`, with labels or without."""
         x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
         t = jax.ShapeDtypeStruct((1,), jnp.float32)
-        return self.network.lazy_init(key, x, t)["params"]
+        label = jax.ShapeDtypeStruct((1,), jnp.int32) if labelled else None
+        return self.network.lazy_init(key, x, t, label=label)["params"]
 
     def __call__(self, params, x, t, label=None, dropout_keys=None):
         """The Prediction at x [B, ...] and t [B], for labels [B] or None; dropout acts with keys [B].

@@ -141,7 +141,8 @@ def network_bits_per_dim(setup, params, images, config, folder):
     """Exact bits/dim of held-out images by the probability-flow ODE.
 
     Args:
-      images: [N, H, W, C] uint8, dequantized here over the right number of levels.
+      examples: {"image": [N, H, W, C] uint8, "label": [N] where there are labels}; the images are dequantized
+        here over the right number of levels.
       config: the whole config.
       folder: where the solves are kept, for a killed or a next evaluation.
 

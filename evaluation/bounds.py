@@ -124,8 +124,8 @@ def bounds_in_nats(setup, params, held_out, decoder, config, levels=None):
     def evaluate(name, bound):
         def by_example(constants, examples):
             params, key = constants
-            keys, x0 = held_out.draw(key, examples)
-            return bound(keys, params, x0)
+            keys, x0, label = held_out.draw(key, examples)
+            return bound(keys, (params, label), x0)
 
         examples = held_out.numbered(settings.images)
         progress = Progress(len(examples["index"]), "image", name.replace("_", " "))
@@ -196,9 +196,9 @@ def bounded_images(setup, images, settings):
     to_bits = 1 / (math.prod(setup.shape) * math.log(2))
     if (settings.decoder or ("density" if transform.dequantize else "pixels")) == "density":
         decoder = DensityDecoder()
-        return HeldOut(images, transform.dequantized), decoder, to_bits, float(bits(setup, 0.0))
+        return HeldOut(examples, transform.dequantized), decoder, to_bits, float(bits(setup, 0.0))
     decoder = PixelDecoder(transform.levels, transform.centered)
-    return HeldOut(images, lambda keys, pixels: transform.to_model(pixels)), decoder, to_bits, 0.0
+    return HeldOut(examples, lambda keys, pixels: transform.to_model(pixels)), decoder, to_bits, 0.0
 
 
 def network_bounds(setup, params, images, config, levels=None):

@@ -124,8 +124,8 @@ def diagnose(setup, params, held_out, config):
 
     def of_examples(constants, examples):
         params, t, key = constants
-        keys, x0 = held_out.draw(key, examples)
-        return at_level(keys, setup.sde, setup.denoiser.bind(params), x0, t)
+        keys, x0, label = held_out.draw(key, examples)
+        return at_level(keys, setup.sde, setup.denoiser.bind(params, label), x0, t)
 
     mapped = BatchMap(of_examples, min(settings.batch_size, 8 * jax.local_device_count()))
     progress, rows = Progress(len(times), "level", "diagnostics"), []

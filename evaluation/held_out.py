@@ -13,8 +13,8 @@ from sde_lib import noise
 
 
 def subset(source, count):
-    """The first `count` images of a fixed shuffle of a source, uint8."""
-    return source.images[np.random.default_rng(0).permutation(len(source))[:count]]
+    """The first `count` examples of a fixed shuffle of a source; see `Source.batch`."""
+    return source.batch(np.random.default_rng(0).permutation(len(source))[:count])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class HeldOut:
     """Held-out examples, and how they become x_0.
 
     Attributes:
-      examples: [N, ...] uint8 images, or data of a mixture.
+      examples: {"image": [N, ...] uint8, or data of a mixture, "label": [N] where there are labels}.
       x0: (keys [B], examples [B, ...]) -> [B, ...] float32 in the model's range.
     """
 
@@ -32,29 +32,32 @@ class HeldOut:
     @classmethod
     def images(cls, setup, source, count):
         """The first images of a fixed shuffle, scaled as in training but never mirrored."""
-        return cls.of(setup, subset(source, count))
+        return cls.from_experiment(setup, subset(source, count))
 
     @classmethod
-    def of(cls, setup, examples):
-        """These uint8 images, scaled as in training but never mirrored; or data of a mixture as it is."""
+    def from_experiment(cls, setup, examples):
+        """These examples, scaled as in training but never mirrored; or data of a mixture as it is."""
         if setup.mixture is not None:
             return cls(examples, lambda keys, x0: x0)
         return cls(examples, dataclasses.replace(setup.transform, random_flip=False).training)
 
+    def __len__(self):
+        return len(self.examples["image"])
+
     def numbered(self, count=None):
         """The first examples with their numbers, as a BatchMap takes them."""
-        examples = self.examples[:count]
-        return {"example": examples, "index": np.arange(len(examples), dtype=np.uint32)}
+        examples = {name: values[:count] for name, values in self.examples.items()}
+        return {**examples, "index": np.arange(len(examples["image"]), dtype=np.uint32)}
 
     def draw(self, key, examples):
         """Some of `numbered`, ready to be measured.
 
         Returns:
-          (keys [B] for the measurement's own draws, x_0 [B, ...]), which depend on the key and the
-          examples' numbers alone.
+          (keys [B] for the measurement's own draws, x_0 [B, ...], label [B] or None); keys and x_0 depend
+          on the key and the examples' numbers alone.
         """
         data_keys, keys = noise.split(noise.example_keys(key, examples["index"]))
-        return keys, self.x0(data_keys, examples["example"])
+        return keys, self.x0(data_keys, examples["image"]), examples.get("label")
 
 
 class HeldOutLoss:
@@ -80,9 +83,9 @@ class HeldOutLoss:
 
         def errors(constants, examples):
             params, t, key = constants
-            keys, x0 = self._held_out.draw(key, examples)
+            keys, x0, label = self._held_out.draw(key, examples)
             times = jnp.full(keys.shape, t)
-            return plain.example_losses(keys, lambda x, t: predict(params, x, t), x0, times)
+            return plain.example_losses(keys, lambda x, t: predict(params, x, t, label), x0, times)
 
         return BatchMap(errors, self._batch_size)
 
@@ -101,7 +104,9 @@ class HeldOutLoss:
     def of_gaussian(self, gaussian):
         """[levels] errors of the exact denoiser of a Gaussian."""
         sde = self._setup.sde
-        return self._by_level(self._batch_map(lambda fitted, x, t: fitted.denoise(sde, x, t)), gaussian)
+        return self._by_level(
+            self._batch_map(lambda fitted, x, t, label: fitted.denoise(sde, x, t)), gaussian
+        )
 
 
 def mean_and_error(values):

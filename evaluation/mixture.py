@@ -27,7 +27,7 @@ def loss_by_level(setup, held_out, settings):
 
     def at_level(constants, examples):
         mixture, t, key = constants
-        keys, x0 = held_out.draw(key, examples)
+        keys, x0, _ = held_out.draw(key, examples)
         t = jnp.full(len(keys), t)
         xt, eps = sde.perturb(keys, x0, t)
         prediction = mixture.denoise(sde, xt, t)
@@ -69,7 +69,7 @@ def flow_likelihood(setup, held_out, config, folder):
     exact = np.asarray(jax.jit(mixture.log_prob)(x, sde.alpha(t), sde.sigma(t)))
     # The model starts from the prior; the data's own p(x_T) is this far from it, on average over the data.
     end = jnp.full(count, sde.t_max)
-    x_end, _ = sde.perturb(noise.fold_in(keys, 1), jnp.asarray(held_out.examples), end)
+    x_end, _ = sde.perturb(noise.fold_in(keys, 1), x0, end)
     gap = mixture.log_prob(x_end, sde.alpha(end), sde.sigma(end)) - sde.prior_log_prob(x_end)
     differences = (found["log_prob"].mean(axis=(1, 2)) - exact)[solved] / dimension
     return {

@@ -12,9 +12,10 @@ from workdir.files import checksum
 
 
 def training_examples(config, setup, count, purpose):
-    """uint8 images of the training data, or draws of a mixture, [count, ...]."""
+    """`count` examples of the training data, as HeldOut holds them, or draws of a mixture."""
     if setup.mixture is not None:
-        return np.asarray(jax.jit(setup.mixture.sample, static_argnums=1)(setup.key(purpose), count))
+        draw = jax.jit(setup.mixture.sample, static_argnums=1)
+        return {"image": np.asarray(draw(setup.key(purpose), count))}
     return subset(data.create(config.data, "train"), count)
 
 
@@ -23,7 +24,7 @@ def identity_of(setup, record, params, config, examples):
 
     Args:
       record: of the checkpoint; params: of the denoiser.
-      examples: [N, ...] uint8 images, or data of a mixture.
+      examples: as HeldOut holds them.
     """
     about = {
         "step": record["step"],
@@ -32,8 +33,8 @@ def identity_of(setup, record, params, config, examples):
         "sde": repr(setup.sde),
         "transform": repr(setup.transform),
         "denoiser": config.denoiser.to_dict(),
-        "examples": len(examples),
-        "data": checksum({"examples": examples}),
+        "examples": len(examples["image"]),
+        "data": checksum(examples),
     }
     return json.loads(json.dumps(about))
 

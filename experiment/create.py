@@ -63,6 +63,7 @@ class Experiment:
       transform: scaling of the pixels; None for a mixture that is not of images.
       shape: of one data point; [H, W, C] for images.
       mixture: the data where its denoiser is exact, else None.
+      class_frequencies: of the labels of the training data, or None where it has none.
       ema_names: the averages that are kept, the evaluated one first.
       seed: root of every random draw.
       files: Contents by config field: what the config's files hold.
@@ -75,6 +76,7 @@ class Experiment:
     transform: Transform | None
     shape: tuple[int, ...]
     mixture: GaussianMixture | None
+    class_frequencies: tuple[float, ...] | None
     ema_names: tuple[str, ...]
     seed: int
     files: dict[str, Contents]

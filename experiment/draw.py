@@ -12,11 +12,16 @@ from sde_lib.noise import example_keys
 class Drawer:
     """Samples by number: sample k depends, to rounding, on the seed and k alone, not on batch or devices.
 
+    So does its label, where the data has labels.
+
     Args:
       setup: Experiment.
       config: the subtree `sampling`.
       keep: rows of the sampler's table whose states and predictions are returned as well, or None.
       batch_size: over the devices of this process; default `sampling.batch_size`.
+
+    Raises:
+      ConfigError: from the sampler, or sampling.labels that the data does not have.
 
     Attributes:
       sampler: samplers.Sampler in float32.
@@ -29,10 +34,21 @@ class Drawer:
         self.sampler, self._key = sampler.astype(np.float32), setup.key("sample")
         self.times, self.nfe = sampler.times, sampler.nfe
 
-        def draw(constants, index):
+        self._label_key, self._frequencies = setup.key("label"), setup.class_frequencies
+        self._labels = config.labels
+        refusal = refused_labels(self._labels, len(self._frequencies or ()))
+        if refusal:
+            raise ConfigError(refusal)
+
+        def draw(constants, examples):
             params, sampler, key = constants
-            keys = example_keys(key, index)
-            drawn = sampler.draw(keys, setup.sde, setup.denoiser.bind(params), setup.shape, keep)
+
+            def of(keys, label):
+                return sampler.draw(keys, setup.sde, setup.denoiser.bind(params, label), setup.shape, keep)
+
+            keys, label = example_keys(key, examples["index"]), examples.get("label")
+            # A sampler that chooses its steps on the way follows each sample by itself.
+            drawn = (one_by_one(of) if label is not None and sampler.table is None else of)(keys, label)
             if keep is None:
                 return drawn
             examples_first = (jnp.moveaxis(a, 0, 1) for a in (drawn.trajectory, drawn.predictions))
@@ -41,6 +57,19 @@ class Drawer:
         self._map = BatchMap(draw, batch_size or config.batch_size)
         self.batch_size = self._map.batch_size
 
+    def labels(self, numbers):
+        """[count] int32 classes of the samples of these numbers, or None where the data has no labels."""
+        numbers = np.asarray(numbers, np.uint32)
+        if self._frequencies is None:
+            return None
+        if self._labels is not None:
+            return np.asarray(self._labels, np.int32)[numbers % len(self._labels)]
+        ends = np.cumsum(self._frequencies)
+        u = np.asarray(uniform(example_keys(self._label_key, numbers)))
+        # A class without examples is never drawn, not even by rounding at the end.
+        last = np.flatnonzero(self._frequencies)[-1]
+        return np.minimum(np.searchsorted(ends, u * ends[-1], side="right"), last).astype(np.int32)
+
     def numbered(self, params, numbers):
         """Samples of these numbers: NumPy arrays in Samples; with `keep`, trajectory [count, M, ...].
 
@@ -48,7 +77,11 @@ class Drawer:
           UserError: samples that are not finite.
         """
         constants = (params, self.sampler, self._key)
-        drawn = self._map(constants, np.asarray(numbers, np.uint32))
+        examples = {"index": np.asarray(numbers, np.uint32)}
+        labels = self.labels(numbers)
+        if labels is not None:
+            examples["label"] = labels
+        drawn = self._map(constants, examples)
         if not np.isfinite(drawn.x).all():
             raise UserError(
                 "The samples are not finite. Train longer, or use more sampling.steps, a lower "

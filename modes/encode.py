@@ -17,27 +17,35 @@ from workdir.results import Results
 
 
 def _examples(config, setup):
-    """[N, ...] float32 data to encode: pixels at the centres of their bins, or samples of a mixture."""
+    """What is encoded: pixels at the centres of their bins, or samples of a mixture.
+
+    Returns:
+      (x [N, ...] float32, label [N] or None).
+    """
     count = config.encoding.num_images
     if setup.mixture is not None:
-        return np.asarray(setup.mixture.sample(setup.key("held-out"), count))
-    images = subset(data.create(config.data, "test"), count)
-    return np.asarray(setup.transform.to_model(images))
+        return np.asarray(setup.mixture.sample(setup.key("held-out"), count)), None
+    examples = subset(data.create(config.data, "test"), count)
+    return np.asarray(setup.transform.to_model(examples["image"])), examples.get("label")
 
 
 def _solver(setup, params, config, direction, name):
     """The function x [N, ...] -> (result [N, ...], NFE [N]), in batches over all devices."""
     tolerance, solver = config.encoding.tolerance, config.encoding.solver
 
-    def follow(params, x):
-        found = direction(setup.sde, setup.denoiser.bind(params), x, tolerance, solver)
-        return found.x, found.nfe, found.failed
+    def follow(params, examples):
+        def of_one(x, label):
+            found = direction(setup.sde, setup.denoiser.bind(params, label), x, tolerance, solver)
+            return found.x, found.nfe, found.failed
+
+        return one_by_one(of_one)(examples["x"], examples.get("label"))
 
     mapped = BatchMap(follow, config.encoding.batch_size)
 
-    def run(x):
+    def run(x, label):
+        examples = {"x": np.asarray(x)} if label is None else {"x": np.asarray(x), "label": label}
         progress, parts = Progress(len(x), "solve", name), []
-        for part in mapped.batches(params, np.asarray(x)):
+        for part in mapped.batches(params, examples):
             parts.append(part)
             progress.update(len(part[0]))
         progress.close()
@@ -76,7 +84,7 @@ def run(config, workdir, output=None):
     results = Results(workdir, output)
     x = _examples(config, setup)
     say(f"encoding {len(x)} examples")
-    codes, nfe = _solver(setup, params, config, encoding.encode, "encode")(x)
+    codes, nfe = _solver(setup, params, config, encoding.encode, "encode")(x, label)
 
     weights = np.linspace(0, 1, settings.interpolations + 2)
     between = (
@@ -87,7 +95,7 @@ def run(config, workdir, output=None):
     scaled = np.stack([encoding.scale_temperature(codes[0], t) for t in settings.temperatures])
     decode = _solver(setup, params, config, encoding.decode, "decode")
     wanted = np.concatenate([codes, between.reshape(-1, *setup.shape), scaled])
-    decoded, _ = decode(wanted)
+    decoded, _ = decode(wanted, _labels_of(label, weights, len(scaled)))
     first, second = len(codes), len(wanted) - len(scaled)
     reconstructed, temperatures = decoded[:first], decoded[second:]
     interpolated = decoded[first:second].reshape(-1, len(weights), *setup.shape)

@@ -41,7 +41,7 @@ def fit_gaussian(setup, source):
     if dimension > LARGEST_GAUSSIAN or len(source) < 2 * dimension:
         say(f"no Gaussian is fitted: {len(source)} training images of {dimension} dimensions")
         return None
-    images = subset(source, max(GAUSSIAN_IMAGES, 2 * dimension))
+    images = subset(source, max(GAUSSIAN_IMAGES, 2 * dimension))["image"]
     spacing = (2.0 if setup.transform.centered else 1.0) / setup.transform.levels
     return GaussianMixture.fit(np.asarray(setup.transform.to_model(images)), noise_variance=spacing**2 / 12)
 
@@ -103,12 +103,13 @@ def _evaluate_mixture(config, setup, drawer, results):
 def _evaluate_network(config, workdir, setup, params, record, drawer, levels, results):
     settings = config.eval
     train_source, test_source = data.create(config.data, "train"), data.create(config.data, "test")
-    held_out = subset(test_source, settings.max_images)
+    examples = subset(test_source, settings.max_images)
+    held_out = examples["image"]
     say(f"evaluating step {record['step']} on {len(held_out)} held-out images")
     gaussian = fit_gaussian(setup, train_source)
     model, baseline, copies = {}, {}, {}
 
-    scaled = HeldOut.images(setup, test_source, settings.max_images)
+    scaled = HeldOut.from_experiment(setup, examples)
     by_level = HeldOutLoss(setup, scaled, settings)
     model["eps_error_by_level"] = by_level(params)
     if gaussian:

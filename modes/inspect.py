@@ -33,7 +33,10 @@ def run(config, workdir):
     for split, images in splits.items():
         print(f"{split:18}{len(images)} images of {'x'.join(map(str, images.shape))}")
     if source.labels is not None:
-        print(f"classes           {len(np.unique(source.labels))}")
+        counts = np.bincount(source.labels, minlength=config.data.classes)
+        names = source.label_names or range(len(counts))
+        shown = ", ".join(f"{name} ({count})" for name, count in zip(names, counts, strict=False))
+        print(f"classes           {config.data.classes}: {shown}")
     print(f"memory            {np.prod(source.images.shape, dtype=np.int64) / 2**20:.1f} MiB as uint8")
     print(f"pixel values      {used.min()}..{used.max()}, {len(used)} in use, of {config.data.pixel_values}")
     print(f"scaled to {reach}  from {scaled.min():.3f} to {scaled.max():.3f}")

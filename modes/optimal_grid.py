@@ -52,7 +52,7 @@ def run(config, workdir, output=None):
         held_out, decoder, scale, offset = bounded_images(setup, examples, config.eval.bound)
         unit = "bits/dim"
     else:
-        held_out, decoder = HeldOut.of(setup, examples), DensityDecoder()
+        held_out, decoder = HeldOut.from_experiment(setup, examples), DensityDecoder()
         scale, offset, unit = 1 / setup.mixture.dimension, 0.0, "nats/dim"
     about = {
         **identity_of(setup, record, params, config, examples),
@@ -101,8 +101,8 @@ def _pair_costs(config, partial, setup, params, held_out, decoder, times):
 
     def by_example(constants, examples):
         params, level, key = constants
-        keys, x0 = held_out.draw(key, examples)
-        costs = level_costs(keys, setup.sde, chain.bind(params), x0, times, level, *chain.arguments)
+        keys, x0, label = held_out.draw(key, examples)
+        costs = level_costs(keys, setup.sde, chain.bind(params, label), x0, times, level, *chain.arguments)
         return (*costs, prior_nats(setup.sde, x0))
 
     mapped, count = BatchMap(by_example, config.optimal_grid.batch_size), len(times)

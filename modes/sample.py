@@ -21,8 +21,9 @@ LARGEST_GRID = 400
 def run(config, workdir, output=None):
     """--mode=sample: writes samples.npz, samples.png, trajectory.npz and trajectory.png.
 
-    samples.npz holds `images` as uint8 where the data has pixels, and `x` as floats where it
-    is a mixture; trajectory.npz the `states` and `predictions` of E[x_0] at some `times` of some samples.
+    samples.npz holds `images` as uint8 where the data has pixels, with their `label` where it has labels, and
+    `x` as floats where it is a mixture; trajectory.npz the `states` and `predictions` of E[x_0] at some
+    `times` of some samples.
     Batches that a killed run finished are not drawn again.
 
     Args:

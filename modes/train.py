@@ -63,7 +63,7 @@ def run(config, workdir):
     Raises:
       UserError: another run trains in the workdir, or see the message; what was saved before stays as it was.
     """
-    source, held_out = data.create(config.data, "train"), data.create(config.data, "test")
+    source = data.create(config.data, "train")
     data.resolve(config.data, source)
     check.require("train", config)
     results = Results(workdir)
@@ -113,7 +113,7 @@ def _train(config, results, lock, setup, source, held_out, checkpoints, stop):
 
     batch_size = config.training.batch_size
     pipeline = Pipeline(source, config.seed, batch_size, jax.process_index(), jax.process_count())
-    one_call = devices.train_step(TrainStep.of(setup, batch_size, config.ema.ramp))
+    one_call = devices.train_step(TrainStep.from_experiment(setup, batch_size, config.ema.ramp))
     held_out_loss = HeldOutLoss(setup, HeldOut.images(setup, held_out, config.eval.max_images), config.eval)
     preview = Drawer(setup, config.sampling)
     records = Records(workdir, start)
@@ -122,8 +122,8 @@ def _train(config, results, lock, setup, source, held_out, checkpoints, stop):
     since_log = (time.monotonic(), start)
 
     calls = range(start, steps, jitted)
-    for first, images in zip(calls, pipeline.batches(start, steps, jitted), strict=True):
-        state, metrics = one_call(state, devices.shard(images, axis=1), key)
+    for first, batches in zip(calls, pipeline.batches(start, steps, jitted), strict=True):
+        state, metrics = one_call(state, devices.shard(batches, axis=1), key)
         watch.add(first + 1, metrics)
         step = first + jitted
         last = step == steps or stop.signal is not None

@@ -29,10 +29,10 @@ class Moments:
     def __init__(self, setup, held_out, batch_size):
         def squares(constants, examples):
             params, t, key = constants
-            keys, x0 = held_out.draw(key, examples)
+            keys, x0, label = held_out.draw(key, examples)
             times = jnp.full(len(x0), t)
             xt, eps = setup.sde.perturb(keys, x0, times)
-            found = setup.denoiser(params, xt, times).eps
+            found = setup.denoiser(params, xt, times, label).eps
             return [jnp.mean(a.reshape(len(a), -1) ** 2, axis=1) for a in (found, eps - found)]
 
         self._map = BatchMap(squares, batch_size)
@@ -66,10 +66,10 @@ def run(config, workdir, output=None):
     setup, params, record = load(config, workdir, MODES["variance"].reads)
     results = Results(workdir, output)
     examples = training_examples(config, setup, settings.examples, "variance data")
-    held_out = HeldOut.of(setup, examples)
+    held_out = HeldOut.from_experiment(setup, examples)
     times = log_snr_levels(setup.sde, settings.levels)
     about = identity_of(setup, record, params, config, examples)
-    say(f"unexplained noise at {settings.levels} levels on {len(examples)} examples")
+    say(f"unexplained noise at {settings.levels} levels on {len(held_out)} examples")
     moments = Moments(setup, held_out, settings.batch_size)
 
     def of_level(level):

@@ -183,7 +183,7 @@ def fill(arguments, show):
     config = loaded[None][0]
     setup = experiment.create(config)
     train_source, test_source = (data.create(config.data, split) for split in ("train", "test"))
-    images = subset(train_source, 2 * arguments.samples)
+    images = subset(train_source, 2 * arguments.samples)["image"]
     real, other = images[::2], images[1::2][: len(images[::2])]
     real = real[: len(other)]
     held_out = subset(test_source, arguments.images)

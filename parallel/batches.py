@@ -30,12 +30,26 @@ class BatchMap:
             size = min(self.batch_size, count - start)
             index = start + np.arange(self.batch_size)
             batch = _pick(examples, np.where(index < count, index, start))
-            yield _merge(self._mapped(constants, jax.tree.map(shard, batch)), size)
+            yield _merge(self._mapped(constants, shard(batch)), size)
 
     def __call__(self, constants, examples):
         """All results, concatenated."""
         parts = list(self.batches(constants, examples))
         return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def one_by_one(function):
+    """The function of examples (pytrees, [B, ...]) applied to each as a batch of one, all at once.
+
+    For functions that map over their examples themselves, as solvers with steps of their own for each example
+    do: what a denoiser is bound to, a label, is then that of the example at hand.
+    """
+
+    def of_one(examples):
+        results = function(*jax.tree.map(lambda a: a[None], examples))
+        return jax.tree.map(lambda a: a[0], results)
+
+    return lambda *examples: jax.vmap(of_one)(examples)
 
 
 def _pick(examples, index):

@@ -4,16 +4,36 @@ Both helpers use `jax.pmap` with the state as an ordinary replicated array, with
 leading device axis, so that checkpoints, evaluation and sampling see one layout.
 """
 
+import functools
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
-def train_step(body):
-    """Compiles `body(state, images, key) -> (state, metrics)` over all devices.
+def train_step(body, devices=None):
+    """Compiles a training.step.TrainStep over these devices, by default all of all processes.
 
-    The returned function takes images [devices, ...]; the state's buffers are donated.
+    Returns:
+      function (state, batches, key) -> (state, metrics) of batches [local devices, n, b, ...]; the state's
+      buffers are donated.
     """
-    return jax.pmap(body, axis_name="batch", in_axes=(None, 0, None), out_axes=(None, None), donate_argnums=0)
+
+    def on_device(state, batches, key):
+        share = jax.tree.leaves(batches)[0].shape[1]
+        index = jax.lax.axis_index("batch") * share + jnp.arange(share)
+        average = functools.partial(jax.lax.pmean, axis_name="batch")
+        gather = functools.partial(jax.lax.all_gather, axis_name="batch", tiled=True)
+        return body(state, batches, index, key, average, gather)
+
+    return jax.pmap(
+        on_device,
+        axis_name="batch",
+        in_axes=(None, 0, None),
+        out_axes=(None, None),
+        donate_argnums=0,
+        devices=devices,
+    )
 
 
 def replicate(tree):
@@ -25,8 +45,8 @@ def replicate(tree):
     return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
 
 
-def shard(x, axis=0):
-    """Splits axis `axis` of an array into the leading axis [local devices, ...]."""
+def shard(tree, axis=0):
+    """Splits axis `axis` of every array of a tree into the leading axis [local devices, ...]."""
     devices = jax.local_device_count()
     share = x.shape[axis] // devices
     return np.moveaxis(x.reshape(*x.shape[:axis], devices, share, *x.shape[axis + 1 :]), axis, 0)

@@ -37,6 +37,22 @@ def grid(images, levels, columns=None, gap=1):
     return canvas
 
 
+def rows(images, levels):
+    """One picture of rows of images, [n, h, w, c] each with their own n; what they leave free is grey."""
+    width = max(map(len, images))
+    canvas = np.full((len(images), width, *images[0].shape[1:]), (levels - 1) // 2, np.uint8)
+    for row, found in zip(canvas, images, strict=True):
+        row[: len(found)] = found
+    return grid(canvas.reshape(-1, *canvas.shape[2:]), levels, width)
+
+
+def samples(images, levels, labels=None):
+    """One picture of samples [N, h, w, c]: a square, or one row a class where they have labels [N]."""
+    if labels is None:
+        return grid(images, levels)
+    return rows([images[labels == label] for label in np.unique(labels)], levels)
+
+
 def save_picture(path, picture, smallest_side=480):
     """Writes a uint8 picture as PNG, enlarged by a whole factor so that tiny images can be seen."""
     factor = max(1, round(smallest_side / min(picture.shape[:2])))

@@ -1,4 +1,8 @@
-"""One training step as a pure function of (state, images, key), for one of several devices."""
+"""One training step as a pure function of (state, batch, index, key, average, gather).
+
+The step knows no devices: whoever compiles it (parallel/) says which examples of the global batch it is
+given, how a value is averaged over all shares of the batch, and how shares are put together.
+"""
 
 import dataclasses
 
@@ -35,7 +39,7 @@ class TrainStep:
     unroll: bool
 
     @classmethod
-    def of(cls, setup, batch_size, ema_ramp):
+    def from_experiment(cls, setup, batch_size, ema_ramp):
         """The step of an Experiment, for the devices at hand."""
         return cls(
             setup.denoiser,
@@ -47,23 +51,39 @@ class TrainStep:
             unroll=jax.default_backend() == "cpu",
         )
 
-    def __call__(self, state, images, key):
-        """Runs one step for each leading entry of `images` [n, b, H, W, C], this device's share.
+    def __call__(self, state, batches, index, key, average, gather):
+        """Runs `one` for each leading entry of `batches` [n, b, ...], with the same further arguments.
 
-        Must run under the axis "batch" of devices. Returns the new state, equal on all
-        devices, and metrics averaged over devices, each [n].
+        Returns:
+          the new state, and metrics, each [n].
         """
+
+        def one(state, batch):
+            return self.one(state, batch, index, key, average, gather)
+
         if not self.unroll:
-            return jax.lax.scan(lambda state, batch: self._one(state, batch, key), state, images)
+            return jax.lax.scan(one, state, batches)
         rows = []
-        for batch in images:
-            state, metrics = self._one(state, batch, key)
+        for i in range(len(jax.tree.leaves(batches)[0])):
+            state, metrics = one(state, jax.tree.map(lambda a, i=i: a[i], batches))
             rows.append(metrics)
         return state, jax.tree.map(lambda *values: jnp.stack(values), *rows)
 
-    def _one(self, state, images, key):
-        share = images.shape[0]
-        index = jax.lax.axis_index("batch") * share + jnp.arange(share)
+    def one(self, state, batch, index, key, average, gather):
+        """One optimizer step.
+
+        Args:
+          state: TrainState.
+          batch: {"image": uint8 [b, H, W, C], "label": int32 [b] where there are labels}, a share of the
+            global batch.
+          index: [b] places of these examples in the global batch.
+          key: of the run.
+          average: tree -> tree, the mean over all shares of the batch; the identity where there is one.
+          gather: tree of [b] -> tree of [batch_size], all shares one after the other.
+
+        Returns:
+          (TrainState, dict of metrics []), equal for all shares.
+        """
         # The draws of an example depend on the step and its place in the global batch alone, so that a run
         # is the same on any number of devices.
         key = jax.random.fold_in(key, state.step)
@@ -71,7 +91,7 @@ class TrainStep:
         # Drawn by no example: index batch_size is beyond the last.
         shared_key = jax.random.fold_in(key, self.batch_size)
 
-        x0 = self.transform.training(data_keys, images)
+        x0 = self.transform.training(data_keys, batch["image"])
         history = state.loss_history
         times = self.objective.times(time_keys, shared_key, index, self.batch_size, history)
 
@@ -82,15 +102,15 @@ class TrainStep:
                 params, keys = frozen_network.without_gradient_elsewhere(params), None
 
             def denoise(x, t):
-                return self.denoiser(params, x, t, dropout_keys=keys)
+                return self.denoiser(params, x, t, batch.get("label"), keys)
 
             losses = self.objective.example_losses(noise_keys, denoise, x0, times.t)
             return jnp.mean(times.weight * losses), losses
 
         (loss, losses), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-        loss, gradient = jax.lax.pmean((loss, gradient), "batch")
+        loss, gradient = average((loss, gradient))
         if history is not None:
-            history = history.add(*jax.lax.all_gather((times.interval, losses), "batch", tiled=True))
+            history = history.add(*gather((times.interval, losses)))
         updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         step = state.step + 1

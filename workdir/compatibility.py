@@ -6,6 +6,7 @@ import json
 OF_THE_MODEL = (
     "data.centered",
     "data.channels",
+    "data.classes",
     "data.image_size",
     "data.pixel_values",
     "denoiser.",

@@ -11,7 +11,7 @@ from data.transforms import Transform
 
 def _source(count):
     images = np.arange(count, dtype=np.uint8).reshape(-1, 1, 1, 1)
-    return Source(images, None, 256, "numbers")
+    return Source(images, np.arange(count) % 3, 256, "numbers")
 
 
 def test_every_epoch_holds_every_image_once():
@@ -33,7 +33,9 @@ def test_order_depends_on_seed_and_step_alone():
 def test_processes_together_read_the_global_batch(processes):
     whole = Pipeline(_source(50), 0, 8).batch(11)
     parts = [Pipeline(_source(50), 0, 8, i, processes).batch(11) for i in range(processes)]
-    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    for name in ("image", "label"):
+        np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), whole[name])
+    np.testing.assert_array_equal(whole["image"].ravel() % 3, whole["label"])
 
 
 def test_a_batch_may_be_larger_than_the_data():
@@ -43,8 +45,10 @@ def test_a_batch_may_be_larger_than_the_data():
 def test_batches_read_ahead_in_order():
     pipeline = Pipeline(_source(50), 0, 8)
     stacks = list(pipeline.batches(4, 12, stride=2))
-    assert len(stacks) == 4 and stacks[0].shape == (2, 8, 1, 1, 1)
-    np.testing.assert_array_equal(np.concatenate(stacks), [pipeline.batch(s) for s in range(4, 12)])
+    assert len(stacks) == 4 and stacks[0]["image"].shape == (2, 8, 1, 1, 1)
+    for name in ("image", "label"):
+        whole = np.concatenate([stack[name] for stack in stacks])
+        np.testing.assert_array_equal(whole, [pipeline.batch(s)[name] for s in range(4, 12)])
 
 
 @pytest.mark.parametrize("levels", [2, 17, 256])

@@ -1,6 +1,7 @@
 """Sources: what they hold, and what they say when they cannot."""
 
 import io
+import shutil
 import subprocess
 import sys
 
@@ -47,6 +48,7 @@ def test_npz_with_splits_and_without(config, tmp_path):
     train = data.create(config, "train")
     np.testing.assert_array_equal(train.images[..., 0], images[:8])
     np.testing.assert_array_equal(train.labels, np.arange(8))
+    assert train.classes == 8 and train.label_names is None and data.create(config, "test").labels is None
     assert len(data.create(config, "test")) == 2
 
     np.savez(tmp_path / "b.npz", images=images)
@@ -61,7 +63,7 @@ def test_folder_reads_classes_in_order_and_resizes(config, tmp_path):
     config.source, config.image_size, config.holdout = f"folder:{tmp_path}", 6, 0.2
     train, test = data.create(config, "train"), data.create(config, "test")
     assert (len(train), len(test)) == (16, 4) and train.shape == (6, 6, 3)
-    assert sorted(set(train.labels)) == [0, 1]
+    assert sorted(set(train.labels)) == [0, 1] and train.label_names == ("class0", "class1")
     first = split_indices(20, "test", 0.2)[0]
     path = sorted(tmp_path.rglob("*.png"))[first]
     np.testing.assert_array_equal(test.images[0], fit(Image.open(path), 6, 3))
@@ -80,6 +82,48 @@ def test_folders_with_splits_of_their_own(config, tmp_path):
     _folder(tmp_path / "test", 4)
     config.source, config.image_size = f"folder:{tmp_path}", 5
     assert (len(data.create(config, "train")), len(data.create(config, "test"))) == (6, 4)
+
+
+def test_a_class_has_one_number_in_both_splits_of_a_folder(config, tmp_path):
+    _folder(tmp_path / "train", 6)
+    _folder(tmp_path / "test", 6)
+    shutil.rmtree(tmp_path / "test" / "class0")
+    config.source, config.image_size = f"folder:{tmp_path}", 5
+    test = data.create(config, "test")
+    assert test.label_names == ("class0", "class1") and set(test.labels) == {1}
+
+
+def test_images_in_no_class_folders_have_no_labels(config, tmp_path):
+    folder = _folder(tmp_path / "some") / "class0"
+    config.source, config.image_size = f"folder:{folder}", 5
+    assert data.create(config, "train").labels is None
+
+
+def test_a_resolved_config_holds_the_classes_and_their_frequencies(config, tmp_path):
+    images, labels = np.zeros((8, 4, 4, 1), np.uint8), np.array([0, 0, 0, 3, 0, 3, 1, 1])
+    np.savez(
+        tmp_path / "a.npz",
+        train_images=images,
+        train_labels=labels,
+        test_images=images,
+        test_labels=labels + 1,
+    )
+    config.source = f"npz:{tmp_path / 'a.npz'}"
+    data.resolve(config, data.create(config, "train"))
+    assert config.classes == 4 and config.class_frequencies == (0.5, 0.25, 0.0, 0.25)
+    with pytest.raises(UserError, match="data.classes=4.*labels up to 4 in its test split"):
+        data.create(config, "test")
+
+
+@pytest.mark.parametrize(
+    "labels", [np.arange(8) - 1, np.ones(8), np.arange(8).reshape(8, 1), np.arange(8) + 2]
+)
+def test_labels_that_are_none_are_refused(config, tmp_path, labels):
+    names = np.array([f"name{i}" for i in range(8)])
+    np.savez(tmp_path / "a.npz", images=np.zeros((8, 4, 4, 1), np.uint8), labels=labels, label_names=names)
+    config.source = f"npz:{tmp_path / 'a.npz'}"
+    with pytest.raises(UserError, match="labels are"):
+        data.create(config, "train")
 
 
 def test_broken_images_are_all_named_at_once(config, tmp_path):
@@ -182,7 +226,7 @@ from PIL import Image
 class TinyPictures(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     def _info(self):
-        picture, label = tfds.features.Image(shape=(6, 6, 3)), tfds.features.ClassLabel(num_classes=2)
+        picture, label = tfds.features.Image(shape=(6, 6, 3)), tfds.features.ClassLabel(names=["even", "odd"])
         features = {"image": picture, "label": label}
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
     def _split_generators(self, manager):
@@ -225,6 +269,8 @@ train, test = data.create(config, "train"), data.create(config, "test")
 assert (len(train), len(test)) == (12, 5), (len(train), len(test))
 values = sorted(set(train.images[:].ravel().tolist()))
 assert values == [10 * i for i in range(12)], values
+assert train.label_names == ("even", "odd")
+assert (train.labels == train.images[:][:, 0, 0, 0] // 10 % 2).all(), train.labels
 """
 
 

@@ -116,7 +116,7 @@ def test_bounds_do_not_depend_on_the_batches(config):
         config.eval.batch_size = batch_size
         setup = experiment.create(config)
         x0 = np.asarray(setup.mixture.sample(jax.random.key(0), 40))
-        held_out = HeldOut(x0, lambda keys, examples: examples)
+        held_out = HeldOut({"image": x0}, lambda keys, x0: x0)
         found.append(bounds_in_nats(setup, setup.mixture, held_out, DensityDecoder(), config))
     for name in ("continuous_bound", "discrete_bound"):
         assert found[0][name].prior.shape == (32,)
@@ -137,7 +137,7 @@ def test_bounds_of_uniform_pixels_are_their_eight_bits(decoder):
     uniform = GaussianMixture.diagonal([1.0], np.zeros((1, 4)), np.full((1, 4), 1 / 3), (2, 2, 1))
     setup = dataclasses.replace(setup, sde=VP(t_min=1e-3), denoiser=ExactDenoiser(VP(t_min=1e-3), uniform))
     images = np.random.default_rng(0).integers(0, 256, (512, 2, 2, 1), dtype=np.uint8)
-    found = network_bounds(setup, uniform, images, config)["continuous_bound"]
+    found = network_bounds(setup, uniform, {"image": images}, config)["continuous_bound"]
     # The Gaussian of that variance costs log2(sqrt(2 pi e / 12)) more than the uniform density.
     expected = 8 + np.log2(np.sqrt(2 * np.pi * np.e / 12))
     assert abs(found["value"] - expected) < 4 * found["standard_error"] + 0.02

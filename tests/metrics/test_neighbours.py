@@ -21,12 +21,11 @@ def test_distant_sets_are_told_apart_and_copies_are_below_chance():
 
 
 def test_held_out_subsets_of_sorted_data_hold_every_class():
-    from evaluate import subset
-
     from data.source import Source
+    from evaluation.held_out import subset
 
     images = np.repeat(np.arange(10, dtype=np.uint8), 100).reshape(-1, 1, 1, 1)
-    chosen = subset(Source(images, None, 256, "by class"), 1000)[:100]
+    chosen = subset(Source(images, None, 256, "by class"), 1000)["image"][:100]
     assert len(np.unique(chosen)) == 10
 
 

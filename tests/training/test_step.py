@@ -1,10 +1,13 @@
 """One training step: the same on any number of devices, and what it changes."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import PartitionSpec
 
 import experiment
 from modes import MODES
@@ -25,19 +28,15 @@ def setup(tiny_config):
 IMAGES = np.random.default_rng(0).integers(0, 17, (3, 16, 8, 8, 1), dtype=np.uint8)
 
 
+def _step(setup, unroll=False):
+    parts = (setup.denoiser, setup.objective, setup.optimizer, setup.transform)
+    return TrainStep(*parts, batch_size=16, ema_ramp=True, unroll=unroll)
+
+
 def _run(setup, devices, unroll=False):
-    step = TrainStep(
-        setup.denoiser, setup.objective, setup.optimizer, setup.transform, 16, ema_ramp=True, unroll=unroll
-    )
-    mapped = jax.pmap(
-        step,
-        axis_name="batch",
-        in_axes=(None, 0, None),
-        out_axes=(None, None),
-        devices=jax.devices()[:devices],
-    )
+    mapped = train_step(_step(setup, unroll), jax.devices()[:devices])
     images = IMAGES.reshape(3, devices, -1, 8, 8, 1).swapaxes(0, 1)
-    return mapped(jax.device_get(setup.create_state()), images, setup.key("train"))
+    return mapped(jax.device_get(setup.create_state()), {"image": images}, setup.key("train"))
 
 
 def test_eight_devices_give_the_curve_of_one(setup):
@@ -59,6 +58,38 @@ def test_the_loss_history_is_the_same_on_every_number_of_devices(tiny_config):
     assert one.counts.sum() == 3 * 16 and one.losses.shape == (5, 10)
     np.testing.assert_array_equal(eight.counts, one.counts)
     np.testing.assert_allclose(eight.losses, one.losses, rtol=1e-4)
+
+
+def test_the_body_of_a_step_is_the_same_under_pmap_jit_and_shard_map(tiny_config):
+    # With a loss history, which needs every way in which shares are put together.
+    tiny_config.data.update({"image_size": 8, "channels": 1, "levels": 17})
+    tiny_config.loss.update({"time_sampling": "loss_history", "noise_levels": 5})
+    setup = experiment.create(tiny_config)
+    step, key, state = _step(setup), setup.key("train"), jax.device_get(setup.create_state())
+    batch = {"image": jnp.asarray(IMAGES)}
+    mesh = jax.make_mesh((8,), ("shares",), axis_types=(jax.sharding.AxisType.Auto,))
+
+    def alone(state, batch, key):
+        return step(state, batch, jnp.arange(16), key, lambda tree: tree, lambda tree: tree)
+
+    def sharded(state, batch, key):
+        index = 2 * jax.lax.axis_index("shares") + jnp.arange(2)
+        average = functools.partial(jax.lax.pmean, axis_name="shares")
+        gather = functools.partial(jax.lax.all_gather, axis_name="shares", tiled=True)
+        return step(state, batch, index, key, average, gather)
+
+    everywhere, split = PartitionSpec(), PartitionSpec(None, "shares")
+    mapped = jax.shard_map(
+        sharded, mesh=mesh, in_specs=(everywhere, split, everywhere), out_specs=everywhere, check_vma=False
+    )
+    expected = jax.jit(alone)(state, batch, key)
+    for found in (_run(setup, 8), jax.jit(mapped)(state, batch, key)):
+        np.testing.assert_allclose(found[1]["loss"], expected[1]["loss"], rtol=1e-5)
+        np.testing.assert_allclose(found[1]["gradient_norm"], expected[1]["gradient_norm"], rtol=1e-4)
+        np.testing.assert_array_equal(found[0].loss_history.counts, expected[0].loss_history.counts)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found[0].params, expected[0].params
+        )
 
 
 def test_inner_steps_in_a_loop_are_those_unrolled(setup):
@@ -88,24 +119,23 @@ def test_the_gradient_is_that_of_the_mean_loss_over_the_batch(setup):
 
 
 def test_the_replicated_state_compiles_once(setup):
-    step = TrainStep(setup.denoiser, setup.objective, setup.optimizer, setup.transform, 16, True, True)
-    traces = []
+    step, traces = _step(setup, unroll=True), []
 
     def counted(*arguments):
         traces.append(1)
         return step(*arguments)
 
-    compiled = devices.train_step(counted)
-    state, images = devices.replicate(setup.create_state()), devices.shard(IMAGES[:1], axis=1)
+    compiled = train_step(counted)
+    state, batches = replicate(setup.create_state()), shard({"image": IMAGES[:1]}, axis=1)
     key = setup.key("train")
     for _ in range(3):
-        state, _ = compiled(state, images, key)
+        state, _ = compiled(state, batches, key)
     assert len(traces) == 1
 
 
 def test_shard_gives_consecutive_examples_to_each_device():
     x = np.arange(2 * 16).reshape(2, 16)
-    shards = devices.shard(x, axis=1)
+    shards = shard(x, axis=1)
     assert shards.shape == (8, 2, 2)
     np.testing.assert_array_equal(shards[3], x[:, 6:8])
 
@@ -114,6 +144,15 @@ def test_batch_map_covers_every_example_once():
     double = BatchMap(lambda factor, x: {"y": factor * x["a"]}, batch_size=16)
     a = np.arange(37, dtype=np.float32)
     np.testing.assert_array_equal(double(2.0, {"a": a})["y"], 2 * a)
+
+
+def test_one_by_one_gives_each_example_to_the_function_as_a_batch_of_one():
+    def function(x, label):
+        assert x.shape == (1, 3) and label.shape == (1,)
+        return jax.vmap(lambda row: row * label[0])(x)
+
+    x, label = jnp.arange(12.0).reshape(4, 3), jnp.arange(4)
+    np.testing.assert_array_equal(one_by_one(function)(x, label), x * label[:, None])
 
 
 def test_ema_is_the_recursion_of_its_definition():
