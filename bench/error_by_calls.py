@@ -260,7 +260,7 @@ def fitted_rows(mixture, sde, case, budgets, noises):
             parts.append((x, problem.solve(fine, x)))
         tables = {}
         for calls in budgets:
-            found, form, _ = calibration.fit_calls(setup, problem, calls, *parts, starts=2)
+            found, form, _ = calibration.fit_calls(problem, calls, *parts, starts=2)
             tables[calls] = calibration.float64_table(found.theta, form, setup.sde)
     for calls, table in tables.items():
         x, seconds = case.run(table)

@@ -67,6 +67,8 @@ def create(config, split):
                 f'data.{field}={config[field]}, but data.source="{config.source}" has {found}. '
                 f"Set data.{field}={found} or leave it out."
             )
+    if source.labels is not None:
+        _check_labels(source, config, split)
     levels = config.pixel_values or source.levels
     if isinstance(source.images, np.ndarray) and source.images.max() >= levels:
         raise ConfigError(
@@ -95,6 +97,10 @@ def resolve(config, source):
     """
     config.image_size, _, config.channels = source.shape
     config.pixel_values = config.pixel_values or source.levels
+    if source.labels is not None:
+        config.classes = config.classes or source.classes
+        counts = np.bincount(source.labels, minlength=config.classes)
+        config.class_frequencies = tuple((counts / len(source)).tolist())
 
 
 def transform(config):

@@ -10,7 +10,7 @@ import numpy as np
 import experiment
 from components import Refusals, UserError, choose, positive
 from likelihood.exact import PROBES, bits_per_dim, log_likelihood, standard_errors
-from parallel.batches import BatchMap
+from parallel.batches import BatchMap, one_by_one
 from sde_lib.noise import example_keys
 from sde_lib.probability_flow import SOLVERS
 from workdir.files import checksum
@@ -31,13 +31,14 @@ def bits(setup, log_prob):
     return bits_per_dim(log_prob, setup.shape, setup.transform.levels, setup.transform.centered)
 
 
-def flow_log_prob(setup, params, draws, count, partial, settings, batch_size):
+def flow_log_prob(setup, params, draws, count, partial, settings, batch_size, label=None):
     """Log-densities by the probability-flow ODE, one solve for each draw of each example.
 
     Args:
       draws: list of R functions () -> x [N, ...] float32, one for each dequantization; count: N.
       partial: of `partial_likelihoods`; the solves that it holds are not done again.
       settings: the subtree `eval.bits_per_dim`; batch_size: over all devices together.
+      label: [N] classes of the examples, or None.
 
     Returns:
       `log_prob` [N, R, P], NaN where the solver ran out of steps, and `nfe` [N, R].
@@ -45,17 +46,22 @@ def flow_log_prob(setup, params, draws, count, partial, settings, batch_size):
 
     def solve(constants, examples):
         params, key = constants
+
+        def of_one(keys, x, label):
+            found = log_likelihood(
+                keys,
+                setup.sde,
+                setup.denoise("likelihood", params, label),
+                x,
+                tolerance=settings.tolerance,
+                probe=settings.probe,
+                probes=settings.probes,
+                solver=settings.solver,
+            )
+            return found.replace(latent=None)
+
         keys = jax.vmap(jax.random.fold_in)(example_keys(key, examples["repeat"]), examples["index"])
-        return log_likelihood(
-            keys,
-            setup.sde,
-            setup.denoiser.bind(params),
-            examples["x"],
-            tolerance=settings.tolerance,
-            probe=settings.probe,
-            probes=settings.probes,
-            solver=settings.solver,
-        ).replace(latent=None)
+        return one_by_one(of_one)(keys, examples["x"], examples.get("label"))
 
     # The solves of one draw follow each other: one draw is in memory at a time.
     draw = functools.lru_cache(maxsize=1)(lambda repeat: draws[repeat]())
@@ -65,6 +71,8 @@ def flow_log_prob(setup, params, draws, count, partial, settings, batch_size):
         repeat, index = np.divmod(rows, count)
         x = np.concatenate([draw(r)[index[repeat == r]] for r in np.unique(repeat)])
         examples = {"x": x, "index": index.astype(np.uint32), "repeat": repeat.astype(np.uint32)}
+        if label is not None:
+            examples["label"] = label[index]
         found = mapped((params, setup.key("probe")), examples)
         log_prob = np.where(found.failed[:, None], np.nan, found.by_probe.astype(np.float64))
         return {"log_prob": log_prob, "nfe": found.nfe}
@@ -120,7 +128,7 @@ def partial_likelihoods(path, config, params, examples, repeats):
 
     Args:
       path: without a suffix; finished solves stay in `<path>.npz`, draw after draw.
-      params: of the denoiser; examples: [N, ...] what the draws are made from.
+      params: of the denoiser; examples: array or dict of arrays [N, ...], what the draws are made from.
       repeats: dequantizations of each example.
     """
     settings = config.eval.bits_per_dim
@@ -137,7 +145,7 @@ def partial_likelihoods(path, config, params, examples, repeats):
     return Partial(path, identity, keep=True)
 
 
-def network_bits_per_dim(setup, params, images, config, folder):
+def network_bits_per_dim(setup, params, examples, config, folder):
     """Exact bits/dim of held-out images by the probability-flow ODE.
 
     Args:
@@ -150,9 +158,12 @@ def network_bits_per_dim(setup, params, images, config, folder):
       dict with value, standard error and its parts, NFE, and t_min, where the flow starts.
     """
     settings, repeats = config.eval.bits_per_dim, config.eval.bits_per_dim.dequantizations
-    partial = partial_likelihoods(folder / "bits_per_dim", config, params, images, repeats)
+    partial = partial_likelihoods(folder / "bits_per_dim", config, params, examples, repeats)
+    images = examples["image"]
     draws = [lambda repeat=repeat: dequantized(setup, images, repeat) for repeat in range(repeats)]
-    found = flow_log_prob(setup, params, draws, len(images), partial, settings, config.eval.batch_size)
+    found = flow_log_prob(
+        setup, params, draws, len(images), partial, settings, config.eval.batch_size, examples.get("label")
+    )
     solved = solved_examples(found["log_prob"], settings)
     values = np.asarray(bits(setup, found["log_prob"][solved]))
     parts = standard_errors(values)

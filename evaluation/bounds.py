@@ -38,9 +38,9 @@ class Chain:
         self._denoiser = setup.denoiser
         self.arguments = (decoder, variance.choice)
 
-    def bind(self, params):
-        """(x, t) -> Prediction with the variance of x_0 that the choice needs."""
-        return chain.wrap(self._wrappers, self._denoiser.bind(params))
+    def bind(self, params, label=None):
+        """(x, t) -> Prediction with the variance of x_0 that the choice needs, of classes [B] or None."""
+        return chain.wrap(self._wrappers, self._denoiser.bind(params, label))
 
 
 def decoder_refusals(config):
@@ -140,15 +140,15 @@ def bounds_in_nats(setup, params, held_out, decoder, config, levels=None):
     if settings.discrete:
         evaluate(
             "discrete_bound",
-            lambda keys, params, x0: discrete_bound(
-                keys, setup.sde, discrete.bind(params), x0, levels, *discrete.arguments
+            lambda keys, bound_to, x0: discrete_bound(
+                keys, setup.sde, discrete.bind(*bound_to), x0, levels, *discrete.arguments
             ),
         )
     if settings.continuous:
         evaluate(
             "continuous_bound",
-            lambda keys, params, x0: continuous_bound(
-                keys, setup.sde, setup.denoiser.bind(params), x0, settings.levels, decoder
+            lambda keys, bound_to, x0: continuous_bound(
+                keys, setup.sde, setup.denoiser.bind(*bound_to), x0, settings.levels, decoder
             ),
         )
     return found
@@ -182,7 +182,7 @@ def describe_bounds(bounds, scale, offset=0.0):
     }
 
 
-def bounded_images(setup, images, settings):
+def bounded_images(setup, examples, settings):
     """What `eval.bound.decoder` bounds the likelihood of.
 
     "pixels" bounds the bits of the discrete pixels. "density" bounds those of dequantized
@@ -201,9 +201,9 @@ def bounded_images(setup, images, settings):
     return HeldOut(examples, lambda keys, pixels: transform.to_model(pixels)), decoder, to_bits, 0.0
 
 
-def network_bounds(setup, params, images, config, levels=None):
-    """Variational bounds in bits/dim of held-out images; see `bounded_images`."""
-    held_out, decoder, scale, offset = bounded_images(setup, images, config.eval.bound)
+def network_bounds(setup, params, examples, config, levels=None):
+    """Variational bounds in bits/dim of held-out examples; see `bounded_images`."""
+    held_out, decoder, scale, offset = bounded_images(setup, examples, config.eval.bound)
     found = describe_bounds(bounds_in_nats(setup, params, held_out, decoder, config, levels), scale, offset)
     about = {"decoder": type(decoder).__name__, "levels": config.eval.bound.levels}
     if levels is not None:

@@ -59,10 +59,11 @@ def flow_likelihood(setup, held_out, config, folder):
     The solves are kept in `folder`, for a killed or a next evaluation.
     """
     sde, mixture, settings = setup.sde, setup.mixture, config.eval.bits_per_dim
-    count, dimension = len(held_out.examples), mixture.dimension
+    x0, dimension = jnp.asarray(held_out.examples["image"]), mixture.dimension
+    count = len(x0)
     keys = noise.example_keys(setup.key("noise at t_min"), jnp.arange(count))
     t = jnp.full(count, sde.t_min)
-    x = np.asarray(sde.perturb(keys, jnp.asarray(held_out.examples), t)[0])
+    x = np.asarray(sde.perturb(keys, x0, t)[0])
     partial = partial_likelihoods(folder / "log_prob", config, mixture, x, repeats=1)
     found = flow_log_prob(setup, mixture, [lambda: x], count, partial, settings, config.eval.batch_size)
     solved = solved_examples(found["log_prob"], settings)
@@ -101,7 +102,7 @@ def evaluate(setup, held_out, drawer, config, folder):
       folder: where the solves of the flow are kept.
     """
     settings, mixture, levels = config.eval, setup.mixture, sampled_levels(config, drawer)
-    x0 = held_out.examples
+    x0 = held_out.examples["image"]
     say(f"evaluating the exact denoiser of {config.mixture.name} on {len(x0)} of its samples")
     result = {"unit": "nats/dim", "loss": loss_by_level(setup, held_out, settings)}
 

@@ -22,6 +22,15 @@ def network_refusals(config, network):
         yield line
 
 
+def refused_labels(labels, classes):
+    """Why the classes `sampling.labels` cannot be drawn, where the data has so many; or None."""
+    if labels is None or (labels and all(isinstance(n, int) and 0 <= n < classes for n in labels)):
+        return None
+    if classes == 0:
+        return f"sampling.labels={labels} is set, and the data has no labels. Leave it out."
+    return f"sampling.labels={labels} must be classes of the data, whole numbers in 0..{classes - 1}."
+
+
 def across_families(config, reads, sde, case):
     """Lines about fields of several families, of those in `reads`.
 
@@ -36,6 +45,9 @@ def across_families(config, reads, sde, case):
         yield f"sde.image_side={side}, but the images have side {of_images}. Set sde.image_side={of_images}."
     if "sampling" in reads:
         yield from positive(config.sampling, "sampling", "num_samples")
+        refusal = config.data.classes and refused_labels(config.sampling.labels, config.data.classes)
+        if refusal:
+            yield refusal
         yield from devices.uneven("sampling.batch_size", config.sampling.batch_size)
         yield from _unknown_variance(config, "sampling.variance", config.sampling.variance.name)
     if any(name in ("eval", "eval.bound") for name in reads):

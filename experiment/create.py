@@ -20,6 +20,7 @@ import samplers
 import sde_lib
 from components import ConfigError, Contents, Refusals
 from data.transforms import Transform
+from denoisers import chain
 from denoisers.gaussian_mixture import ExactDenoiser, GaussianMixture
 from denoisers.mixtures import MIXTURES
 from denoisers.network import Denoiser
@@ -90,9 +91,18 @@ class Experiment:
         """(low, high) of the data, or None where it has no pixels."""
         return self.transform.range if self.transform else None
 
+    def denoise(self, reader, params, label=None):
+        """(x, t) -> Prediction with these parameters, as a reader of denoisers/chain.py takes the model.
+
+        Args:
+          reader: key of denoisers.chain.READERS that takes no link of its own.
+          params: of the denoiser; label: [B] classes, or None.
+        """
+        return chain.wrap(chain.create(reader), self.denoiser.bind(params, label))
+
     def create_params(self):
         """The parameters at step 0."""
-        return self.denoiser.init(self.key("init"), self.shape)
+        return self.denoiser.init(self.key("init"), self.shape, self.class_frequencies is not None)
 
     def params_template(self):
         """The parameters' shapes and dtypes."""
@@ -286,6 +296,7 @@ def create(config, reads=OF_A_RUN):
         transform=transform,
         shape=shape,
         mixture=mixture,
+        class_frequencies=None if parts.case else config.data.class_frequencies,
         ema_names=parts.ema_names,
         seed=config.seed,
         files=parts.files,

@@ -4,9 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import samplers
-from components import UserError
-from parallel.batches import BatchMap
-from sde_lib.noise import example_keys
+from components import ConfigError, UserError
+from experiment.checks import refused_labels
+from parallel.batches import BatchMap, one_by_one
+from sde_lib.noise import example_keys, uniform
 
 
 class Drawer:

@@ -5,13 +5,15 @@ import time
 import jax.numpy as jnp
 import numpy as np
 
+import experiment
 from components import positive
+from denoisers import chain
 from experiment.load import load
 from modes import MODES
 from reports import figures, pictures
 from samplers import calibration, fitted_grid
 from samplers.calibration import PILOT_NOISES, fine_solver, fit_calls, pilot_density
-from samplers.create import default_sampler
+from samplers.create import default_sampler, wrappers
 from samplers.solvers import fitted
 from sde_lib.noise import example_keys, normal
 from workdir.files import checksum, write_measured
@@ -39,6 +41,7 @@ def refusals(config):
         yield f"calibration.nfe={settings.nfe} must be numbers of network calls from 3 to 30."
     if settings.fine_steps < 50:
         yield f"calibration.fine_steps={settings.fine_steps} must be at least 50."
+    wrappers("calibration", config.sampling, experiment.data_range(config))
 
 
 def run(config, workdir, output=None):
@@ -53,9 +56,13 @@ def run(config, workdir, output=None):
     settings = config.calibration
     setup, params, record = load(config, workdir, MODES["calibrate"].reads)
     results = Results(workdir, output)
-    problem = calibration.Problem(
-        setup.sde, setup.denoiser, params, setup.shape, min(settings.batch_size, settings.noises)
-    )
+    around = wrappers("calibration", config.sampling, setup.data_range)
+
+    def denoise(params, x, t):
+        return chain.wrap(around, setup.denoiser.bind(params))(x, t)
+
+    chunk = min(settings.batch_size, settings.noises)
+    problem = calibration.Problem(setup.sde, denoise, params, setup.shape, chunk)
     solver, grid = fine_solver()
     say(f"following {3 * settings.noises} noises in {settings.fine_steps} steps")
     fine = solver(setup.sde, grid(setup.sde, settings.fine_steps)).astype(np.float32)
@@ -71,7 +78,7 @@ def run(config, workdir, output=None):
         "seed": config.seed,
         "sde": repr(setup.sde),
     }
-    levels, density = pilot_density(setup, params, train[0][:PILOT_NOISES], settings.fine_steps)
+    levels, density = pilot_density(problem, train[0][:PILOT_NOISES], settings.fine_steps)
     arrays = {"levels": levels, "density": density}
     results.write("fitted_grid.npz", write_measured, fitted_grid.DENSITY_FILE, arrays, about)
 
@@ -79,7 +86,7 @@ def run(config, workdir, output=None):
     for calls in settings.nfe:
         started = time.monotonic()
         progress = Progress(calibration.LARGEST_FIT * settings.starts, "iteration", f"{calls} calls")
-        found, form, origin = fit_calls(setup, problem, calls, train, held_out, settings.starts, progress)
+        found, form, origin = fit_calls(problem, calls, train, held_out, settings.starts, progress)
         progress.close()
         table = calibration.float64_table(found.theta, form, setup.sde)
         plain = default_sampler(setup.sde, calls).table

@@ -58,9 +58,8 @@ def _learn(config, name, workdir, found):
         if workdir and "config" not in MODES[name].needs:
             experiment.require_run(config, workdir)
         elif not config.mixture.name:
-            source = data.create(config.data, "train")
+            data.resolve(config.data, data.create(config.data, "train"))
             data.create(config.data, "test")
-            data.resolve(config.data, source)
     except UserError as error:
         found.add(str(error).splitlines())
 

@@ -9,7 +9,7 @@ from experiment.load import load
 from likelihood import encoding
 from modes import MODES
 from parallel import devices
-from parallel.batches import BatchMap
+from parallel.batches import BatchMap, one_by_one
 from reports import figures, pictures
 from sde_lib.probability_flow import SOLVERS
 from workdir.records import Progress, say
@@ -30,12 +30,12 @@ def _examples(config, setup):
 
 
 def _solver(setup, params, config, direction, name):
-    """The function x [N, ...] -> (result [N, ...], NFE [N]), in batches over all devices."""
+    """The function (x [N, ...], label [N] or None) -> (result [N, ...], NFE [N]), over all devices."""
     tolerance, solver = config.encoding.tolerance, config.encoding.solver
 
     def follow(params, examples):
         def of_one(x, label):
-            found = direction(setup.sde, setup.denoiser.bind(params, label), x, tolerance, solver)
+            found = direction(setup.sde, setup.denoise("encoder", params, label), x, tolerance, solver)
             return found.x, found.nfe, found.failed
 
         return one_by_one(of_one)(examples["x"], examples.get("label"))
@@ -82,7 +82,7 @@ def run(config, workdir, output=None):
     settings = config.encoding
     setup, params, record = load(config, workdir, MODES["encode"].reads)
     results = Results(workdir, output)
-    x = _examples(config, setup)
+    x, label = _examples(config, setup)
     say(f"encoding {len(x)} examples")
     codes, nfe = _solver(setup, params, config, encoding.encode, "encode")(x, label)
 
@@ -115,8 +115,10 @@ def run(config, workdir, output=None):
         "temperatures": settings.temperatures,
     }
     results.json("encoding.json", report)
+    labels = {} if label is None else {"label": label}
     results.arrays(
         "encoding.npz",
+        **labels,
         x=x,
         codes=codes,
         reconstructed=reconstructed,
@@ -124,7 +126,8 @@ def run(config, workdir, output=None):
         temperatures=temperatures,
     )
     if setup.transform:
-        picture = _picture(setup, [x, reconstructed, *interpolated, temperatures])
+        rows = [setup.transform.to_pixels(row) for row in (x, reconstructed, *interpolated, temperatures)]
+        picture = pictures.rows(rows, setup.transform.levels)
         results.write("encoding.png", pictures.save_picture, picture)
     elif setup.shape == (2,):
         panels = {"data": x, "codes": codes, "decoded": reconstructed}
@@ -138,12 +141,9 @@ def run(config, workdir, output=None):
     results.say_written()
 
 
-def _picture(setup, rows):
-    """Rows of images of different length in one picture, the rest of each row empty (mid-grey)."""
-    width = max(map(len, rows))
-    middle = 0.0 if setup.transform.centered else 0.5
-    canvas = np.full((len(rows), width, *setup.shape), middle, np.float32)
-    for i, row in enumerate(rows):
-        canvas[i, : len(row)] = row
-    pixels = setup.transform.to_pixels(canvas.reshape(-1, *setup.shape))
-    return pictures.grid(pixels, setup.transform.levels, width)
+def _labels_of(label, weights, temperatures):
+    """Labels of what is decoded: between two examples that of the nearer, at a temperature the first's."""
+    if label is None:
+        return None
+    nearer = np.where(weights < 0.5, label[0], label[1:, None])
+    return np.concatenate([label, nearer.reshape(-1), np.full(temperatures, label[0])])

@@ -124,18 +124,18 @@ def _evaluate_network(config, workdir, setup, params, record, drawer, levels, re
         **metrics.two_sample(held_out, generated, settings.two_sample.neighbours),
     }
     copies["two_sample"] = metrics.two_sample(
-        held_out, subset(train_source, count), settings.two_sample.neighbours
+        held_out, subset(train_source, count)["image"], settings.two_sample.neighbours
     )
     if gaussian:
         drawn = setup.transform.to_pixels(gaussian.sample(setup.key("gaussian"), count))
         baseline["two_sample"] = metrics.two_sample(held_out, drawn, settings.two_sample.neighbours)
 
     if settings.bits_per_dim.compute:
-        model["bits_per_dim"] = network_bits_per_dim(setup, params, held_out, config, results.folder)
+        model["bits_per_dim"] = network_bits_per_dim(setup, params, examples, config, results.folder)
         if gaussian:
             log_prob = gaussian.log_prob(jnp.asarray(dequantized(setup, held_out)))
             baseline["bits_per_dim"] = mean_and_error(bits(setup, log_prob))
-    model.update(network_bounds(setup, params, held_out, config, levels))
+    model.update(network_bounds(setup, params, examples, config, levels))
     _diagnose(config, setup, params, scaled, results)
 
     found = {

@@ -60,6 +60,9 @@ def _draw(partial, setup, drawer, params, record, config):
         arrays = {"x": drawn.x} if setup.mixture is not None else {}
         if setup.transform:
             arrays["images"] = setup.transform.to_pixels(drawn.x)
+        labels = drawer.labels(numbers)
+        if labels is not None:
+            arrays["label"] = labels
         return {**arrays, "nfe": drawn.nfe}
 
     count = config.sampling.num_samples
@@ -72,7 +75,8 @@ def _draw(partial, setup, drawer, params, record, config):
 def _write(partial, setup, params, record, config, drawer, results):
     arrays = partial.merged(config.sampling.num_samples)
     if setup.transform:
-        picture = pictures.grid(arrays["images"][:LARGEST_GRID], setup.transform.levels)
+        labels = arrays["label"][:LARGEST_GRID] if "label" in arrays else None
+        picture = pictures.samples(arrays["images"][:LARGEST_GRID], setup.transform.levels, labels)
         results.write("samples.png", pictures.save_picture, picture)
     elif setup.shape == (2,):
         exact = np.asarray(setup.mixture.sample(setup.key("picture"), len(arrays["x"])))

@@ -65,6 +65,7 @@ def run(config, workdir):
     """
     source = data.create(config.data, "train")
     data.resolve(config.data, source)
+    held_out = data.create(config.data, "test")
     check.require("train", config)
     results = Results(workdir)
     setup = experiment.create(config, MODES["train"].reads)
@@ -146,8 +147,9 @@ def _train(config, results, lock, setup, source, held_out, checkpoints, stop):
             by_level = held_out_loss(average)
             records.scalars(step, {"held_out_loss": float(by_level.mean())})
         if due(config.training.sample_every):
-            pixels = setup.transform.to_pixels(preview.draw(average, config.sampling.num_samples))
-            picture = pictures.grid(pixels, config.data.pixel_values)
+            count = config.sampling.num_samples
+            pixels = setup.transform.to_pixels(preview.draw(average, count))
+            picture = pictures.samples(pixels, config.data.pixel_values, preview.labels(range(count)))
             results.write(f"samples_{step:07d}.png", pictures.save_picture, picture)
             records.image(step, "samples", picture)
         if due(config.checkpoint.every) or last:

@@ -48,8 +48,12 @@ def replicate(tree):
 def shard(tree, axis=0):
     """Splits axis `axis` of every array of a tree into the leading axis [local devices, ...]."""
     devices = jax.local_device_count()
-    share = x.shape[axis] // devices
-    return np.moveaxis(x.reshape(*x.shape[:axis], devices, share, *x.shape[axis + 1 :]), axis, 0)
+
+    def split(x):
+        share = x.shape[axis] // devices
+        return np.moveaxis(x.reshape(*x.shape[:axis], devices, share, *x.shape[axis + 1 :]), axis, 0)
+
+    return jax.tree.map(split, tree)
 
 
 def uneven(field, size, count=None):

@@ -161,24 +161,29 @@ class Problem:
     shape: tuple
     chunk: int = 128
 
-    def _run(self, constants, table, x):
+    def _run(self, constants, table, x, keep=None):
         keys = jnp.broadcast_to(noise.root_key(0), (len(x),))  # no row draws noise
 
         def denoise(x, t):
             return self.denoise(constants, x, t)
 
-        return sample(keys, self.sde, denoise, self.shape, table, start=x).x
+        return sample(keys, self.sde, denoise, self.shape, table, keep=keep, start=x)
 
     def solve(self, table, x):
         """Where a deterministic table leads from x [N, ...], in chunks."""
         run = jax.jit(self._run)
-        parts = [run(self.constants, table, x[c]) for c in self._chunks(len(x))]
+        parts = [run(self.constants, table, x[c]).x for c in self._chunks(len(x))]
         return np.concatenate([np.asarray(part) for part in parts])
+
+    def trajectory(self, table, x):
+        """States and predictions of x_0 [rows, N, ...] at the calls of a deterministic table, in float64."""
+        drawn = jax.jit(self._run, static_argnums=3)(self.constants, table, x, tuple(range(table.rows - 1)))
+        return np.asarray(drawn.trajectory[:-1], np.float64), np.asarray(drawn.predictions, np.float64)
 
     @functools.cached_property
     def _errors(self):
         def errors(constants, theta, x, target, form):
-            end = self._run(constants, table_of(theta, form, self.sde), x)
+            end = self._run(constants, table_of(theta, form, self.sde), x).x
             return jnp.sqrt(jnp.mean((end - target).reshape(len(x), -1) ** 2, axis=1))
 
         return jax.jit(errors, static_argnums=4)
@@ -187,7 +192,7 @@ class Problem:
     def _equations(self):
         def equations(constants, theta, x, target, weights, form):
             def residual(theta):
-                end = self._run(constants, table_of(theta, form, self.sde), x)
+                end = self._run(constants, table_of(theta, form, self.sde), x).x
                 return ((end - target) * jnp.sqrt(weights).reshape(-1, *(1,) * len(self.shape))).reshape(-1)
 
             # Forward mode: one derivative for each number, and no memory for a backward pass.
@@ -296,40 +301,30 @@ def fine_solver():
     return Adams(4, 4), VPTime(4.0)
 
 
-def pilot_density(setup, params, x, steps):
+def pilot_density(problem, x, steps):
     """Half log-SNR [M] and the step density [M] there, from fine solutions of noises x [N, ...]."""
     solver, grid = fine_solver()
-    times = grid(setup.sde, steps)
-    table = solver(setup.sde, times).astype(np.float32)
-
-    @jax.jit
-    def run(params, x):
-        keys = jnp.broadcast_to(noise.root_key(0), (len(x),))
-        denoise = setup.denoiser.bind(params)
-        keep = tuple(range(steps))
-        drawn = sample(keys, setup.sde, denoise, setup.shape, table, keep=keep, start=x)
-        return drawn.trajectory[:-1], drawn.predictions
-
-    states, x0 = (np.asarray(a, np.float64) for a in run(params, x))
-    points = points_at(setup.sde, times[:-1])
+    times = grid(problem.sde, steps)
+    states, x0 = problem.trajectory(solver(problem.sde, times).astype(np.float32), x)
+    points = points_at(problem.sde, times[:-1])
     alpha, sigma = (
         np.array([getattr(p, name) for p in points]).reshape(-1, *(1,) * (x0.ndim - 1))
         for name in ("alpha", "sigma")
     )
     levels = np.array([p.half_log_snr for p in points])
     found = fitted_grid.density(levels, x0, (states - alpha * x0) / sigma)
-    ends = np.array([p.half_log_snr for p in points_at(setup.sde, times[[0, -1]])])
+    ends = np.array([p.half_log_snr for p in points_at(problem.sde, times[[0, -1]])])
     return np.append(levels, ends[-1]), np.append(found, found[-1])
 
 
-def fit_calls(setup, problem, calls, train, held_out, starts, progress=None):
+def fit_calls(problem, calls, train, held_out, starts, progress=None):
     """The best Fit for a number of calls, its Form, and the general-purpose solver it started from.
 
     All `starting_points` are tried on the held-out noises, the best `starts` of them are fitted.
     """
     candidates = []
     for solver, grid in starting_points():
-        form, theta = start_from(solver, grid, calls, setup.sde)
+        form, theta = start_from(solver, grid, calls, problem.sde)
         theta = theta.astype(np.float32)
         errors = problem.errors(form, theta, *held_out)
         if np.isfinite(errors).all():

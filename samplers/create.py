@@ -141,8 +141,17 @@ def resolve(config):
         grid.name = solver.default_grid
 
 
-def _links(config, variance, data_range):
-    """The links of denoisers/chain.py that the subtree `sampling` describes."""
+def wrappers(reader, config, data_range, variance=None):
+    """The functions denoise -> denoise that a reader takes of what the subtree `sampling` describes.
+
+    Args:
+      reader: key of denoisers.chain.READERS.
+      data_range: (low, high) of the model's data where it has one.
+      variance: an entry of denoisers.variance.CHOICES as an object, for readers that take it.
+
+    Raises:
+      ConfigError: a threshold or temperature that cannot be.
+    """
     try:
         tempered = () if config.temperature == 1 else (Temperature(config.temperature),)
     except ValueError as error:
@@ -152,7 +161,8 @@ def _links(config, variance, data_range):
         thresholds = threshold.wrappers(data_range)
     except ValueError as error:
         raise ConfigError(f'sampling.threshold.name="{config.threshold.name}" {error}.') from error
-    return {"variance": variance.wrappers(data_range), "temperature": tempered, "threshold": thresholds}
+    estimate = variance.wrappers(data_range) if variance else ()
+    return chain.create(reader, variance=estimate, temperature=tempered, threshold=thresholds)
 
 
 def create(config, sde, data_range=None, files=None):
@@ -191,7 +201,7 @@ def create(config, sde, data_range=None, files=None):
         solver = component(SOLVERS, "predictor", **supplied)
     with refusals:
         variance = component(CHOICES, "variance")
-        wrappers = chain.create("sampler", **_links(config, variance, data_range))
+        around = wrappers("sampler", config, data_range, variance)
     with refusals:
         corrector = component(CORRECTORS, "corrector")
     if issubclass(solver_class, Solver):
@@ -200,7 +210,7 @@ def create(config, sde, data_range=None, files=None):
     refusals.raise_if_any()
     if not isinstance(solver, Solver):
         _require_no_table(config, solver, sde)
-        return Sampler(adaptive=solver, wrappers=wrappers)
+        return Sampler(adaptive=solver, wrappers=around)
 
     def build(steps):
         return _table(config, solver, grid, sde, steps)
@@ -224,7 +234,7 @@ def create(config, sde, data_range=None, files=None):
     acting = between(table.rows)
     _require_states(config, table, acting)
     return Sampler(
-        _varied(config, table, variance, solver, grid, sde, steps, data_range), acting, wrappers=wrappers
+        _varied(config, table, variance, solver, grid, sde, steps, data_range), acting, wrappers=around
     )
 
 

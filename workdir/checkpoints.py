@@ -199,7 +199,9 @@ class Checkpoints:
                 continue
             for field in FROM_SOURCE:
                 if config[field] is None:
-                    config[field] = record["config"]["data"][field]
+                    # JSON has no tuples.
+                    value = record["config"]["data"].get(field)
+                    config[field] = tuple(value) if isinstance(value, list) else value
             self._require_same(record)
             return
         raise self._none()

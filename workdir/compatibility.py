@@ -36,7 +36,7 @@ NOT_STORED = (
     "model.dtype",
     "sde.sampling_t_min",
 )
-FROM_SOURCE = ("image_size", "channels", "pixel_values")
+FROM_SOURCE = ("image_size", "channels", "pixel_values", "classes", "class_frequencies")
 
 
 def _flatten(tree, prefix=""):

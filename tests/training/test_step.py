@@ -11,8 +11,8 @@ from jax.sharding import PartitionSpec
 
 import experiment
 from modes import MODES
-from parallel import devices
-from parallel.batches import BatchMap
+from parallel.batches import BatchMap, one_by_one
+from parallel.devices import replicate, shard, train_step
 from sde_lib import noise
 from training import optimizers
 from training.state import update_ema
