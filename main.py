@@ -12,7 +12,6 @@ configs/base.py lists them all with their meaning; --mode=check prints those in 
 import difflib
 import errno
 import importlib
-import json
 import os
 import re
 import sys
@@ -21,7 +20,9 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from components import ConfigError, UserError, closest
+from configs import base, renamed
 from modes import MODES
+from workdir.saved_config import leaves, read_config
 
 FLAGS = {
     "config": "FILE     experiment file; FILE:ARGUMENT hands it an argument, configs/digits.py:ve. What\n"
@@ -84,8 +85,6 @@ def _own_flags(arguments):
 
 
 def _mode_of(name, flag="mode"):
-    from configs import renamed
-
     if name in renamed.MODES:
         raise ConfigError(f"--{flag}={name} is called --{flag}={renamed.MODES[name]} now.")
     if name not in MODES:
@@ -127,47 +126,6 @@ def _file_config(path):
         raise ConfigError(f"--config={path}: {type(error).__name__}: {lines[-1].strip()}") from error
 
 
-def _run_config(workdir):
-    """The config with which the run in a workdir was trained.
-
-    JSON knows neither tuples nor the types of fields that are None: both come from configs/base.py.
-
-    Raises:
-      ConfigError: no config.json, or one with fields that there are none of now.
-    """
-    from configs import base
-
-    path = os.path.join(workdir, "config.json")
-    try:
-        with open(path) as file:
-            saved = json.load(file)["config"]
-    except FileNotFoundError:
-        raise ConfigError(
-            f"--config is missing, and there is no {path} to take it from. Example: "
-            "--config=configs/digits.py; see --help."
-        ) from None
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}). Give the run's --config.") from error
-    config = base.get_config()
-    known = {name: value for name, value in _leaves(config)}
-    for name, value in _leaves(ConfigDict(saved)):
-        if name not in known:
-            raise ConfigError(f"{path} has the field {name}, which there is none of now. Give a --config.")
-        if value is not None:
-            value = tuple(value) if isinstance(value, list | tuple) else value
-            config.update_from_flattened_dict({name: value})
-    return config
-
-
-def _leaves(config, prefix=""):
-    for name in config:
-        value = config[name]
-        if isinstance(value, ConfigDict):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
 def _groups(config, prefix=""):
     """The paths of all subtrees, and whether each has a name."""
     for name in config:
@@ -182,10 +140,8 @@ def _override_flag(config, flag, value):
     Raises:
       ConfigError: no such field, an older name of one, or a group without a name.
     """
-    from configs import renamed
-
     path = flag.removeprefix("noconfig.").removeprefix("config.")
-    groups, fields = dict(_groups(config)), [name for name, _ in _leaves(config)]
+    groups, fields = dict(_groups(config)), [name for name, _ in leaves(config)]
     replaced = value is not None and value.startswith("{")
     if path in fields or (path in groups and replaced):
         return f"--{flag}" if value is None else f"--{flag}={value}"
@@ -195,17 +151,17 @@ def _override_flag(config, flag, value):
         now = " and ".join(f"--config.{name}" for name in renamed.FIELDS[path])
         raise ConfigError(f'"--config.{path}" is called {now} now.')
     if path in groups:
-        shown = f"--config.{path}.{next(iter(_leaves_at(config, path)))}"
+        shown = f"--config.{path}.{next(iter(_fields_of(config, path)))}"
         raise ConfigError(f"--config.{path} is a group of fields. Set one of them, for example {shown}=...")
     matches = difflib.get_close_matches(path, [*fields, *groups], n=1, cutoff=0.5)
     hint = f' Did you mean "--config.{matches[0]}"?' if matches else " configs/base.py lists all fields."
     raise ConfigError(f'"--config.{path}" is not a field of the config.{hint}')
 
 
-def _leaves_at(config, path):
+def _fields_of(config, path):
     for part in path.split("."):
         config = config[part]
-    return [name for name, _ in _leaves(config)]
+    return [name for name, _ in leaves(config)]
 
 
 def _overridden(config, overrides):
@@ -236,7 +192,7 @@ def parse(argv):
     if "config" in given:
         config = _file_config(given["config"])
     elif "config" not in mode.needs or (name == "check" and "workdir" in given):
-        config = _run_config(given["workdir"])
+        config = read_config(given["workdir"], base.get_config())
     else:
         raise ConfigError("--config is missing. Example: --config=configs/digits.py; see --help.")
     config = _overridden(config, overrides)

@@ -23,7 +23,7 @@ import experiment
 from configs import gaussian_mixture
 from evaluation.bounds import bounds_in_nats
 from evaluation.held_out import HeldOut
-from experiment.draw import Drawer
+from experiment.draw import NumberedSamples
 from likelihood.bounds import DensityDecoder
 from metrics.sliced_wasserstein import sliced_wasserstein
 from modes import optimal_grid
@@ -114,16 +114,16 @@ def rows_of(case, folder):
                 if variance == "analytic_residual":
                     config.sampling.variance_file = str(folder / "variance.npz")
                 setup = experiment.create(config)
-                drawer = Drawer(setup, config.sampling)
+                samples = NumberedSamples(setup, config.sampling)
                 if variance is None:
-                    x = draw_full_covariance(root_key(4), mixture, setup.sde, drawer.times, REPEATS * COUNT)
+                    x = draw_full_covariance(root_key(4), mixture, setup.sde, samples.times, REPEATS * COUNT)
                 else:
-                    x = drawer.draw(mixture, REPEATS * COUNT)
+                    x = samples.draw(mixture, REPEATS * COUNT)
                 parts = zip(np.split(exact, REPEATS), np.split(x, REPEATS), strict=True)
                 distances = [sliced_wasserstein(*pair) for pair in parts]
                 nats, error = np.nan, np.nan
                 if predictor == "ancestral" and variance is not None:
-                    nats, error = _bound(setup, config, mixture, held_out, drawer.times[::-1])
+                    nats, error = _bound(setup, config, mixture, held_out, samples.times[::-1])
                 yield {
                     "case": case,
                     "grid": grid,

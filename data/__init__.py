@@ -69,10 +69,10 @@ def create(config, split):
             )
     if source.labels is not None:
         _check_labels(source, config, split)
-    levels = config.pixel_values or source.levels
-    if isinstance(source.images, np.ndarray) and source.images.max() >= levels:
+    pixel_values = config.pixel_values or source.pixel_values
+    if isinstance(source.images, np.ndarray) and source.images.max() >= pixel_values:
         raise ConfigError(
-            f'data.pixel_values={levels}, but data.source="{config.source}" has pixels up to '
+            f'data.pixel_values={pixel_values}, but data.source="{config.source}" has pixels up to '
             f"{source.images.max()}. Set data.pixel_values={source.images.max() + 1} or more."
         )
     return source
@@ -90,13 +90,13 @@ def _check_labels(source, config, split):
 
 
 def resolve(config, source):
-    """Fills the fields of the subtree `data` that were left to the source: side, channels, levels, classes.
+    """Fills the fields of the subtree `data` that were left to the source: side, channels, values, classes.
 
     Args:
       source: of the training split, whose class frequencies are those that samples have.
     """
     config.image_size, _, config.channels = source.shape
-    config.pixel_values = config.pixel_values or source.levels
+    config.pixel_values = config.pixel_values or source.pixel_values
     if source.labels is not None:
         config.classes = config.classes or source.classes
         counts = np.bincount(source.labels, minlength=config.classes)

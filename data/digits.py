@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 scans of handwritten digits: 8x8, one channel, 17 grey levels.
+"""scikit-learn's 1,797 scans of handwritten digits: 8x8, one channel, 17 grey values.
 
 From the UCI repository (Alpaydin & Kaynak 1998); bundled with scikit-learn, so that
 nothing is downloaded.
@@ -19,7 +19,7 @@ def load(argument, split, config):
     return Source(
         pixels,
         labels[chosen],
-        levels=17,
+        pixel_values=17,
         recipe="scikit-learn load_digits, values 0..16",
         label_names=tuple("0123456789"),
     )

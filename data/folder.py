@@ -68,7 +68,7 @@ def load(path, split, config):
     images = in_memory_if_it_fits(decoded, config.memory_gib, f"reading {tree}")
     recipe = f"{FIT_RECIPE}, side {config.image_size}"
     if len(names) == 1:
-        return Source(images, None, levels=256, recipe=recipe)
+        return Source(images, None, pixel_values=256, recipe=recipe)
     number = {name: i for i, name in enumerate(names)}
     labels = np.array([number[_class_of(f, tree)] for f in files], np.int32)
-    return Source(images, labels, levels=256, recipe=recipe, label_names=tuple(names))
+    return Source(images, labels, pixel_values=256, recipe=recipe, label_names=tuple(names))

@@ -57,4 +57,4 @@ def load(path, split, config):
     if not prefix and len(images):
         chosen = split_indices(len(images), split, config.holdout)
         images, labels = images[chosen], None if labels is None else labels[chosen]
-    return Source(images, labels, levels=256, recipe=f"arrays of {path}", label_names=names)
+    return Source(images, labels, pixel_values=256, recipe=f"arrays of {path}", label_names=names)

@@ -25,14 +25,14 @@ class Source:
       images: [N, H, W, C] uint8 in memory, or an object with `shape` that decodes
         images[indices] on demand.
       labels: [N] int32 classes, or None.
-      levels: number of pixel values: pixels lie in 0..levels-1.
+      pixel_values: number of pixel values: pixels lie in 0..pixel_values-1.
       recipe: how files became these arrays, recorded with every run.
       label_names: the name of each class, or None where they have none.
     """
 
     images: "np.ndarray | Decoded"
     labels: np.ndarray | None
-    levels: int
+    pixel_values: int
     recipe: str
     label_names: tuple[str, ...] | None = None
 

@@ -92,7 +92,9 @@ def load(name, split, config):
     features = builder.info.features
     names = getattr(features["label"], "names", None) if "label" in features else None
     labels = _labels(builder, chosen, rows, config.threads) if names else None
-    return Source(images, labels, levels=256, recipe=recipe, label_names=tuple(names) if names else None)
+    return Source(
+        images, labels, pixel_values=256, recipe=recipe, label_names=tuple(names) if names else None
+    )
 
 
 def _labels(builder, split, rows, threads):

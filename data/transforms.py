@@ -1,6 +1,6 @@
 """From pixels to the model's range and back.
 
-A pixel with `levels` values sits at the centre of its bin: v -> (v + 1/2) / levels in
+A pixel with `pixel_values` values sits at the centre of its bin: v -> (v + 1/2) / levels in
 (0, 1), and on to (-1, 1) if the data is centered. Uniform dequantization replaces the
 1/2 by u ~ U[0, 1), so both live in the same range and `to_pixels` inverts both.
 """
@@ -18,13 +18,13 @@ class Transform:
     """The scaling of one experiment's images.
 
     Attributes:
-      levels: number of pixel values, at most 256.
+      pixel_values: number of pixel values, at most 256.
       centered: data in [-1, 1] rather than [0, 1].
       random_flip: mirror half of the training images.
       dequantize: add uniform noise of one level in training.
     """
 
-    levels: int
+    pixel_values: int
     centered: bool = True
     random_flip: bool = False
     dequantize: bool = False
@@ -35,7 +35,7 @@ class Transform:
         return (-1.0, 1.0) if self.centered else (0.0, 1.0)
 
     def _scale(self, bins):
-        unit = bins / self.levels
+        unit = bins / self.pixel_values
         return 2 * unit - 1 if self.centered else unit
 
     def to_model(self, images):
@@ -57,4 +57,4 @@ class Transform:
     def to_pixels(self, x):
         """Float [B, H, W, C] in the model's range -> uint8, out-of-range values to the nearest level."""
         unit = (np.asarray(x) + 1) / 2 if self.centered else np.asarray(x)
-        return np.clip(np.floor(unit * self.levels), 0, self.levels - 1).astype(np.uint8)
+        return np.clip(np.floor(unit * self.pixel_values), 0, self.pixel_values - 1).astype(np.uint8)

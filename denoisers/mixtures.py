@@ -30,7 +30,7 @@ class OneGaussian:
     """
 
     dimension: int = 2
-    levels: ClassVar[int | None] = None
+    pixel_values: ClassVar[int | None] = None
 
     def __post_init__(self):
         _require_positive(self)
@@ -54,7 +54,7 @@ class Ring:
 
     components: int = 8
     spread: float = 0.1
-    levels: ClassVar[int | None] = None
+    pixel_values: ClassVar[int | None] = None
 
     def __post_init__(self):
         _require_positive(self)
@@ -78,7 +78,7 @@ class TwoMoons:
 
     components: int = 16
     spread: float = 0.06
-    levels: ClassVar[int | None] = None
+    pixel_values: ClassVar[int | None] = None
 
     def __post_init__(self):
         _require_positive(self)
@@ -108,7 +108,7 @@ class Digits:
     """
 
     components: int = 10
-    levels: ClassVar[int | None] = 17
+    pixel_values: ClassVar[int | None] = 17
     side: ClassVar[int] = 8
 
     def __post_init__(self):
@@ -123,7 +123,7 @@ class Digits:
         from sklearn.datasets import load_digits
 
         images = load_digits().images[..., None]
-        spacing = 2 / self.levels
+        spacing = 2 / self.pixel_values
         scaled = (images + 0.5) * spacing - 1
         return GaussianMixture.fit(scaled, self.components, noise_variance=spacing**2 / 12)
 
@@ -143,7 +143,7 @@ class Images:
     side: int = 32
     rank: int = 12
     spread: float = 0.05
-    levels: ClassVar[int | None] = 256
+    pixel_values: ClassVar[int | None] = 256
 
     def __post_init__(self):
         _require_positive(self)

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import experiment
 from components import Refusals, UserError, choose, positive
+from experiment.create import data_shape
 from likelihood.exact import PROBES, bits_per_dim, log_likelihood, standard_errors
 from parallel.batches import BatchMap, one_by_one
 from sde_lib.noise import example_keys
@@ -21,17 +21,19 @@ from workdir.records import say
 LARGEST_EXACT_TRACE = 1024
 
 
-def dequantized(setup, images, repeat=0):
+def dequantized(experiment, images, repeat=0):
     """float32 images in the model's range, with uniform noise that depends on the image's number alone."""
-    key = jax.random.fold_in(setup.key("dequantize"), repeat)
-    return np.asarray(setup.transform.dequantized(example_keys(key, jnp.arange(len(images))), images))
+    key = jax.random.fold_in(experiment.key("dequantize"), repeat)
+    return np.asarray(experiment.transform.dequantized(example_keys(key, jnp.arange(len(images))), images))
 
 
-def bits(setup, log_prob):
-    return bits_per_dim(log_prob, setup.shape, setup.transform.levels, setup.transform.centered)
+def bits(experiment, log_prob):
+    return bits_per_dim(
+        log_prob, experiment.shape, experiment.transform.pixel_values, experiment.transform.centered
+    )
 
 
-def flow_log_prob(setup, params, draws, count, partial, settings, batch_size, label=None):
+def flow_log_prob(experiment, params, draws, count, partial, settings, batch_size, label=None):
     """Log-densities by the probability-flow ODE, one solve for each draw of each example.
 
     Args:
@@ -50,8 +52,8 @@ def flow_log_prob(setup, params, draws, count, partial, settings, batch_size, la
         def of_one(keys, x, label):
             found = log_likelihood(
                 keys,
-                setup.sde,
-                setup.denoise("likelihood", params, label),
+                experiment.sde,
+                experiment.denoise("likelihood", params, label),
                 x,
                 tolerance=settings.tolerance,
                 probe=settings.probe,
@@ -73,7 +75,7 @@ def flow_log_prob(setup, params, draws, count, partial, settings, batch_size, la
         examples = {"x": x, "index": index.astype(np.uint32), "repeat": repeat.astype(np.uint32)}
         if label is not None:
             examples["label"] = label[index]
-        found = mapped((params, setup.key("probe")), examples)
+        found = mapped((params, experiment.key("probe")), examples)
         log_prob = np.where(found.failed[:, None], np.nan, found.by_probe.astype(np.float64))
         return {"log_prob": log_prob, "nfe": found.nfe}
 
@@ -93,7 +95,7 @@ def refusals(config):
             f"eval.bits_per_dim.dequantizations={settings.dequantizations} is for pixels, and a mixture has "
             "none. Leave it out."
         )
-    shape = experiment.data_shape(config)
+    shape = data_shape(config)
     dimension = math.prod(shape) if shape else 0
     if settings.compute and settings.probe == "exact" and dimension > LARGEST_EXACT_TRACE:
         yield (
@@ -145,7 +147,7 @@ def partial_likelihoods(path, config, params, examples, repeats):
     return Partial(path, identity, keep=True)
 
 
-def network_bits_per_dim(setup, params, examples, config, folder):
+def network_bits_per_dim(experiment, params, examples, config, folder):
     """Exact bits/dim of held-out images by the probability-flow ODE.
 
     Args:
@@ -160,14 +162,21 @@ def network_bits_per_dim(setup, params, examples, config, folder):
     settings, repeats = config.eval.bits_per_dim, config.eval.bits_per_dim.dequantizations
     partial = partial_likelihoods(folder / "bits_per_dim", config, params, examples, repeats)
     images = examples["image"]
-    draws = [lambda repeat=repeat: dequantized(setup, images, repeat) for repeat in range(repeats)]
+    draws = [lambda repeat=repeat: dequantized(experiment, images, repeat) for repeat in range(repeats)]
     found = flow_log_prob(
-        setup, params, draws, len(images), partial, settings, config.eval.batch_size, examples.get("label")
+        experiment,
+        params,
+        draws,
+        len(images),
+        partial,
+        settings,
+        config.eval.batch_size,
+        examples.get("label"),
     )
     solved = solved_examples(found["log_prob"], settings)
-    values = np.asarray(bits(setup, found["log_prob"][solved]))
+    values = np.asarray(bits(experiment, found["log_prob"][solved]))
     parts = standard_errors(values)
-    t_min = setup.sde.t_min
+    t_min = experiment.sde.t_min
     return {
         "bounds": "from above, on average over dequantization noise, the bits of the pixels under the flow",
         "value": float(values.mean()),
@@ -177,6 +186,6 @@ def network_bits_per_dim(setup, params, examples, config, folder):
         "images": int(solved.sum()),
         "dequantizations": repeats,
         "t_min": t_min,
-        "sigma_at_t_min": float(setup.sde.sigma(jnp.float32(t_min))),
+        "sigma_at_t_min": float(experiment.sde.sigma(jnp.float32(t_min))),
         "tolerance": settings.tolerance,
     }

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 
 import components
-import experiment
 import samplers
 import sde_lib
 from components import ConfigError, Refusals, choose
@@ -15,6 +14,7 @@ from denoisers.thresholds import Clip
 from denoisers.variance import CHOICES
 from evaluation.bits_per_dim import bits
 from evaluation.held_out import HeldOut, mean_and_error
+from experiment.create import data_range
 from likelihood.bounds import DECODERS, LEVELS, DensityDecoder, PixelDecoder, continuous_bound, discrete_bound
 from parallel.batches import BatchMap
 from workdir.records import Progress
@@ -24,18 +24,18 @@ class Chain:
     """The discrete-time chain whose likelihood `eval.bound` describes.
 
     Args:
-      setup: Experiment; config: the subtree `eval.bound`.
+      experiment: Experiment; config: the subtree `eval.bound`.
       decoder: PixelDecoder or DensityDecoder.
 
     Attributes:
       arguments: what likelihood.bounds.discrete_bound takes after the times: decoder and choice of variance.
     """
 
-    def __init__(self, setup, config, decoder):
-        variance = components.create(CHOICES, config.variance, "eval.bound.variance", setup.files)
+    def __init__(self, experiment, config, decoder):
+        variance = components.create(CHOICES, config.variance, "eval.bound.variance", experiment.files)
         clip = (Clip(*decoder.range),) if config.clip and decoder.range else ()
-        self._wrappers = chain.create("bound", variance=variance.wrappers(setup.data_range), clip=clip)
-        self._denoiser = setup.denoiser
+        self._wrappers = chain.create("bound", variance=variance.wrappers(experiment.data_range), clip=clip)
+        self._denoiser = experiment.denoiser
         self.arguments = (decoder, variance.choice)
 
     def bind(self, params, label=None):
@@ -68,7 +68,7 @@ def refusals(config):
         sde = sde_lib.create(config.sde)
         refused.add(_first_level_refusals(settings, sde))
         if settings.discrete and settings.grid == "sampling":
-            sampled_levels(config, samplers.create(config.sampling, sde, experiment.data_range(config)))
+            sampled_levels(config, samplers.create(config.sampling, sde, data_range(config)))
     yield from refused.lines
 
 
@@ -105,7 +105,7 @@ def sampled_levels(config, sampler):
     return np.asarray(times[::-1], np.float32)
 
 
-def bounds_in_nats(setup, params, held_out, decoder, config, levels=None):
+def bounds_in_nats(experiment, params, held_out, decoder, config, levels=None):
     """The variational bounds that the subtree `eval.bound` asks for, by example.
 
     Args:
@@ -116,9 +116,9 @@ def bounds_in_nats(setup, params, held_out, decoder, config, levels=None):
     Returns:
       dict from name to variational.Bound of [N] arrays.
     """
-    settings, discrete = config.eval.bound, Chain(setup, config.eval.bound, decoder)
+    settings, discrete = config.eval.bound, Chain(experiment, config.eval.bound, decoder)
     if levels is None:
-        levels = LEVELS[settings.grid](setup.sde, settings.levels)
+        levels = LEVELS[settings.grid](experiment.sde, settings.levels)
     found = {}
 
     def evaluate(name, bound):
@@ -131,7 +131,7 @@ def bounds_in_nats(setup, params, held_out, decoder, config, levels=None):
         progress = Progress(len(examples["index"]), "image", name.replace("_", " "))
         parts = []
         mapped = BatchMap(by_example, config.eval.batch_size)
-        for part in mapped.batches((params, setup.key(name)), examples):
+        for part in mapped.batches((params, experiment.key(name)), examples):
             parts.append(part)
             progress.update(len(part.prior))
         progress.close()
@@ -141,14 +141,14 @@ def bounds_in_nats(setup, params, held_out, decoder, config, levels=None):
         evaluate(
             "discrete_bound",
             lambda keys, bound_to, x0: discrete_bound(
-                keys, setup.sde, discrete.bind(*bound_to), x0, levels, *discrete.arguments
+                keys, experiment.sde, discrete.bind(*bound_to), x0, levels, *discrete.arguments
             ),
         )
     if settings.continuous:
         evaluate(
             "continuous_bound",
             lambda keys, bound_to, x0: continuous_bound(
-                keys, setup.sde, setup.denoiser.bind(*bound_to), x0, settings.levels, decoder
+                keys, experiment.sde, experiment.denoiser.bind(*bound_to), x0, settings.levels, decoder
             ),
         )
     return found
@@ -182,7 +182,7 @@ def describe_bounds(bounds, scale, offset=0.0):
     }
 
 
-def bounded_images(setup, examples, settings):
+def bounded_images(experiment, examples, settings):
     """What `eval.bound.decoder` bounds the likelihood of.
 
     "pixels" bounds the bits of the discrete pixels. "density" bounds those of dequantized
@@ -192,22 +192,24 @@ def bounded_images(setup, examples, settings):
     Returns:
       (HeldOut, decoder, scale, offset); bits/dim are nats * scale + offset.
     """
-    transform = setup.transform
-    to_bits = 1 / (math.prod(setup.shape) * math.log(2))
+    transform = experiment.transform
+    to_bits = 1 / (math.prod(experiment.shape) * math.log(2))
     if (settings.decoder or ("density" if transform.dequantize else "pixels")) == "density":
         decoder = DensityDecoder()
-        return HeldOut(examples, transform.dequantized), decoder, to_bits, float(bits(setup, 0.0))
-    decoder = PixelDecoder(transform.levels, transform.centered)
+        return HeldOut(examples, transform.dequantized), decoder, to_bits, float(bits(experiment, 0.0))
+    decoder = PixelDecoder(transform.pixel_values, transform.centered)
     return HeldOut(examples, lambda keys, pixels: transform.to_model(pixels)), decoder, to_bits, 0.0
 
 
-def network_bounds(setup, params, examples, config, levels=None):
+def network_bounds(experiment, params, examples, config, levels=None):
     """Variational bounds in bits/dim of held-out examples; see `bounded_images`."""
-    held_out, decoder, scale, offset = bounded_images(setup, examples, config.eval.bound)
-    found = describe_bounds(bounds_in_nats(setup, params, held_out, decoder, config, levels), scale, offset)
-    about = {"decoder": type(decoder).__name__, "levels": config.eval.bound.levels}
+    held_out, decoder, scale, offset = bounded_images(experiment, examples, config.eval.bound)
+    found = describe_bounds(
+        bounds_in_nats(experiment, params, held_out, decoder, config, levels), scale, offset
+    )
+    described = {"decoder": type(decoder).__name__, "levels": config.eval.bound.levels}
     if levels is not None:
-        about["levels"] = len(levels)
+        described["levels"] = len(levels)
     chain = {"variance": config.eval.bound.variance.name, "grid": config.eval.bound.grid}
-    own = {"discrete_bound": {**about, **chain}, "continuous_bound": about}
+    own = {"discrete_bound": {**described, **chain}, "continuous_bound": described}
     return {name: {**own[name], **entry} for name, entry in found.items()}

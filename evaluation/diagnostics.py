@@ -116,28 +116,28 @@ def at_level(keys, sde, denoise, x0, t):
     )
 
 
-def diagnose(setup, params, held_out, config):
+def diagnose(experiment, params, held_out, config):
     """Content of diagnostics.json: the score against what makes it one, by noise level."""
     settings = config.eval
-    times = log_snr_levels(setup.sde, settings.loss_levels)
+    times = log_snr_levels(experiment.sde, settings.loss_levels)
     examples = held_out.numbered(settings.diagnostics.images)
 
     def of_examples(constants, examples):
         params, t, key = constants
         keys, x0, label = held_out.draw(key, examples)
-        return at_level(keys, setup.sde, setup.denoiser.bind(params, label), x0, t)
+        return at_level(keys, experiment.sde, experiment.denoiser.bind(params, label), x0, t)
 
     mapped = BatchMap(of_examples, min(settings.batch_size, 8 * jax.local_device_count()))
     progress, rows = Progress(len(times), "level", "diagnostics"), []
     for level, t in enumerate(times):
-        key = jax.random.fold_in(setup.key("diagnostics"), level)
+        key = jax.random.fold_in(experiment.key("diagnostics"), level)
         rows.append(_summary(mapped((params, np.float32(t), key), examples)))
         progress.update(1)
     progress.close()
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     return {
         "times": times,
-        "log_snr": np.asarray(setup.sde.log_snr(jnp.asarray(times, jnp.float32))),
+        "log_snr": np.asarray(experiment.sde.log_snr(jnp.asarray(times, jnp.float32))),
         "examples": len(examples["index"]),
         **columns,
     }

@@ -30,16 +30,16 @@ class HeldOut:
     x0: Callable
 
     @classmethod
-    def images(cls, setup, source, count):
+    def images(cls, experiment, source, count):
         """The first images of a fixed shuffle, scaled as in training but never mirrored."""
-        return cls.from_experiment(setup, subset(source, count))
+        return cls.from_experiment(experiment, subset(source, count))
 
     @classmethod
-    def from_experiment(cls, setup, examples):
+    def from_experiment(cls, experiment, examples):
         """These examples, scaled as in training but never mirrored; or data of a mixture as it is."""
-        if setup.mixture is not None:
+        if experiment.mixture is not None:
             return cls(examples, lambda keys, x0: x0)
-        return cls(examples, dataclasses.replace(setup.transform, random_flip=False).training)
+        return cls(examples, dataclasses.replace(experiment.transform, random_flip=False).training)
 
     def __len__(self):
         return len(self.examples["image"])
@@ -64,19 +64,19 @@ class HeldOutLoss:
     """The mean-squared error of eps at equally spaced times, on one fixed batch of held-out data.
 
     Args:
-      setup: Experiment; held_out: HeldOut; config: the subtree `eval`.
+      experiment: Experiment; held_out: HeldOut; config: the subtree `eval`.
     """
 
-    def __init__(self, setup, held_out, config):
-        sde, levels = setup.sde, config.loss_levels
+    def __init__(self, experiment, held_out, config):
+        sde, levels = experiment.sde, config.loss_levels
         self.times = sde.t_min + (np.arange(levels) + 0.5) / levels * (sde.t_max - sde.t_min)
         self.log_snr = np.asarray(sde.log_snr(jnp.asarray(self.times)))
         self._examples = held_out.numbered(min(config.batch_size, config.max_images))
         self._held_out = held_out
         self._batch_size = config.batch_size
-        self._key = setup.key("held-out loss")
-        self._setup = setup
-        self._of_network = self._batch_map(setup.denoiser)
+        self._key = experiment.key("held-out loss")
+        self._setup = experiment
+        self._of_network = self._batch_map(experiment.denoiser)
 
     def _batch_map(self, predict):
         plain = Objective(self._setup.sde)

@@ -20,9 +20,9 @@ from workdir.provenance import collect
 from workdir.records import Progress, say
 
 
-def loss_by_level(setup, held_out, settings):
+def loss_by_level(experiment, held_out, settings):
     """The measured error of eps and its closed form snr tr Var[x_0 | x_t] / d, at levels even in log-SNR."""
-    sde = setup.sde
+    sde = experiment.sde
     times = log_snr_levels(sde, settings.loss_levels)
 
     def at_level(constants, examples):
@@ -38,8 +38,8 @@ def loss_by_level(setup, held_out, settings):
     mapped = BatchMap(at_level, settings.batch_size)
     rows = []
     for level, t in enumerate(times):
-        key = jax.random.fold_in(setup.key("held-out loss"), level)
-        error, floor = mapped((setup.mixture, np.float32(t), key), held_out.numbered())
+        key = jax.random.fold_in(experiment.key("held-out loss"), level)
+        error, floor = mapped((experiment.mixture, np.float32(t), key), held_out.numbered())
         difference = mean_and_error(error - floor)
         rows.append((error.mean(), difference["standard_error"], floor.mean()))
     error, standard_error, floor = np.array(rows).T
@@ -53,19 +53,19 @@ def loss_by_level(setup, held_out, settings):
     }
 
 
-def flow_likelihood(setup, held_out, config, folder):
+def flow_likelihood(experiment, held_out, config, folder):
     """Log-densities at t_min by the flow from p(x_T) = prior, against the exact ones, in nats/dim.
 
     The solves are kept in `folder`, for a killed or a next evaluation.
     """
-    sde, mixture, settings = setup.sde, setup.mixture, config.eval.bits_per_dim
+    sde, mixture, settings = experiment.sde, experiment.mixture, config.eval.bits_per_dim
     x0, dimension = jnp.asarray(held_out.examples["image"]), mixture.dimension
     count = len(x0)
-    keys = noise.example_keys(setup.key("noise at t_min"), jnp.arange(count))
+    keys = noise.example_keys(experiment.key("noise at t_min"), jnp.arange(count))
     t = jnp.full(count, sde.t_min)
     x = np.asarray(sde.perturb(keys, x0, t)[0])
     partial = partial_likelihoods(folder / "log_prob", config, mixture, x, repeats=1)
-    found = flow_log_prob(setup, mixture, [lambda: x], count, partial, settings, config.eval.batch_size)
+    found = flow_log_prob(experiment, mixture, [lambda: x], count, partial, settings, config.eval.batch_size)
     solved = solved_examples(found["log_prob"], settings)
     exact = np.asarray(jax.jit(mixture.log_prob)(x, sde.alpha(t), sde.sigma(t)))
     # The model starts from the prior; the data's own p(x_T) is this far from it, on average over the data.
@@ -87,46 +87,48 @@ def flow_likelihood(setup, held_out, config, folder):
     }
 
 
-def held_out_samples(setup, count):
+def held_out_samples(experiment, count):
     """HeldOut with exact samples [count, ...] of the Experiment's mixture."""
-    x0 = jax.jit(setup.mixture.sample, static_argnums=1)(setup.key("held-out"), count)
-    return HeldOut.of(setup, np.asarray(x0))
+    x0 = jax.jit(experiment.mixture.sample, static_argnums=1)(experiment.key("held-out"), count)
+    return HeldOut.of(experiment, np.asarray(x0))
 
 
-def evaluate(setup, held_out, drawer, config, folder):
+def evaluate(experiment, held_out, samples, config, folder):
     """Content of a mixture's metrics.json.
 
     Args:
-      held_out: of `held_out_samples`; drawer: of samples.
+      held_out: of `held_out_samples`; samples: of samples.
       config: the whole config.
       folder: where the solves of the flow are kept.
     """
-    settings, mixture, levels = config.eval, setup.mixture, sampled_levels(config, drawer)
+    settings, mixture, levels = config.eval, experiment.mixture, sampled_levels(config, samples)
     x0 = held_out.examples["image"]
     say(f"evaluating the exact denoiser of {config.mixture.name} on {len(x0)} of its samples")
-    result = {"unit": "nats/dim", "loss": loss_by_level(setup, held_out, settings)}
+    result = {"unit": "nats/dim", "loss": loss_by_level(experiment, held_out, settings)}
 
     exact = np.asarray(jax.jit(mixture.log_prob)(jnp.asarray(x0)))
     result["negative_log_likelihood"] = mean_and_error(-exact / mixture.dimension)
     if settings.bits_per_dim.compute:
-        result["flow"] = flow_likelihood(setup, held_out, config, folder)
-    bounds = bounds_in_nats(setup, mixture, held_out, DensityDecoder(), config, levels)
+        result["flow"] = flow_likelihood(experiment, held_out, config, folder)
+    bounds = bounds_in_nats(experiment, mixture, held_out, DensityDecoder(), config, levels)
     result.update(describe_bounds(bounds, 1 / mixture.dimension))
     for name, bound in bounds.items():
         above = bound.total + exact[: len(bound.total)]
         result[name]["above_exact"] = mean_and_error(above / mixture.dimension)
 
     progress = Progress(settings.two_sample.num_samples, "sample", "sample")
-    generated = drawer.draw(mixture, settings.two_sample.num_samples, progress)
+    generated = samples.draw(mixture, settings.two_sample.num_samples, progress)
     progress.close()
     fresh = [
         np.asarray(
-            jax.jit(mixture.sample, static_argnums=1)(setup.key(purpose), settings.two_sample.num_samples)
+            jax.jit(mixture.sample, static_argnums=1)(
+                experiment.key(purpose), settings.two_sample.num_samples
+            )
         )
         for purpose in ("real samples", "floor samples")
     ]
     result["two_sample"] = {
-        "nfe": drawer.nfe,
+        "nfe": samples.nfe,
         "samples": metrics.two_sample(fresh[0], generated, settings.two_sample.neighbours),
         "floor": metrics.two_sample(fresh[0], fresh[1], settings.two_sample.neighbours),
     }

@@ -11,32 +11,32 @@ from evaluation.held_out import subset
 from workdir.files import checksum
 
 
-def training_examples(config, setup, count, purpose):
+def training_examples(config, experiment, count, purpose):
     """`count` examples of the training data, as HeldOut holds them, or draws of a mixture."""
-    if setup.mixture is not None:
-        draw = jax.jit(setup.mixture.sample, static_argnums=1)
-        return {"image": np.asarray(draw(setup.key(purpose), count))}
+    if experiment.mixture is not None:
+        draw = jax.jit(experiment.mixture.sample, static_argnums=1)
+        return {"image": np.asarray(draw(experiment.key(purpose), count))}
     return subset(data.create(config.data, "train"), count)
 
 
-def identity_of(setup, record, params, config, examples):
+def identity_of(experiment, checkpoint, params, config, examples):
     """What every measurement of a model on data says about both.
 
     Args:
-      record: of the checkpoint; params: of the denoiser.
+      checkpoint: of the checkpoint; params: of the denoiser.
       examples: as HeldOut holds them.
     """
-    about = {
-        "step": record["step"],
+    origin = {
+        "step": checkpoint["step"],
         "parameters": checksum(params),
         "seed": config.seed,
-        "sde": repr(setup.sde),
-        "transform": repr(setup.transform),
+        "sde": repr(experiment.sde),
+        "transform": repr(experiment.transform),
         "denoiser": config.denoiser.to_dict(),
         "examples": len(examples["image"]),
         "data": checksum(examples),
     }
-    return json.loads(json.dumps(about))
+    return json.loads(json.dumps(origin))
 
 
 def measure(partial, levels, of_level, what):

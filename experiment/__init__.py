@@ -11,10 +11,11 @@ from experiment.create import (
     read_files,
     resolve,
 )
-from experiment.load import load, require_run
+from experiment.load import Run, load, require_run
 
 __all__ = [
     "Experiment",
+    "Run",
     "create",
     "data_range",
     "data_shape",

@@ -9,7 +9,7 @@ from parallel import devices
 def data_range(config, case):
     """(low, high) of the model's data, or None for a mixture that is not of images."""
     if case:
-        return (-1.0, 1.0) if case.levels else None
+        return (-1.0, 1.0) if case.pixel_values else None
     return (-1.0, 1.0) if config.data.centered else (0.0, 1.0)
 
 

@@ -284,7 +284,7 @@ def create(config, reads=OF_A_RUN):
     if parts.case:
         mixture = parts.case.build()
         denoiser, shape = ExactDenoiser(parts.sde, mixture), mixture.shape
-        transform = Transform(parts.case.levels) if parts.case.levels else None
+        transform = Transform(parts.case.pixel_values) if parts.case.pixel_values else None
     else:
         mixture, denoiser, transform = None, parts.denoiser, data.transform(config.data)
         shape = (config.data.image_size, config.data.image_size, config.data.channels)

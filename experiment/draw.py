@@ -10,13 +10,13 @@ from parallel.batches import BatchMap, one_by_one
 from sde_lib.noise import example_keys, uniform
 
 
-class Drawer:
+class NumberedSamples:
     """Samples by number: sample k depends, to rounding, on the seed and k alone, not on batch or devices.
 
     So does its label, where the data has labels.
 
     Args:
-      setup: Experiment.
+      experiment: Experiment.
       config: the subtree `sampling`.
       keep: rows of the sampler's table whose states and predictions are returned as well, or None.
       batch_size: over the devices of this process; default `sampling.batch_size`.
@@ -30,12 +30,12 @@ class Drawer:
       nfe: network calls a sample; where they are chosen on the way, None until `draw` has their mean.
     """
 
-    def __init__(self, setup, config, keep=None, batch_size=None):
-        sampler = samplers.create(config, setup.sde, setup.data_range, setup.files)
-        self.sampler, self._key = sampler.astype(np.float32), setup.key("sample")
+    def __init__(self, experiment, config, keep=None, batch_size=None):
+        sampler = samplers.create(config, experiment.sde, experiment.data_range, experiment.files)
+        self.sampler, self._key = sampler.astype(np.float32), experiment.key("sample")
         self.times, self.nfe = sampler.times, sampler.nfe
 
-        self._label_key, self._frequencies = setup.key("label"), setup.class_frequencies
+        self._label_key, self._frequencies = experiment.key("label"), experiment.class_frequencies
         self._labels = config.labels
         refusal = refused_labels(self._labels, len(self._frequencies or ()))
         if refusal:
@@ -45,7 +45,9 @@ class Drawer:
             params, sampler, key = constants
 
             def of(keys, label):
-                return sampler.draw(keys, setup.sde, setup.denoiser.bind(params, label), setup.shape, keep)
+                return sampler.draw(
+                    keys, experiment.sde, experiment.denoiser.bind(params, label), experiment.shape, keep
+                )
 
             keys, label = example_keys(key, examples["index"]), examples.get("label")
             # A sampler that chooses its steps on the way follows each sample by itself.

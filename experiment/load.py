@@ -1,11 +1,157 @@
-"""From a workdir to the objects of its run."""
+"""From a workdir to the objects of its run: what the modes read, and the way to use a run from Python."""
 
-from experiment.create import OF_A_RUN, create
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from components import ConfigError
+from configs import base
+from experiment.create import OF_A_RUN, Experiment, create, read_files
+from experiment.draw import NumberedSamples
+from likelihood import encoding
+from likelihood.exact import bits_per_dim, log_likelihood
+from parallel.batches import BatchMap, one_by_one
+from sde_lib.noise import example_keys
 from training import frozen_network
 from workdir.checkpoints import Checkpoints
 from workdir.files import checksum
 from workdir.provenance import collect
 from workdir.records import say
+from workdir.saved_config import read_config
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """A trained model, or a mixture with its exact denoiser, ready for use.
+
+    Images are uint8 [N, H, W, C] with the values of the data; where the data has no pixels, floats [N, ...].
+
+    Attributes:
+      config: of the run, resolved.
+      experiment: its objects.
+      params: the averaged parameters.
+      checkpoint: the record of the checkpoint: step, config, provenance.
+    """
+
+    config: ConfigDict
+    experiment: Experiment
+    params: Any
+    checkpoint: dict
+
+    @functools.cached_property
+    def _denoise(self):
+        return jax.jit(lambda params, x, t, label: self.experiment.denoiser.bind(params, label)(x, t))
+
+    def denoise(self, x, t, label=None):
+        """What the model knows of x_0: the Prediction at noisy data.
+
+        Args:
+          x: [B, ...] in the model's range, noisy as at t.
+          t: [B] times in [t_min, t_max]; label: [B] classes, or None.
+        """
+        return self._denoise(self.params, jnp.asarray(x), jnp.asarray(t), label)
+
+    def sample(self, count, label=None, **fields):
+        """Draws images.
+
+        Args:
+          count: how many; image k is the same one in any number of them.
+          label: a class, or a sequence that is repeated; None draws by the frequencies in the data.
+          **fields: of config.sampling; a group by its name or as a dict: steps=20, predictor="ddim",
+            predictor={"name": "edm", "order": 1}.
+
+        Raises:
+          ConfigError: fields that do not go together.
+        """
+        config = self.config.copy_and_resolve_references()
+        for name, value in fields.items():
+            if name not in config.sampling:
+                raise ConfigError(f"sampling.{name} is not a field. Known: {', '.join(config.sampling)}.")
+            group = isinstance(config.sampling[name], ConfigDict)
+            if group and not isinstance(value, dict):
+                value = {"name": value}
+            config.sampling.update({name: value})
+        if label is not None:
+            config.sampling.labels = (label,) if isinstance(label, int) else tuple(label)
+        experiment = dataclasses.replace(self.experiment, files=read_files(config, ("sampling",)))
+        samples = NumberedSamples(experiment, config.sampling, batch_size=self._batch_size(count))
+        return self._to_images(samples.draw(self.params, count))
+
+    def log_likelihood(self, images, label=None):
+        """[N] nats: the log-density by the probability-flow ODE, as `eval.bits_per_dim` sets it.
+
+        Of pixels their log-probability, bounded from below with one draw of uniform dequantization.
+        """
+        settings, experiment = self.config.eval.bits_per_dim, self.experiment
+        index = np.arange(len(images), dtype=np.uint32)
+        x = np.asarray(images)
+        if experiment.transform:
+            keys = example_keys(experiment.key("dequantize"), jnp.asarray(index))
+            x = np.asarray(experiment.transform.dequantized(keys, x))
+        key = experiment.key("probe")
+
+        def solve(params, index, x, label):
+            return log_likelihood(
+                example_keys(key, index),
+                experiment.sde,
+                experiment.denoise("likelihood", params, label),
+                x,
+                tolerance=settings.tolerance,
+                probe=settings.probe,
+                probes=settings.probes,
+                solver=settings.solver,
+            ).log_prob
+
+        nats = self._by_example(solve, label, index, x)
+        if experiment.transform is None:
+            return nats
+        transform, dimension = experiment.transform, x[0].size
+        bits = bits_per_dim(nats, experiment.shape, transform.pixel_values, transform.centered)
+        return -bits * dimension * np.log(2)
+
+    def encode(self, images, label=None):
+        """[N, ...] latent codes: where the probability-flow ODE takes the images, in the prior's range."""
+        x = np.asarray(images)
+        x = np.asarray(self.experiment.transform.to_model(x)) if self.experiment.transform else x
+        return self._follow(encoding.encode, x, label)
+
+    def decode(self, codes, label=None):
+        """The images of latent codes [N, ...], the inverse of `encode`."""
+        return self._to_images(self._follow(encoding.decode, np.asarray(codes), label))
+
+    def _follow(self, direction, x, label):
+        experiment, settings = self.experiment, self.config.encoding
+
+        def follow(params, x, label):
+            denoise = experiment.denoise("encoder", params, label)
+            return direction(experiment.sde, denoise, x, settings.tolerance, settings.solver).x
+
+        return self._by_example(follow, label, x)
+
+    def _by_example(self, function, label, *arrays):
+        """function(params, *arrays, label) of examples that are followed each by itself, over all devices."""
+        examples = {"arrays": arrays}
+        if label is not None:
+            examples["label"] = np.broadcast_to(np.asarray(label, np.int32), len(arrays[0]))
+
+        def mapped(params, examples):
+            each = one_by_one(lambda *a: function(params, *a))
+            return each(*examples["arrays"], examples.get("label"))
+
+        return BatchMap(mapped, self._batch_size(len(arrays[0])))(self.params, examples)
+
+    def _batch_size(self, count):
+        """A batch for so many examples: a multiple of the devices, at most that of `sampling`."""
+        devices = jax.local_device_count()
+        return min(-(-count // devices) * devices, self.config.sampling.batch_size)
+
+    def _to_images(self, x):
+        return self.experiment.transform.to_pixels(x) if self.experiment.transform else x
 
 
 def require_run(config, workdir):
@@ -22,53 +168,55 @@ def require_run(config, workdir):
             checkpoints.close()
 
 
-def load(config, workdir, reads=OF_A_RUN, field=None):
-    """The experiment of a workdir and averaged parameters of its newest good checkpoint.
+def load(workdir=None, config=None, reads=OF_A_RUN, field=None):
+    """The Run of a workdir, with averaged parameters of its newest good checkpoint.
 
-    What the data source alone knows (side, channels, pixel values) comes from the checkpoint,
-    so that no data set is needed to sample. A mixture needs no checkpoint: it is the parameters.
+        import experiment
+        digits = experiment.load("runs/digits")
+        images = digits.sample(16)
+
+    What the data source alone knows (side, channels, pixel values) comes from the checkpoint, so that no data
+    set is needed to sample. A mixture needs no checkpoint and no workdir: it is the parameters.
     `restore.step` and `restore.average` choose another checkpoint or average.
 
     Args:
+      workdir: folder of the run.
+      config: in place of the run's own.
       reads: subtrees beside those that make the model; see experiment.create.
       field: the config field that names the workdir, where it is not --workdir; for messages.
-
-    Returns:
-      (Experiment, parameters, record of the checkpoint).
 
     Raises:
       UserError: no checkpoint, or one of another config.
     """
+    if config is None:
+        config = read_config(workdir, base.get_config())
     if config.mixture.name:
-        loaded = create(config, reads)
-        return loaded, loaded.denoiser.init(), {"step": 0, "provenance": collect()}
+        created = create(config, reads)
+        return Run(config, created, created.denoiser.init(), {"step": 0, "provenance": collect()})
     checkpoints = Checkpoints(workdir, config, read_only=True, field=field)
     try:
         checkpoints.resolve_data(config.data)
-        loaded = create(config, reads)
-        params, record = checkpoints.restore_ema(loaded.params_template())
+        created = create(config, reads)
+        params, record = checkpoints.restore_ema(created.params_template())
     finally:
         checkpoints.close()
-    return loaded, params, record
+    return Run(config, created, params, record)
 
 
-def warn_of_other_parameters(config, loaded, params):
-    """Says where a measured file belongs to another model than the one that is loaded.
-
-    Args:
-      config: the whole config; loaded: its Experiment; params: what the denoiser has.
-    """
+def warn_of_other_parameters(run):
+    """Says where a measured file belongs to another model than that of the Run."""
+    files, sampling = run.experiment.files, run.config.sampling
     # A head that is trained alone leaves the network below it as it was.
-    known = {None, checksum(params), checksum(frozen_network.below(params))} if loaded.files else {None}
-    for field, file in loaded.files.items():
+    known = {None, checksum(run.params), checksum(frozen_network.below(run.params))} if files else {None}
+    for field, file in files.items():
         if file.origin.get("parameters") not in known:
             say(
                 f"warning: {field}={file.path} was fitted to other parameters, of step "
                 f"{file.origin.get('step')}; measure it anew for these"
             )
-    grid, variance_name = loaded.files.get("sampling.grid.file"), config.sampling.variance.name
-    if grid and config.sampling.grid.name == "optimal" and grid.origin["variance"] != variance_name:
+    grid = files.get("sampling.grid.file")
+    if grid and sampling.grid.name == "optimal" and grid.origin["variance"] != sampling.variance.name:
         say(
             f"note: the levels of {grid.path} are the best for the variance {grid.origin['variance']}, and "
-            f"sampling.variance.name={variance_name}"
+            f"sampling.variance.name={sampling.variance.name}"
         )

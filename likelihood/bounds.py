@@ -71,10 +71,10 @@ class PixelDecoder:
     """A Gaussian integrated over each pixel's bin; the outer bins are unbounded (Ho et al. 2020, eq. 13).
 
     Attributes:
-      levels, centered: of the pixels, as in data/transforms.py; x_0 is at the centre of a bin.
+      pixel_values, centered: of the pixels, as in data/transforms.py; x_0 is at the centre of a bin.
     """
 
-    levels: int
+    pixel_values: int
     centered: bool = True
 
     @property
@@ -85,7 +85,7 @@ class PixelDecoder:
     def nats(self, x0, mean, std):
         """-log p [B, ...] of each pixel's value."""
         low, high = self.range
-        spacing = (high - low) / self.levels
+        spacing = (high - low) / self.pixel_values
         upper, lower = ((x0 - mean + shift) / std for shift in (0.5 * spacing, -0.5 * spacing))
         # log(Phi(b) - Phi(a)), on the side where neither is close to one.
         flip = lower + upper > 0

@@ -100,17 +100,17 @@ def log_likelihood(
     return jax.vmap(solve)(keys, x)
 
 
-def bits_per_dim(log_prob, shape, levels, centered):
-    """Bits per dimension of pixels in `levels` values, from nats of the scaled, dequantized data.
+def bits_per_dim(log_prob, shape, pixel_values, centered):
+    """Bits per dimension of pixels in `pixel_values` values, from nats of the scaled, dequantized data.
 
-    Uniform dequantization maps a pixel v to (v + u) / levels in [0, 1], u ~ U[0, 1), and
+    Uniform dequantization maps a pixel v to (v + u) / pixel_values in [0, 1], u ~ U[0, 1), and
     with `centered` on to [-1, 1]; the Jacobian of that map is put back here. By Jensen's
     inequality the result bounds the bits of the discrete pixels from above (Theis et al. 2016).
 
     Args:
       log_prob: [B] nats; shape: of one image.
     """
-    spacing = (2.0 if centered else 1.0) / levels
+    spacing = (2.0 if centered else 1.0) / pixel_values
     return -(log_prob / math.prod(shape) + math.log(spacing)) / math.log(2)
 
 

@@ -5,9 +5,9 @@ import time
 import jax.numpy as jnp
 import numpy as np
 
-import experiment
 from components import positive
 from denoisers import chain
+from experiment.create import data_range
 from experiment.load import load
 from modes import MODES
 from reports import figures, pictures
@@ -22,10 +22,10 @@ from workdir.records import Progress, say
 from workdir.results import Results
 
 
-def noises(setup, purpose, count):
+def noises(experiment, purpose, count):
     """[count, *shape] states at t_max, other ones for each purpose."""
-    keys = example_keys(setup.key(purpose), jnp.arange(count))
-    return np.asarray(setup.sde.prior_std * normal(keys, setup.shape), np.float32)
+    keys = example_keys(experiment.key(purpose), jnp.arange(count))
+    return np.asarray(experiment.sde.prior_std * normal(keys, experiment.shape), np.float32)
 
 
 def describe(errors):
@@ -41,7 +41,7 @@ def refusals(config):
         yield f"calibration.nfe={settings.nfe} must be numbers of network calls from 3 to 30."
     if settings.fine_steps < 50:
         yield f"calibration.fine_steps={settings.fine_steps} must be at least 50."
-    wrappers("calibration", config.sampling, experiment.data_range(config))
+    wrappers("calibration", config.sampling, data_range(config))
 
 
 def run(config, workdir, output=None):
@@ -54,33 +54,34 @@ def run(config, workdir, output=None):
       output: folder of the results; default the workdir.
     """
     settings = config.calibration
-    setup, params, record = load(config, workdir, MODES["calibrate"].reads)
+    loaded = load(workdir, config, MODES["calibrate"].reads)
+    experiment, params, checkpoint = loaded.experiment, loaded.params, loaded.checkpoint
     results = Results(workdir, output)
-    around = wrappers("calibration", config.sampling, setup.data_range)
+    around = wrappers("calibration", config.sampling, experiment.data_range)
 
     def denoise(params, x, t):
-        return chain.wrap(around, setup.denoiser.bind(params))(x, t)
+        return chain.wrap(around, experiment.denoiser.bind(params))(x, t)
 
     chunk = min(settings.batch_size, settings.noises)
-    problem = calibration.Problem(setup.sde, denoise, params, setup.shape, chunk)
+    problem = calibration.Problem(experiment.sde, denoise, params, experiment.shape, chunk)
     solver, grid = fine_solver()
     say(f"following {3 * settings.noises} noises in {settings.fine_steps} steps")
-    fine = solver(setup.sde, grid(setup.sde, settings.fine_steps)).astype(np.float32)
+    fine = solver(experiment.sde, grid(experiment.sde, settings.fine_steps)).astype(np.float32)
     parts = {}
     for purpose in ("calibration", "calibration held out", "calibration test"):
-        x = noises(setup, purpose, settings.noises)
+        x = noises(experiment, purpose, settings.noises)
         parts[purpose] = (x, problem.solve(fine, x))
     train, held_out, test = parts.values()
 
-    about = {
-        "step": record["step"],
+    origin = {
+        "step": checkpoint["step"],
         "parameters": checksum(params),
         "seed": config.seed,
-        "sde": repr(setup.sde),
+        "sde": repr(experiment.sde),
     }
     levels, density = pilot_density(problem, train[0][:PILOT_NOISES], settings.fine_steps)
     arrays = {"levels": levels, "density": density}
-    results.write("fitted_grid.npz", write_measured, fitted_grid.DENSITY_FILE, arrays, about)
+    results.write("fitted_grid.npz", write_measured, fitted_grid.DENSITY_FILE, arrays, origin)
 
     by_calls, ends_by_calls = {}, {}
     for calls in settings.nfe:
@@ -88,8 +89,8 @@ def run(config, workdir, output=None):
         progress = Progress(calibration.LARGEST_FIT * settings.starts, "iteration", f"{calls} calls")
         found, form, origin = fit_calls(problem, calls, train, held_out, settings.starts, progress)
         progress.close()
-        table = calibration.float64_table(found.theta, form, setup.sde)
-        plain = default_sampler(setup.sde, calls).table
+        table = calibration.float64_table(found.theta, form, experiment.sde)
+        plain = default_sampler(experiment.sde, calls).table
         ends = {
             "default": problem.solve(plain.astype(np.float32), test[0]),
             "fitted": problem.solve(table.astype(np.float32), test[0]),
@@ -106,27 +107,30 @@ def run(config, workdir, output=None):
             "start": origin,
         }
         arrays, name = fitted.arrays_of(table), f"fitted_{calls}.npz"
-        results.write(name, write_measured, fitted.TABLE_FILE, arrays, {**about, **by_calls[calls]})
+        results.write(name, write_measured, fitted.TABLE_FILE, arrays, {**origin, **by_calls[calls]})
         ends_by_calls[calls] = {name: end[: settings.pictures] for name, end in ends.items()}
         results.print(_report(calls, by_calls[calls]))
     results.json(
         "calibration.json",
-        {"results": by_calls, "config": config.to_dict(), "provenance": collect(), **about},
+        {"results": by_calls, "config": config.to_dict(), "provenance": collect(), **origin},
     )
     shown = {"fine": test[1][: settings.pictures], **ends_by_calls[min(settings.nfe)]}
-    results.write("calibration.png", figures.calibration_figure, by_calls, *_panels(setup, shown, settings))
+    results.write(
+        "calibration.png", figures.calibration_figure, by_calls, *_panels(experiment, shown, settings)
+    )
     results.say_written()
     first = results.folder / f"fitted_{min(settings.nfe)}.npz"
     say(f"sample with --config.sampling.predictor=fitted --config.sampling.predictor.file={first}")
 
 
-def _panels(setup, shown, settings):
+def _panels(experiment, shown, settings):
     """What the figure shows beside the errors: pictures, or points in the plane."""
     titles = {name: name if name == "fine" else f"{name}, {min(settings.nfe)} calls" for name in shown}
-    if setup.transform:
-        to_picture = setup.transform.to_pixels
+    if experiment.transform:
+        to_picture = experiment.transform.to_pixels
         grids = {
-            titles[name]: pictures.grid(to_picture(x), setup.transform.levels) for name, x in shown.items()
+            titles[name]: pictures.grid(to_picture(x), experiment.transform.pixel_values)
+            for name, x in shown.items()
         }
         return grids, "pictures"
     return {titles[name]: x.reshape(len(x), -1)[:, :2] for name, x in shown.items()}, "points"

@@ -16,26 +16,28 @@ from workdir.records import Progress, say
 from workdir.results import Results
 
 
-def _examples(config, setup):
+def _examples(config, experiment):
     """What is encoded: pixels at the centres of their bins, or samples of a mixture.
 
     Returns:
       (x [N, ...] float32, label [N] or None).
     """
     count = config.encoding.num_images
-    if setup.mixture is not None:
-        return np.asarray(setup.mixture.sample(setup.key("held-out"), count)), None
+    if experiment.mixture is not None:
+        return np.asarray(experiment.mixture.sample(experiment.key("held-out"), count)), None
     examples = subset(data.create(config.data, "test"), count)
-    return np.asarray(setup.transform.to_model(examples["image"])), examples.get("label")
+    return np.asarray(experiment.transform.to_model(examples["image"])), examples.get("label")
 
 
-def _solver(setup, params, config, direction, name):
+def _solver(experiment, params, config, direction, name):
     """The function (x [N, ...], label [N] or None) -> (result [N, ...], NFE [N]), over all devices."""
     tolerance, solver = config.encoding.tolerance, config.encoding.solver
 
     def follow(params, examples):
         def of_one(x, label):
-            found = direction(setup.sde, setup.denoise("encoder", params, label), x, tolerance, solver)
+            found = direction(
+                experiment.sde, experiment.denoise("encoder", params, label), x, tolerance, solver
+            )
             return found.x, found.nfe, found.failed
 
         return one_by_one(of_one)(examples["x"], examples.get("label"))
@@ -80,11 +82,12 @@ def run(config, workdir, output=None):
       output: folder of the results; default the workdir.
     """
     settings = config.encoding
-    setup, params, record = load(config, workdir, MODES["encode"].reads)
+    loaded = load(workdir, config, MODES["encode"].reads)
+    experiment, params, checkpoint = loaded.experiment, loaded.params, loaded.checkpoint
     results = Results(workdir, output)
-    x, label = _examples(config, setup)
+    x, label = _examples(config, experiment)
     say(f"encoding {len(x)} examples")
-    codes, nfe = _solver(setup, params, config, encoding.encode, "encode")(x, label)
+    codes, nfe = _solver(experiment, params, config, encoding.encode, "encode")(x, label)
 
     weights = np.linspace(0, 1, settings.interpolations + 2)
     between = (
@@ -93,22 +96,23 @@ def run(config, workdir, output=None):
         else codes[:0]
     )
     scaled = np.stack([encoding.scale_temperature(codes[0], t) for t in settings.temperatures])
-    decode = _solver(setup, params, config, encoding.decode, "decode")
-    wanted = np.concatenate([codes, between.reshape(-1, *setup.shape), scaled])
+    decode = _solver(experiment, params, config, encoding.decode, "decode")
+    wanted = np.concatenate([codes, between.reshape(-1, *experiment.shape), scaled])
     decoded, _ = decode(wanted, _labels_of(label, weights, len(scaled)))
     first, second = len(codes), len(wanted) - len(scaled)
     reconstructed, temperatures = decoded[:first], decoded[second:]
-    interpolated = decoded[first:second].reshape(-1, len(weights), *setup.shape)
+    interpolated = decoded[first:second].reshape(-1, len(weights), *experiment.shape)
 
     error = np.abs(reconstructed - x).reshape(len(x), -1)
     dimension = x[0].size
     report = {
-        "step": record["step"],
+        "step": checkpoint["step"],
         "largest_reconstruction_error": float(error.max()),
         "mean_reconstruction_error": float(error.mean()),
         # 1 for codes that look like the prior.
         "code_norm_over_prior": (
-            np.linalg.norm(codes.reshape(len(x), -1), axis=1) / (setup.sde.prior_std * np.sqrt(dimension))
+            np.linalg.norm(codes.reshape(len(x), -1), axis=1)
+            / (experiment.sde.prior_std * np.sqrt(dimension))
         ),
         "nfe": float(nfe.mean()),
         "tolerance": settings.tolerance,
@@ -125,11 +129,13 @@ def run(config, workdir, output=None):
         interpolated=interpolated,
         temperatures=temperatures,
     )
-    if setup.transform:
-        rows = [setup.transform.to_pixels(row) for row in (x, reconstructed, *interpolated, temperatures)]
-        picture = pictures.rows(rows, setup.transform.levels)
+    if experiment.transform:
+        rows = [
+            experiment.transform.to_pixels(row) for row in (x, reconstructed, *interpolated, temperatures)
+        ]
+        picture = pictures.rows(rows, experiment.transform.pixel_values)
         results.write("encoding.png", pictures.save_picture, picture)
-    elif setup.shape == (2,):
+    elif experiment.shape == (2,):
         panels = {"data": x, "codes": codes, "decoded": reconstructed}
         if len(x) > 1:
             panels["between"] = interpolated.reshape(-1, 2)

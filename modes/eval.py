@@ -19,7 +19,7 @@ from evaluation.bits_per_dim import bits, dequantized, network_bits_per_dim
 from evaluation.bounds import network_bounds, sampled_levels
 from evaluation.diagnostics import diagnose
 from evaluation.held_out import HeldOut, HeldOutLoss, mean_and_error, subset
-from experiment.draw import Drawer
+from experiment.draw import NumberedSamples
 from experiment.load import load, warn_of_other_parameters
 from modes import MODES
 from parallel import devices
@@ -32,18 +32,20 @@ LARGEST_GAUSSIAN = 4096
 GAUSSIAN_IMAGES = 20_000
 
 
-def fit_gaussian(setup, source):
+def fit_gaussian(experiment, source):
     """The Gaussian of the dequantized training images, in the model's range.
 
     None where there are too many dimensions, or too few images for a covariance.
     """
-    dimension = math.prod(setup.shape)
+    dimension = math.prod(experiment.shape)
     if dimension > LARGEST_GAUSSIAN or len(source) < 2 * dimension:
         say(f"no Gaussian is fitted: {len(source)} training images of {dimension} dimensions")
         return None
     images = subset(source, max(GAUSSIAN_IMAGES, 2 * dimension))["image"]
-    spacing = (2.0 if setup.transform.centered else 1.0) / setup.transform.levels
-    return GaussianMixture.fit(np.asarray(setup.transform.to_model(images)), noise_variance=spacing**2 / 12)
+    spacing = (2.0 if experiment.transform.centered else 1.0) / experiment.transform.pixel_values
+    return GaussianMixture.fit(
+        np.asarray(experiment.transform.to_model(images)), noise_variance=spacing**2 / 12
+    )
 
 
 def refusals(config):
@@ -72,81 +74,82 @@ def run(config, workdir, output=None):
     Args:
       output: folder of the results; default the workdir.
     """
-    setup, params, record = load(config, workdir, MODES["eval"].reads)
-    drawer = Drawer(setup, config.sampling)
-    levels = sampled_levels(config, drawer)
-    warn_of_other_parameters(config, setup, params)
+    loaded = load(workdir, config, MODES["eval"].reads)
+    experiment, params, checkpoint = loaded.experiment, loaded.params, loaded.checkpoint
+    samples = NumberedSamples(experiment, config.sampling)
+    levels = sampled_levels(config, samples)
+    warn_of_other_parameters(loaded)
     results = Results(workdir, output)
-    if setup.mixture is not None:
-        _evaluate_mixture(config, setup, drawer, results)
+    if experiment.mixture is not None:
+        _evaluate_mixture(config, experiment, samples, results)
     else:
-        _evaluate_network(config, Path(workdir), setup, params, record, drawer, levels, results)
+        _evaluate_network(config, Path(workdir), experiment, params, checkpoint, samples, levels, results)
     results.say_written()
 
 
-def _diagnose(config, setup, params, held_out, results):
+def _diagnose(config, experiment, params, held_out, results):
     if config.eval.diagnostics.compute:
-        found = diagnose(setup, params, held_out, config)
+        found = diagnose(experiment, params, held_out, config)
         results.json("diagnostics.json", found)
         results.write("diagnostics.png", figures.diagnostics_figure, found)
 
 
-def _evaluate_mixture(config, setup, drawer, results):
-    held_out = mixture.held_out_samples(setup, config.eval.max_images)
-    found = mixture.evaluate(setup, held_out, drawer, config, results.folder)
-    _diagnose(config, setup, setup.mixture, held_out, results)
+def _evaluate_mixture(config, experiment, samples, results):
+    held_out = mixture.held_out_samples(experiment, config.eval.max_images)
+    found = mixture.evaluate(experiment, held_out, samples, config, results.folder)
+    _diagnose(config, experiment, experiment.mixture, held_out, results)
     results.json("metrics.json", found)
     results.write("evaluation.png", figures.testbed_figure, found)
     _report_mixture(found, results)
 
 
-def _evaluate_network(config, workdir, setup, params, record, drawer, levels, results):
+def _evaluate_network(config, workdir, experiment, params, checkpoint, samples, levels, results):
     settings = config.eval
     train_source, test_source = data.create(config.data, "train"), data.create(config.data, "test")
     examples = subset(test_source, settings.max_images)
     held_out = examples["image"]
-    say(f"evaluating step {record['step']} on {len(held_out)} held-out images")
-    gaussian = fit_gaussian(setup, train_source)
+    say(f"evaluating step {checkpoint['step']} on {len(held_out)} held-out images")
+    gaussian = fit_gaussian(experiment, train_source)
     model, baseline, copies = {}, {}, {}
 
-    scaled = HeldOut.from_experiment(setup, examples)
-    by_level = HeldOutLoss(setup, scaled, settings)
+    scaled = HeldOut.from_experiment(experiment, examples)
+    by_level = HeldOutLoss(experiment, scaled, settings)
     model["eps_error_by_level"] = by_level(params)
     if gaussian:
         baseline["eps_error_by_level"] = by_level.of_gaussian(gaussian)
 
     count = min(settings.two_sample.num_samples, len(held_out))
     progress = Progress(count, "image", "sample")
-    generated = setup.transform.to_pixels(drawer.draw(params, count, progress))
+    generated = experiment.transform.to_pixels(samples.draw(params, count, progress))
     progress.close()
     model["two_sample"] = {
-        "nfe": drawer.nfe,
+        "nfe": samples.nfe,
         **metrics.two_sample(held_out, generated, settings.two_sample.neighbours),
     }
     copies["two_sample"] = metrics.two_sample(
         held_out, subset(train_source, count)["image"], settings.two_sample.neighbours
     )
     if gaussian:
-        drawn = setup.transform.to_pixels(gaussian.sample(setup.key("gaussian"), count))
+        drawn = experiment.transform.to_pixels(gaussian.sample(experiment.key("gaussian"), count))
         baseline["two_sample"] = metrics.two_sample(held_out, drawn, settings.two_sample.neighbours)
 
     if settings.bits_per_dim.compute:
-        model["bits_per_dim"] = network_bits_per_dim(setup, params, examples, config, results.folder)
+        model["bits_per_dim"] = network_bits_per_dim(experiment, params, examples, config, results.folder)
         if gaussian:
-            log_prob = gaussian.log_prob(jnp.asarray(dequantized(setup, held_out)))
-            baseline["bits_per_dim"] = mean_and_error(bits(setup, log_prob))
-    model.update(network_bounds(setup, params, examples, config, levels))
-    _diagnose(config, setup, params, scaled, results)
+            log_prob = gaussian.log_prob(jnp.asarray(dequantized(experiment, held_out)))
+            baseline["bits_per_dim"] = mean_and_error(bits(experiment, log_prob))
+    model.update(network_bounds(experiment, params, examples, config, levels))
+    _diagnose(config, experiment, params, scaled, results)
 
     found = {
-        "step": record["step"],
+        "step": checkpoint["step"],
         "times": by_level.times,
         "log_snr": by_level.log_snr,
         "model": model,
         "fitted_gaussian": baseline or None,
         "training_images": copies,
         "config": config.to_dict(),
-        "provenance": record["provenance"],
+        "provenance": checkpoint["provenance"],
     }
     results.json("metrics.json", found)
     baselines = {"fitted Gaussian": baseline["eps_error_by_level"]} if gaussian else None

@@ -44,21 +44,22 @@ def run(config, workdir, output=None):
       UserError: no checkpoint, or a model that is not finite.
     """
     settings = config.optimal_grid
-    setup, params, record = load(config, workdir, MODES["optimal_grid"].reads)
-    warn_of_other_parameters(config, setup, params)
+    loaded = load(workdir, config, MODES["optimal_grid"].reads)
+    experiment, params, checkpoint = loaded.experiment, loaded.params, loaded.checkpoint
+    warn_of_other_parameters(loaded)
     results = Results(workdir, output)
-    examples = training_examples(config, setup, settings.examples, "optimal grid data")
-    if setup.mixture is None:
-        held_out, decoder, scale, offset = bounded_images(setup, examples, config.eval.bound)
+    examples = training_examples(config, experiment, settings.examples, "optimal grid data")
+    if experiment.mixture is None:
+        held_out, decoder, scale, offset = bounded_images(experiment, examples, config.eval.bound)
         unit = "bits/dim"
     else:
-        held_out, decoder = HeldOut.from_experiment(setup, examples), DensityDecoder()
-        scale, offset, unit = 1 / setup.mixture.dimension, 0.0, "nats/dim"
-    about = {
-        **identity_of(setup, record, params, config, examples),
+        held_out, decoder = HeldOut.from_experiment(experiment, examples), DensityDecoder()
+        scale, offset, unit = 1 / experiment.mixture.dimension, 0.0, "nats/dim"
+    origin = {
+        **identity_of(experiment, checkpoint, params, config, examples),
         "variance": config.eval.bound.variance.name,
         **{name: config.eval.bound.variance[name] for name in ("probes", "average")},
-        "variance_file": {name: checksum(file.arrays) for name, file in setup.files.items()}.get(
+        "variance_file": {name: checksum(file.arrays) for name, file in experiment.files.items()}.get(
             "eval.bound.variance.file"
         ),
         "decoder": type(decoder).__name__,
@@ -69,14 +70,14 @@ def run(config, workdir, output=None):
         f"the bound between all pairs of {settings.levels} levels on {len(examples)} examples, variance "
         f"{config.eval.bound.variance.name}"
     )
-    times = LEVELS[settings.spacing](setup.sde, settings.levels)
-    partial = Partial(results.folder / "optimal_grid", about)
-    arrays = _pair_costs(config, partial, setup, params, held_out, decoder, times)
+    times = LEVELS[settings.spacing](experiment.sde, settings.levels)
+    partial = Partial(results.folder / "optimal_grid", origin)
+    arrays = _pair_costs(config, partial, experiment, params, held_out, decoder, times)
     prior = float(arrays["prior"].mean())
     table = optimal_grid.PairCosts(times, arrays["first"], arrays["costs"])
-    origin = {**about, "prior": prior}
+    origin = {**origin, "prior": prior}
     results.write("optimal_grid.npz", write_measured, optimal_grid.PAIR_COSTS_FILE, vars(table), origin)
-    log_snr = np.asarray(setup.sde.log_snr(jnp.asarray(times)))
+    log_snr = np.asarray(experiment.sde.log_snr(jnp.asarray(times)))
     paths = {}
     for steps in sorted(n for n in set(settings.steps) if n <= settings.levels):
         path, cost = table.optimal(steps)
@@ -95,20 +96,22 @@ def run(config, workdir, output=None):
     )
 
 
-def _pair_costs(config, partial, setup, params, held_out, decoder, times):
+def _pair_costs(config, partial, experiment, params, held_out, decoder, times):
     """`first` and `costs` [N, N] of PairCosts, and `prior` [N], the same number in each entry."""
-    chain = Chain(setup, config.eval.bound, decoder)
+    chain = Chain(experiment, config.eval.bound, decoder)
 
     def by_example(constants, examples):
         params, level, key = constants
         keys, x0, label = held_out.draw(key, examples)
-        costs = level_costs(keys, setup.sde, chain.bind(params, label), x0, times, level, *chain.arguments)
-        return (*costs, prior_nats(setup.sde, x0))
+        costs = level_costs(
+            keys, experiment.sde, chain.bind(params, label), x0, times, level, *chain.arguments
+        )
+        return (*costs, prior_nats(experiment.sde, x0))
 
     mapped, count = BatchMap(by_example, config.optimal_grid.batch_size), len(times)
 
     def of_level(level):
-        found = mapped((params, np.int32(level), setup.key("optimal grid")), held_out.numbered())
+        found = mapped((params, np.int32(level), experiment.key("optimal grid")), held_out.numbered())
         costs, decoders, prior = (a.astype(np.float64).mean(axis=0) for a in found)
         return {"costs": costs, "decoders": decoders, "prior": prior}
 

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from experiment.draw import Drawer
+from experiment.draw import NumberedSamples
 from experiment.load import load, warn_of_other_parameters
 from modes import MODES
 from reports import figures, pictures
@@ -29,89 +29,92 @@ def run(config, workdir, output=None):
     Args:
       output: folder of the results; default the workdir.
     """
-    setup, params, record = load(config, workdir, MODES["sample"].reads)
+    loaded = load(workdir, config, MODES["sample"].reads)
+    experiment, params, checkpoint = loaded.experiment, loaded.params, loaded.checkpoint
     results = Results(workdir, output)
-    drawer = Drawer(setup, config.sampling)
-    warn_of_other_parameters(config, setup, params)
+    samples = NumberedSamples(experiment, config.sampling)
+    warn_of_other_parameters(loaded)
     # Samples are large: each batch is a part, written once.
-    identity = _identity(setup, params, record, config, drawer)
+    identity = _identity(experiment, params, checkpoint, config, samples)
     partial = Partial(results.folder / "samples", identity, seconds=0.0)
-    _draw(partial, setup, drawer, params, record, config)
+    _draw(partial, experiment, samples, params, checkpoint, config)
     # One process alone has all samples in its memory.
     if results.writes:
-        _write(partial, setup, params, record, config, drawer, results)
+        _write(partial, experiment, params, checkpoint, config, samples, results)
     partial.finish()
     results.say_written()
 
 
-def _identity(setup, params, record, config, drawer):
+def _identity(experiment, params, checkpoint, config, samples):
     """What must agree for the samples of a killed run to be part of this one."""
     described = {name: config[name].to_dict() for name in ("sampling", "sde", "mixture", "denoiser")}
     described["sampling"].pop("num_samples")
-    numbers = {"parameters": checksum(params), "sampler": checksum(drawer.sampler)}
-    return {**described, "seed": config.seed, "step": record["step"], **numbers}
+    numbers = {"parameters": checksum(params), "sampler": checksum(samples.sampler)}
+    return {**described, "seed": config.seed, "step": checkpoint["step"], **numbers}
 
 
-def _draw(partial, setup, drawer, params, record, config):
+def _draw(partial, experiment, samples, params, checkpoint, config):
     """Draws this process's share of the samples that are missing; waits for the other processes."""
 
     def draw(numbers):
-        drawn = drawer.numbered(params, numbers)
-        arrays = {"x": drawn.x} if setup.mixture is not None else {}
-        if setup.transform:
-            arrays["images"] = setup.transform.to_pixels(drawn.x)
-        labels = drawer.labels(numbers)
+        drawn = samples.numbered(params, numbers)
+        arrays = {"x": drawn.x} if experiment.mixture is not None else {}
+        if experiment.transform:
+            arrays["images"] = experiment.transform.to_pixels(drawn.x)
+        labels = samples.labels(numbers)
         if labels is not None:
             arrays["label"] = labels
         return {**arrays, "nfe": drawn.nfe}
 
     count = config.sampling.num_samples
-    origin = f"step {record['step']}" if setup.mixture is None else f"the exact {config.mixture.name}"
-    cost = "steps chosen on the way" if drawer.nfe is None else f"NFE {drawer.nfe}"
+    origin = (
+        f"step {checkpoint['step']}" if experiment.mixture is None else f"the exact {config.mixture.name}"
+    )
+    cost = "steps chosen on the way" if samples.nfe is None else f"NFE {samples.nfe}"
     say(f"drawing {count} samples from {origin}, {cost}")
-    partial.fill(count, drawer.batch_size, draw, "sample", "sample", "were drawn")
+    partial.fill(count, samples.batch_size, draw, "sample", "sample", "were drawn")
 
 
-def _write(partial, setup, params, record, config, drawer, results):
+def _write(partial, experiment, params, checkpoint, config, samples, results):
     arrays = partial.merged(config.sampling.num_samples)
-    if setup.transform:
+    if experiment.transform:
         labels = arrays["label"][:LARGEST_GRID] if "label" in arrays else None
-        picture = pictures.samples(arrays["images"][:LARGEST_GRID], setup.transform.levels, labels)
+        picture = pictures.samples(arrays["images"][:LARGEST_GRID], experiment.transform.pixel_values, labels)
         results.write("samples.png", pictures.save_picture, picture)
-    elif setup.shape == (2,):
-        exact = np.asarray(setup.mixture.sample(setup.key("picture"), len(arrays["x"])))
+    elif experiment.shape == (2,):
+        exact = np.asarray(experiment.mixture.sample(experiment.key("picture"), len(arrays["x"])))
         results.write("samples.png", figures.scatter_figure, {"samples": arrays["x"], "exact": exact})
     results.remove("trajectory.npz", "trajectory.png")
-    if drawer.times is not None:
-        _write_trajectories(setup, params, config, len(drawer.times), results)
-    results.arrays("samples.npz", **arrays, step=record["step"])
+    if samples.times is not None:
+        _write_trajectories(experiment, params, config, len(samples.times), results)
+    results.arrays("samples.npz", **arrays, step=checkpoint["step"])
 
 
-def _write_trajectories(setup, params, config, rows, results):
+def _write_trajectories(experiment, params, config, rows, results):
     keep = np.linspace(0, rows - 1, TRAJECTORY_STATES - 1).round().astype(int)
     keep = tuple(sorted(set(keep.tolist())))
-    chains = TRAJECTORIES if setup.transform else PLANAR_TRAJECTORIES
+    chains = TRAJECTORIES if experiment.transform else PLANAR_TRAJECTORIES
     chains = min(chains, config.sampling.num_samples)
     devices = jax.local_device_count()
-    tracer = Drawer(setup, config.sampling, keep, batch_size=-(-chains // devices) * devices)
+    tracer = NumberedSamples(experiment, config.sampling, keep, batch_size=-(-chains // devices) * devices)
     drawn = tracer.numbered(params, range(chains))
     times = tracer.times[list(keep)]
     results.arrays("trajectory.npz", times=times, states=drawn.trajectory, predictions=drawn.predictions)
-    if setup.transform:
-        picture = _trajectory_picture(setup, drawn.trajectory)
+    if experiment.transform:
+        picture = _trajectory_picture(experiment, drawn.trajectory)
         results.write("trajectory.png", pictures.save_picture, picture)
-    elif setup.shape == (2,):
+    elif experiment.shape == (2,):
         titles = [f"t = {t:.2g}" for t in times] + ["final"]
         panels = zip(titles, np.moveaxis(drawn.trajectory, 1, 0), strict=True)
         results.write("trajectory.png", figures.scatter_figure, list(panels))
 
 
-def _trajectory_picture(setup, states):
+def _trajectory_picture(experiment, states):
     """The states [chains, M, H, W, C] on the way to some samples."""
-    transform = setup.transform
+    transform = experiment.transform
     # On VE the noise is far outside the range of the data: such states are shown in their own.
     middle = 0.0 if transform.centered else 0.5
     spread = (states - middle).std(axis=(2, 3, 4), keepdims=True) / (1 - middle)
     visible = middle + (states - middle) / np.maximum(spread, 1)
-    chain_pixels = transform.to_pixels(visible).reshape(-1, *setup.shape)
-    return pictures.grid(chain_pixels, transform.levels, states.shape[1])
+    chain_pixels = transform.to_pixels(visible).reshape(-1, *experiment.shape)
+    return pictures.grid(chain_pixels, transform.pixel_values, states.shape[1])

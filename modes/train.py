@@ -8,11 +8,11 @@ import jax
 import numpy as np
 
 import data
-import experiment
 from components import positive
 from data.pipeline import Pipeline
 from evaluation.held_out import HeldOut, HeldOutLoss
-from experiment.draw import Drawer
+from experiment.create import create
+from experiment.draw import NumberedSamples
 from experiment.load import load
 from modes import MODES, check
 from parallel import devices
@@ -68,35 +68,36 @@ def run(config, workdir):
     held_out = data.create(config.data, "test")
     check.require("train", config)
     results = Results(workdir)
-    setup = experiment.create(config, MODES["train"].reads)
+    experiment = create(config, MODES["train"].reads)
     with Lock(workdir) as lock:
         checkpoints = Checkpoints(workdir, config)
         try:
             with StopRequest() as stop:
-                return _train(config, results, lock, setup, source, held_out, checkpoints, stop)
+                return _train(config, results, lock, experiment, source, held_out, checkpoints, stop)
         finally:
             checkpoints.finish()
             checkpoints.close()
 
 
-def _start(config, setup):
+def _start(config, experiment):
     """The state at step 0; with `training.network_from` the network is the one trained there."""
-    state = setup.create_state()
+    state = experiment.create_state()
     if config.training.network_from is None:
         return state
     trained = config.copy_and_resolve_references()
     trained.update({"denoiser": {"variance_head": "none"}, "loss": {"variance_weight": 0.0}})
     trained.training.network_from = None
-    _, params, record = load(trained, config.training.network_from, (), "training.network_from")
-    say(f"the network of {config.training.network_from}, step {record['step']}, stays as it is")
-    params = frozen_network.onto(state.params, params)
+    network = load(config.training.network_from, trained, (), "training.network_from")
+    step = network.checkpoint["step"]
+    say(f"the network of {config.training.network_from}, step {step}, stays as it is")
+    params = frozen_network.onto(state.params, network.params)
     return state.replace(params=params, ema={name: jax.tree.map(np.copy, params) for name in state.ema})
 
 
-def _train(config, results, lock, setup, source, held_out, checkpoints, stop):
+def _train(config, results, lock, experiment, source, held_out, checkpoints, stop):
     workdir, steps, jitted = results.folder, config.training.steps, config.training.jitted_steps
-    found = checkpoints.restore(setup.state_template())
-    state = devices.replicate(found[0] if found else _start(config, setup))
+    found = checkpoints.restore(experiment.state_template())
+    state = devices.replicate(found[0] if found else _start(config, experiment))
     start = int(state.step)
     if start >= steps:
         say(f"{workdir} is already trained to step {start}; training.steps={steps}.")
@@ -108,18 +109,20 @@ def _train(config, results, lock, setup, source, held_out, checkpoints, stop):
     size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     say(
         f"{f'resuming at step {start}' if found else 'training'}: {size / 1e6:.2f}M parameters, "
-        f"{len(source)} images {'x'.join(map(str, setup.shape))}, {jax.device_count()} device(s); "
+        f"{len(source)} images {'x'.join(map(str, experiment.shape))}, {jax.device_count()} device(s); "
         "compiling the first step"
     )
 
     batch_size = config.training.batch_size
     pipeline = Pipeline(source, config.seed, batch_size, jax.process_index(), jax.process_count())
-    one_call = devices.train_step(TrainStep.from_experiment(setup, batch_size, config.ema.ramp))
-    held_out_loss = HeldOutLoss(setup, HeldOut.images(setup, held_out, config.eval.max_images), config.eval)
-    preview = Drawer(setup, config.sampling)
+    one_call = devices.train_step(TrainStep.from_experiment(experiment, batch_size, config.ema.ramp))
+    held_out_loss = HeldOutLoss(
+        experiment, HeldOut.images(experiment, held_out, config.eval.max_images), config.eval
+    )
+    preview = NumberedSamples(experiment, config.sampling)
     records = Records(workdir, start)
     progress = Progress(steps, "step", "train", initial=start)
-    watch, key = MetricsWatch(), setup.key("train")
+    watch, key = MetricsWatch(), experiment.key("train")
     since_log = (time.monotonic(), start)
 
     calls = range(start, steps, jitted)
@@ -142,13 +145,13 @@ def _train(config, results, lock, setup, source, held_out, checkpoints, stop):
             shown = {"loss": shown["loss"], "images/s": round(rate)}
         progress.update(jitted, **shown)
 
-        average = state.ema[setup.ema_names[0]]
+        average = state.ema[experiment.ema_names[0]]
         if due(config.training.eval_every) or step == steps:
             by_level = held_out_loss(average)
             records.scalars(step, {"held_out_loss": float(by_level.mean())})
         if due(config.training.sample_every):
             count = config.sampling.num_samples
-            pixels = setup.transform.to_pixels(preview.draw(average, count))
+            pixels = experiment.transform.to_pixels(preview.draw(average, count))
             picture = pictures.samples(pixels, config.data.pixel_values, preview.labels(range(count)))
             results.write(f"samples_{step:07d}.png", pictures.save_picture, picture)
             records.image(step, "samples", picture)

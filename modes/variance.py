@@ -23,20 +23,20 @@ class Moments:
     """E|eps_hat|^2 / d and E|eps - eps_hat|^2 / d on data, one noise for each example and level.
 
     Args:
-      setup: Experiment; held_out: HeldOut with the data; batch_size: over all devices.
+      experiment: Experiment; held_out: HeldOut with the data; batch_size: over all devices.
     """
 
-    def __init__(self, setup, held_out, batch_size):
+    def __init__(self, experiment, held_out, batch_size):
         def squares(constants, examples):
             params, t, key = constants
             keys, x0, label = held_out.draw(key, examples)
             times = jnp.full(len(x0), t)
-            xt, eps = setup.sde.perturb(keys, x0, times)
-            found = setup.denoiser(params, xt, times, label).eps
+            xt, eps = experiment.sde.perturb(keys, x0, times)
+            found = experiment.denoiser(params, xt, times, label).eps
             return [jnp.mean(a.reshape(len(a), -1) ** 2, axis=1) for a in (found, eps - found)]
 
         self._map = BatchMap(squares, batch_size)
-        self._examples, self._key = held_out.numbered(), setup.key("variance")
+        self._examples, self._key = held_out.numbered(), experiment.key("variance")
 
     def __call__(self, params, level, t):
         """[2, N] both moments of every example at one level."""
@@ -63,25 +63,26 @@ def run(config, workdir, output=None):
       UserError: no checkpoint, or a model that is not finite.
     """
     settings = config.variance
-    setup, params, record = load(config, workdir, MODES["variance"].reads)
+    loaded = load(workdir, config, MODES["variance"].reads)
+    experiment, params, checkpoint = loaded.experiment, loaded.params, loaded.checkpoint
     results = Results(workdir, output)
-    examples = training_examples(config, setup, settings.examples, "variance data")
-    held_out = HeldOut.from_experiment(setup, examples)
-    times = log_snr_levels(setup.sde, settings.levels)
-    about = identity_of(setup, record, params, config, examples)
+    examples = training_examples(config, experiment, settings.examples, "variance data")
+    held_out = HeldOut.from_experiment(experiment, examples)
+    times = log_snr_levels(experiment.sde, settings.levels)
+    origin = identity_of(experiment, checkpoint, params, config, examples)
     say(f"unexplained noise at {settings.levels} levels on {len(held_out)} examples")
-    moments = Moments(setup, held_out, settings.batch_size)
+    moments = Moments(experiment, held_out, settings.batch_size)
 
     def of_level(level):
         values = moments(params, level, times[level]).astype(np.float64)
         error = values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
         return {"moments": values.mean(axis=1), "errors": error}
 
-    partial = Partial(results.folder / "variance", about)
+    partial = Partial(results.folder / "variance", origin)
     found = measure(partial, settings.levels, of_level, "variance")
-    log_snr = np.asarray(setup.sde.log_snr(jnp.asarray(times)))
+    log_snr = np.asarray(experiment.sde.log_snr(jnp.asarray(times)))
     table = Measured(log_snr[::-1], found["moments"][::-1], found["errors"][::-1])
-    results.write("variance.npz", write_measured, MOMENTS_FILE, vars(table), about)
+    results.write("variance.npz", write_measured, MOMENTS_FILE, vars(table), origin)
     results.write("variance.png", figures.variance_figure, table)
     partial.finish()
     results.say_written()

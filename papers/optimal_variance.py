@@ -26,7 +26,7 @@ from configs import digits
 from denoisers import variance
 from evaluation.bounds import network_bounds, sampled_levels
 from evaluation.held_out import subset
-from experiment.draw import Drawer
+from experiment.draw import NumberedSamples
 from experiment.load import load
 from metrics.neighbours import one_nearest_neighbour
 from metrics.sliced_wasserstein import sliced_wasserstein
@@ -144,7 +144,7 @@ def of_method(config, method, schedule, steps, variance_file, probes):
     if choice != "small":
         # Grey levels in place of 1/255: 2 for the linear schedule's DDPM, else 1 (Bao et al. 2022a).
         pixels = 2 if (predictor, schedule) == ("ancestral", "linear") else 1
-        config.sampling.variance_pixels = pixels * 255 / (config.data.levels - 1)
+        config.sampling.variance_pixels = pixels * 255 / (config.data.pixel_values - 1)
     config.eval.update({"discrete_bound": True, "bound_variance": choice, "bound_grid": "sampling"})
     config.eval.update({"bound_decoder": "pixels", "batch_size": 128})
     experiment.resolve(config)
@@ -204,11 +204,11 @@ def fill(arguments, show):
                 base, params = loaded[method.head]
                 of_cell = of_method(base, method, schedule, steps, variance_file, arguments.probes)
                 cell_setup = experiment.create(of_cell)
-                drawer = Drawer(cell_setup, of_cell.sampling)
-                generated = setup.transform.to_pixels(drawer.draw(params, len(real)))
-                cell = {"nfe": drawer.nfe, **_distances(setup, real, generated)}
+                samples = NumberedSamples(cell_setup, of_cell.sampling)
+                generated = setup.transform.to_pixels(samples.draw(params, len(real)))
+                cell = {"nfe": samples.nfe, **_distances(setup, real, generated)}
                 if method.has_bound:
-                    levels = sampled_levels(of_cell, drawer)
+                    levels = sampled_levels(of_cell, samples)
                     found = network_bounds(cell_setup, params, held_out, of_cell, levels)
                     cell["bits_per_dim"] = found["discrete_bound"]
                 cell["seconds"] = time.monotonic() - started

@@ -18,13 +18,13 @@ def pyplot():
     return matplotlib.pyplot
 
 
-def grid(images, levels, columns=None, gap=1):
-    """One uint8 picture [H, W, 3 or 4] of images [N, h, w, c] with values 0..levels-1."""
+def grid(images, pixel_values, columns=None, gap=1):
+    """One uint8 picture [H, W, 3 or 4] of images [N, h, w, c] with values 0..pixel_values-1."""
     images = np.asarray(images)
     count, height, width, channels = images.shape
     columns = columns or int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
-    images = (images.astype(np.float32) * (255 / (levels - 1))).round().astype(np.uint8)
+    images = (images.astype(np.float32) * (255 / (pixel_values - 1))).round().astype(np.uint8)
     if channels == 1:
         images = np.repeat(images, 3, axis=-1)
     elif channels == 2:
@@ -37,20 +37,20 @@ def grid(images, levels, columns=None, gap=1):
     return canvas
 
 
-def rows(images, levels):
+def rows(images, pixel_values):
     """One picture of rows of images, [n, h, w, c] each with their own n; what they leave free is grey."""
     width = max(map(len, images))
-    canvas = np.full((len(images), width, *images[0].shape[1:]), (levels - 1) // 2, np.uint8)
+    canvas = np.full((len(images), width, *images[0].shape[1:]), (pixel_values - 1) // 2, np.uint8)
     for row, found in zip(canvas, images, strict=True):
         row[: len(found)] = found
-    return grid(canvas.reshape(-1, *canvas.shape[2:]), levels, width)
+    return grid(canvas.reshape(-1, *canvas.shape[2:]), pixel_values, width)
 
 
-def samples(images, levels, labels=None):
+def samples(images, pixel_values, labels=None):
     """One picture of samples [N, h, w, c]: a square, or one row a class where they have labels [N]."""
     if labels is None:
-        return grid(images, levels)
-    return rows([images[labels == label] for label in np.unique(labels)], levels)
+        return grid(images, pixel_values)
+    return rows([images[labels == label] for label in np.unique(labels)], pixel_values)
 
 
 def save_picture(path, picture, smallest_side=480):

@@ -303,7 +303,7 @@ def test_times_follow_the_history():
 
 
 def _hybrid(noise_levels=20, weight=0.001):
-    decoder = PixelDecoder(levels=256)
+    decoder = PixelDecoder(256)
     sde = DDPM(noise_levels=noise_levels, beta_max=10.0)
     return sde, Objective(
         sde,

@@ -39,13 +39,13 @@ class TrainStep:
     unroll: bool
 
     @classmethod
-    def from_experiment(cls, setup, batch_size, ema_ramp):
+    def from_experiment(cls, experiment, batch_size, ema_ramp):
         """The step of an Experiment, for the devices at hand."""
         return cls(
-            setup.denoiser,
-            setup.objective,
-            setup.optimizer,
-            setup.transform,
+            experiment.denoiser,
+            experiment.objective,
+            experiment.optimizer,
+            experiment.transform,
             batch_size,
             ema_ramp,
             unroll=jax.default_backend() == "cpu",

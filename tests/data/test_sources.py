@@ -34,7 +34,7 @@ def test_digits_are_all_of_scikit_learns_scans_once(config):
     from sklearn.datasets import load_digits
 
     train, test = data.create(config, "train"), data.create(config, "test")
-    assert train.shape == (8, 8, 1) and train.levels == 17 and train.images.dtype == np.uint8
+    assert train.shape == (8, 8, 1) and train.pixel_values == 17 and train.images.dtype == np.uint8
     both = np.concatenate([train.images[:], test.images[:]]).reshape(-1, 64)
     expected = load_digits().data.astype(np.uint8)
     assert len(both) == 1797

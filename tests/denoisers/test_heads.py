@@ -69,7 +69,7 @@ def test_a_head_does_not_train_the_mean():
     config = digits.get_config()
     config.update_from_flattened_dict({**TINY, "denoiser.variance_head": "residual"})
     config.update_from_flattened_dict({"loss.variance_weight": 1.0, "data.channels": 1, "data.image_size": 8})
-    config.data.levels = 17
+    config.data.pixel_values = 17
     setup = experiment.create(config, MODES["train"].reads)
     params = setup.denoiser.init(jax.random.key(0), setup.shape)
     x0, keys = jnp.zeros((4, 8, 8, 1)), jax.random.split(jax.random.key(1), 4)

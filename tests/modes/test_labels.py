@@ -14,7 +14,7 @@ import models
 from components import ConfigError
 from configs import digits
 from denoisers.network import Denoiser
-from experiment.draw import Drawer
+from experiment.draw import NumberedSamples
 from likelihood.exact import log_likelihood
 from parallel.batches import one_by_one
 from reports import pictures
@@ -112,9 +112,9 @@ def _setup(frequencies):
 
 def test_the_label_of_a_sample_depends_on_its_number_alone_and_follows_the_frequencies():
     frequencies = (0.5, 0.0, 0.2, 0.3, 0.0)
-    drawer = Drawer(*_setup(frequencies))
-    labels, count = drawer.labels(range(4000)), 4000
-    np.testing.assert_array_equal(drawer.labels([17, 3999]), labels[[17, 3999]])
+    samples = NumberedSamples(*_setup(frequencies))
+    labels, count = samples.labels(range(4000)), 4000
+    np.testing.assert_array_equal(samples.labels([17, 3999]), labels[[17, 3999]])
     found = np.bincount(labels, minlength=5) / count
     assert (
         np.abs(found - frequencies)
@@ -124,10 +124,10 @@ def test_the_label_of_a_sample_depends_on_its_number_alone_and_follows_the_frequ
 
 def test_labels_of_data_that_has_none_are_refused():
     setup, sampling = _setup(None)
-    assert Drawer(setup, sampling).labels(range(3)) is None
+    assert NumberedSamples(setup, sampling).labels(range(3)) is None
     sampling.labels = (0,)
     with pytest.raises(ConfigError, match="no labels"):
-        Drawer(setup, sampling)
+        NumberedSamples(setup, sampling)
 
 
 @pytest.mark.parametrize("predictor", ["ode", "adaptive_sde", "ddim"])
@@ -138,11 +138,13 @@ def test_every_kind_of_sampler_gives_each_sample_its_own_label(predictor):
     params = denoiser.init(root_key(0), setup.shape, labelled=True)
     setup = type(setup)(**{**vars(setup), "denoiser": denoiser})
     sampling.update({"predictor": predictor, "corrector": "none", "steps": 3, "labels": (2, 5, 7)})
-    mixed = Drawer(setup, sampling).draw(params, 16)
+    mixed = NumberedSamples(setup, sampling).draw(params, 16)
     sampling.labels = (5,)
-    np.testing.assert_allclose(Drawer(setup, sampling).draw(params, 16)[1::3], mixed[1::3], atol=1e-4)
+    np.testing.assert_allclose(
+        NumberedSamples(setup, sampling).draw(params, 16)[1::3], mixed[1::3], atol=1e-4
+    )
     sampling.labels = (2,)
-    assert np.abs(Drawer(setup, sampling).draw(params, 16)[1::3] - mixed[1::3]).max() > 0.1
+    assert np.abs(NumberedSamples(setup, sampling).draw(params, 16)[1::3] - mixed[1::3]).max() > 0.1
 
 
 def test_likelihoods_of_labelled_examples_are_those_of_each_alone():

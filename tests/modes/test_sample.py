@@ -12,7 +12,7 @@ import experiment
 import main
 from components import UserError
 from configs import gaussian_mixture
-from experiment.draw import Drawer
+from experiment.draw import NumberedSamples
 from modes import MODES, sample
 from samplers import calibration
 from samplers.solvers import fitted
@@ -39,7 +39,7 @@ def _samples(workdir):
 @pytest.fixture
 def killed_after(monkeypatch):
     """Makes drawing stop as by Ctrl-C after that many batches, and counts batches."""
-    drawn, numbered = [], Drawer.numbered
+    drawn, numbered = [], NumberedSamples.numbered
 
     def install(batches):
         drawn.clear()
@@ -50,7 +50,7 @@ def killed_after(monkeypatch):
             drawn.append(numbers)
             return numbered(self, params, numbers)
 
-        monkeypatch.setattr(Drawer, "numbered", counted)
+        monkeypatch.setattr(NumberedSamples, "numbered", counted)
         return drawn
 
     return install

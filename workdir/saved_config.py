@@ -1,0 +1,49 @@
+"""The config of a run, as it lies in its workdir."""
+
+import json
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from components import ConfigError
+
+
+def leaves(config, prefix=""):
+    """(dotted path, value) of every field of a ConfigDict that is no subtree."""
+    for name in config:
+        value = config[name]
+        if isinstance(value, ConfigDict):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def read_config(workdir, schema):
+    """The config with which the run in a workdir was trained.
+
+    JSON knows neither tuples nor the types of fields that are None: both come from the schema.
+
+    Args:
+      schema: configs.base.get_config(), whose values are replaced.
+
+    Raises:
+      ConfigError: no config.json, an unreadable one, or one with fields that there are none of now.
+    """
+    path = Path(workdir) / "config.json"
+    try:
+        saved = ConfigDict(json.loads(path.read_text())["config"])
+    except FileNotFoundError:
+        raise ConfigError(
+            f"--config is missing, and there is no {path} to take it from. Example: "
+            "--config=configs/digits.py; see --help."
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}). Give the run's --config.") from error
+    known = dict(leaves(schema))
+    for name, value in leaves(saved):
+        if name not in known:
+            raise ConfigError(f"{path} has the field {name}, which there is none of now. Give a --config.")
+        if value is not None:
+            value = tuple(value) if isinstance(value, list | tuple) else value
+            schema.update_from_flattened_dict({name: value})
+    return schema
