@@ -93,6 +93,11 @@ class WithVarianceBranch(nn.Module):
 
     network: nn.Module
 
+    @property
+    def channels(self):
+        """Of the output."""
+        return 2 * self.network.channels
+
     @nn.compact
     def __call__(self, x, noise, label=None, dropout_keys=None):
         output, features = self.network.features(x, noise, label, dropout_keys)

@@ -24,6 +24,7 @@ TRAIN = (DIGITS, "--workdir=/proc/nowhere/at/all", "--mode=train")
     [
         ((*TRAIN, "--config.sde.beta_mx=3"), ['"--config.sde.beta_mx"', '"--config.sde.beta_max"']),
         ((*TRAIN, "--config.trainig.steps=3"), ['"--config.training.steps"']),
+        ((*TRAIN, f"--config.seed={2**64}"), ["seed=18446744073709551616", "2^64"]),
         ((*TRAIN, "--config.sde.name=vpp"), ['sde.name="vpp"', 'Did you mean "vp"?', "vp, subvp, ve, edm"]),
         ((*TRAIN, "--config.model.name=unett"), ['model.name="unett"', '"unet"']),
         ((*TRAIN, "--config.sde.sigma_max=9"), ["sde.sigma_max", 'sde.name="vp"', "beta_max"]),
