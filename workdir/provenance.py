@@ -3,11 +3,18 @@
 import importlib.metadata
 import platform
 import subprocess
+import tomllib
 from pathlib import Path
 
 import jax
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy")
+
+
+def project_version():
+    """The version of this project, as pyproject.toml has it."""
+    path = Path(__file__).resolve().parent.parent / "pyproject.toml"
+    return tomllib.loads(path.read_text())["project"]["version"]
 
 
 def collect():
@@ -20,6 +27,7 @@ def collect():
         check=False,
     )
     return {
+        "version": project_version(),
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "git_revision": git.stdout.strip() or None,

@@ -1,0 +1,85 @@
+"""From the subtree `data` to a source that agrees with it."""
+
+import numpy as np
+
+from components import ConfigError, positive
+from data.source import DataError
+from data.sources import SOURCES, parse
+from data.transforms import Transform
+
+
+def refusals(config):
+    """Lines with which the subtree `data` is refused before any data is read."""
+    parse(config.source)
+    if not 0 < config.holdout < 1:
+        yield f"data.holdout={config.holdout} must lie strictly between 0 and 1."
+    for field, low, high in (("pixel_values", 2, 256), ("channels", 1, 4), ("image_size", 1, 1 << 20)):
+        if config[field] is not None and not low <= config[field] <= high:
+            yield f"data.{field}={config[field]} must lie in {low}..{high}."
+    yield from positive(config, "data", "memory_gib", "threads")
+
+
+def create(config, split):
+    """The source that the subtree `data` describes, checked against its fields.
+
+    Args:
+      split: "train" or "test".
+
+    Raises:
+      ConfigError, DataError: what is wrong, and with which field or file.
+    """
+    kind, argument = parse(config.source)
+    load, _ = SOURCES[kind]
+    source = load(argument, split, config)
+    if len(source) == 0:
+        raise DataError(f'data.source="{config.source}": the {split} split is empty.')
+    height, width, channels = source.shape
+    if height != width or height < 1:
+        raise DataError(f'data.source="{config.source}" holds images {height}x{width}; they must be square.')
+    if not 1 <= channels <= 4:
+        raise DataError(f'data.source="{config.source}" has {channels} channels; 1 to 4 are supported.')
+    for field, found in (("image_size", height), ("channels", channels)):
+        if config[field] is not None and config[field] != found:
+            raise ConfigError(
+                f'data.{field}={config[field]}, but data.source="{config.source}" has {found}. '
+                f"Set data.{field}={found} or leave it out."
+            )
+    if source.labels is not None:
+        _check_labels(source, config, split)
+    pixel_values = config.pixel_values or source.pixel_values
+    if isinstance(source.images, np.ndarray) and source.images.max() >= pixel_values:
+        raise ConfigError(
+            f'data.pixel_values={pixel_values}, but data.source="{config.source}" has pixels up to '
+            f"{source.images.max()}. Set data.pixel_values={source.images.max() + 1} or more."
+        )
+    return source
+
+
+def _check_labels(source, config, split):
+    classes, lowest, highest = config.classes or source.classes, source.labels.min(), source.labels.max()
+    if lowest < 0:
+        raise DataError(f'data.source="{config.source}" has labels below 0 in its {split} split.')
+    if highest >= classes:
+        raise ConfigError(
+            f'data.classes={classes}, but data.source="{config.source}" has labels up to {highest} in its '
+            f"{split} split. Set data.classes={highest + 1} or more."
+        )
+
+
+def resolve(config, source):
+    """Fills the fields of the subtree `data` that were left to the source: side, channels, values, classes.
+
+    Args:
+      source: of the training split, whose class frequencies are those that samples have.
+    """
+    config.image_size, _, config.channels = source.shape
+    config.pixel_values = config.pixel_values or source.pixel_values
+    if source.labels is not None:
+        config.classes = config.classes or source.classes
+        counts = np.bincount(source.labels, minlength=config.classes)
+        config.class_frequencies = tuple((counts / len(source)).tolist())
+
+
+def transform(config):
+    """The scaling of a resolved subtree `data`."""
+    return Transform(config.pixel_values, config.centered, config.random_flip, config.dequantize)
