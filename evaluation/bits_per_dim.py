@@ -95,9 +95,10 @@ def refusals(config):
             f"eval.bits_per_dim.dequantizations={settings.dequantizations} is for pixels, and a mixture has "
             "none. Leave it out."
         )
-    shape = data_shape(config)
+    # The shape of a mixture costs its fit.
+    shape = data_shape(config) if settings.compute and settings.probe == "exact" else None
     dimension = math.prod(shape) if shape else 0
-    if settings.compute and settings.probe == "exact" and dimension > LARGEST_EXACT_TRACE:
+    if dimension > LARGEST_EXACT_TRACE:
         yield (
             f'eval.bits_per_dim.probe="exact" takes {dimension} derivatives a call here, and up to '
             f'{LARGEST_EXACT_TRACE} are supported. Use eval.bits_per_dim.probe="rademacher".'

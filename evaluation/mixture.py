@@ -13,6 +13,7 @@ import metrics
 from evaluation.bits_per_dim import flow_log_prob, partial_likelihoods, solved_examples
 from evaluation.bounds import bounds_in_nats, describe_bounds, sampled_levels
 from evaluation.held_out import HeldOut, mean_and_error
+from experiment.create import resolved
 from likelihood.bounds import DensityDecoder, log_snr_levels
 from parallel.batches import BatchMap
 from sde_lib import noise
@@ -90,7 +91,7 @@ def flow_likelihood(experiment, held_out, config, folder):
 def held_out_samples(experiment, count):
     """HeldOut with exact samples [count, ...] of the Experiment's mixture."""
     x0 = jax.jit(experiment.mixture.sample, static_argnums=1)(experiment.key("held-out"), count)
-    return HeldOut.of(experiment, np.asarray(x0))
+    return HeldOut.from_experiment(experiment, {"image": np.asarray(x0)})
 
 
 def evaluate(experiment, held_out, samples, config, folder):
@@ -132,4 +133,4 @@ def evaluate(experiment, held_out, samples, config, folder):
         "samples": metrics.two_sample(fresh[0], generated, settings.two_sample.neighbours),
         "floor": metrics.two_sample(fresh[0], fresh[1], settings.two_sample.neighbours),
     }
-    return {**result, "config": config.to_dict(), "provenance": collect()}
+    return {**result, "config": resolved(config).to_dict(), "provenance": collect()}

@@ -9,7 +9,7 @@ from experiment.create import (
     mixture_case,
     problems,
     read_files,
-    resolve,
+    resolved,
 )
 from experiment.load import Run, load, require_run
 
@@ -25,5 +25,5 @@ __all__ = [
     "problems",
     "read_files",
     "require_run",
-    "resolve",
+    "resolved",
 ]

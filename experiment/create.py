@@ -129,11 +129,17 @@ def is_read(path, reads):
     return any(path == name or path.startswith(f"{name}.") for name in reads)
 
 
-def resolve(config):
-    """Writes the defaults of the chosen classes into a valid config."""
+def resolved(config):
+    """A copy of a valid config in which the fields left to the chosen classes have their defaults.
+
+    This is what is recorded and compared; the config itself stays as it was given, so that a run's own
+    config with another class chosen has none of the first one's fields.
+    """
+    config = config.copy_and_resolve_references()
     samplers.resolve(config.sampling)
     for path, table in FAMILIES.items():
         components.resolve(table, subtree(config, path))
+    return config
 
 
 def data_range(config):

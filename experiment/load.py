@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from components import ConfigError
 from configs import base
-from experiment.create import OF_A_RUN, Experiment, create, read_files
+from experiment.create import OF_A_RUN, Experiment, create, read_files, resolved
 from experiment.draw import NumberedSamples
 from likelihood import encoding
 from likelihood.exact import bits_per_dim, log_likelihood
@@ -161,7 +161,7 @@ def require_run(config, workdir):
       UserError: no checkpoint, one of another config, or `restore.step` that is not there.
     """
     if not config.mixture.name:
-        checkpoints = Checkpoints(workdir, config, read_only=True)
+        checkpoints = Checkpoints(workdir, resolved(config), read_only=True)
         try:
             checkpoints.resolve_data(config.data)
         finally:
@@ -193,7 +193,7 @@ def load(workdir=None, config=None, reads=OF_A_RUN, field=None):
     if config.mixture.name:
         created = create(config, reads)
         return Run(config, created, created.denoiser.init(), {"step": 0, "provenance": collect()})
-    checkpoints = Checkpoints(workdir, config, read_only=True, field=field)
+    checkpoints = Checkpoints(workdir, resolved(config), read_only=True, field=field)
     try:
         checkpoints.resolve_data(config.data)
         created = create(config, reads)

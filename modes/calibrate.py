@@ -7,7 +7,7 @@ import numpy as np
 
 from components import positive
 from denoisers import chain
-from experiment.create import data_range
+from experiment.create import data_range, resolved
 from experiment.load import load
 from modes import MODES
 from reports import figures, pictures
@@ -112,7 +112,7 @@ def run(config, workdir, output=None):
         results.print(_report(calls, by_calls[calls]))
     results.json(
         "calibration.json",
-        {"results": by_calls, "config": config.to_dict(), "provenance": collect(), **origin},
+        {"results": by_calls, "config": resolved(config).to_dict(), "provenance": collect(), **origin},
     )
     shown = {"fine": test[1][: settings.pictures], **ends_by_calls[min(settings.nfe)]}
     results.write(

@@ -41,7 +41,7 @@ def run(config, workdir, for_mode=None):
         _learn(config, name, workdir, found)
         found.add(problems(name, config))
     if not found.lines:
-        experiment.resolve(config)
+        config = experiment.resolved(config)
     for line in _described(config):
         print(line)
     for line in found.lines:

@@ -19,6 +19,7 @@ from evaluation.bits_per_dim import bits, dequantized, network_bits_per_dim
 from evaluation.bounds import network_bounds, sampled_levels
 from evaluation.diagnostics import diagnose
 from evaluation.held_out import HeldOut, HeldOutLoss, mean_and_error, subset
+from experiment.create import resolved
 from experiment.draw import NumberedSamples
 from experiment.load import load, warn_of_other_parameters
 from modes import MODES
@@ -148,7 +149,7 @@ def _evaluate_network(config, workdir, experiment, params, checkpoint, samples, 
         "model": model,
         "fitted_gaussian": baseline or None,
         "training_images": copies,
-        "config": config.to_dict(),
+        "config": resolved(config).to_dict(),
         "provenance": checkpoint["provenance"],
     }
     results.json("metrics.json", found)

@@ -11,7 +11,7 @@ import data
 from components import positive
 from data.pipeline import Pipeline
 from evaluation.held_out import HeldOut, HeldOutLoss
-from experiment.create import create
+from experiment.create import create, resolved
 from experiment.draw import NumberedSamples
 from experiment.load import load
 from modes import MODES, check
@@ -70,7 +70,7 @@ def run(config, workdir):
     results = Results(workdir)
     experiment = create(config, MODES["train"].reads)
     with Lock(workdir) as lock:
-        checkpoints = Checkpoints(workdir, config)
+        checkpoints = Checkpoints(workdir, resolved(config))
         try:
             with StopRequest() as stop:
                 return _train(config, results, lock, experiment, source, held_out, checkpoints, stop)

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "samplers": "components denoisers sde_lib",
     "losses": "components denoisers likelihood sde_lib",
     "training": "components data denoisers likelihood losses sde_lib",
-    "experiment": _EXPERIMENT,
+    "experiment": f"{_EXPERIMENT} configs",
     "evaluation": f"{_EXPERIMENT} metrics",
     "modes": f"{_EXPERIMENT} configs evaluation metrics reports",
     "papers": f"{_EXPERIMENT} configs evaluation metrics modes reports",

@@ -5,7 +5,7 @@ import pytest
 import main
 from components import UserError
 from configs import base, digits
-from experiment import checks
+from modes import check
 
 
 def _refused(capsys, *arguments):
@@ -51,7 +51,11 @@ TRAIN = (DIGITS, "--workdir=/proc/nowhere/at/all", "--mode=train")
         ((*TRAIN, "--config.optim.learning_rate=nan"), ["optim.learning_rate=nan"]),
         ((*TRAIN, "--config.data.pixel_values=5"), ["data.pixel_values=5", "up to 16"]),
         ((*TRAIN, "--config.seed=-1"), ["seed=-1"]),
-        ((*TRAIN, "--config.sde=ve"), ["--config.sde.name="]),
+        ((*TRAIN, "--config.sampling=ddim"), ["--config.sampling is a group", "--config.sampling."]),
+        ((*TRAIN, "--config.sampling.snr=0.1"), ["--config.sampling.corrector.snr now"]),
+        ((*TRAIN, "--output=x"), ["--output", "--mode=sample, eval"]),
+        ((DIGITS, "--mode=table"), ["--mode=coefficients now"]),
+        (("--workdir=/proc/nowhere", "--mode=sample"), ["--config is missing", "config.json"]),
         (("--config=configs", "--mode=check"), ["no file"]),
         ((*TRAIN, "surplus"), ["surplus"]),
         ((DIGITS, "--workdir=x", "--mode=trian"), ['--mode="trian"', '"train"']),
@@ -84,7 +88,7 @@ def test_help_names_every_mode(capsys):
     text = capsys.readouterr().out
     for mode in main.MODES:
         assert f"--mode={mode}" in text
-    assert "--config.sde.name=ve" in text
+    assert "--config.sde=ve" in text
 
 
 def test_help_needs_no_heavy_import():
@@ -107,17 +111,17 @@ def test_check_prints_the_config_and_every_refusal(capsys):
         main.main(["main.py", DIGITS, "--mode=check", *flags])
     out = capsys.readouterr().out
     assert stop.value.code == 2
-    assert "beta_max" in out and out.count("refused: ") == 3
+    assert "sde.name = vp" in out and out.count("refused: ") == 3
     assert main.main(["main.py", "--config", "configs/digits.py", "--mode=check"]) == 0
-    assert "beta_max: 20.0" in capsys.readouterr().out
+    assert "sde.beta_max = 20.0" in capsys.readouterr().out
     assert main.main(["main.py", DIGITS, "--mode=check"]) == 0
-    assert "nothing would be refused" in capsys.readouterr().out
+    assert "would refuse nothing" in capsys.readouterr().out
 
 
 def test_inspect_describes_the_data(capsys):
     assert main.main(["main.py", DIGITS, "--mode=inspect"]) == 0
     out = capsys.readouterr().out
-    for words in ("1438 images of 8x8x1", "0..16", "17 levels", "sde.sigma_max=", "sigma_data="):
+    for words in ("1438 images of 8x8x1", "0..16", "of 17", "sde.sigma_max=", "sigma_data="):
         assert words in out
 
 
@@ -132,7 +136,7 @@ def test_every_refusal_comes_from_one_function():
     config.data.image_size = 32
     config.model.attention = (17,)
     with pytest.raises(UserError, match="side 17 does not occur"):
-        checks.require(config)
+        check.require("train", config)
 
 
 def test_an_unwritable_workdir_is_one_line(tmp_path, capsys):

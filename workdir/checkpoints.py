@@ -49,7 +49,7 @@ class Checkpoints:
 
     Args:
       workdir: folder of the run; they lie in `workdir/checkpoints`.
-      config: the run's whole config.
+      config: the run's whole config, the classes' defaults written in.
       read_only: for sampling and evaluation; nothing on disk is touched.
       field: the config field that names the workdir, where it is not --workdir; for messages.
     """

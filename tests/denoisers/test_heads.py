@@ -93,7 +93,7 @@ def _params(workdir, flags):
     """(averaged parameters, raw parameters, optimizer leaves) of the newest checkpoint of a run."""
     config = digits.get_config()
     config.update_from_flattened_dict({**TINY, **flags})
-    experiment.resolve(config)
+    config = experiment.resolved(config)
     checkpoints = Checkpoints(workdir, config, read_only=True)
     checkpoints.resolve_data(config.data)
     setup = experiment.create(config, MODES["train"].reads)

@@ -10,9 +10,10 @@ import pytest
 import main
 import samplers
 from components import ConfigError
+from denoisers import chain
 from denoisers.gaussian_mixture import GaussianMixture
 from denoisers.mixtures import Digits, Ring, TwoMoons
-from denoisers.variance import Analytic, Bounded, Jacobian, load, reverse_variance
+from denoisers.variance import MOMENTS_FILE, Analytic, Bounded, Jacobian, Measured, reverse_variance
 from likelihood.bounds import DensityDecoder, discrete_bound, uniform_levels
 from modes.variance import Moments
 from samplers.moments import moments
@@ -22,6 +23,7 @@ from samplers.time_grids import LogSNR
 from sde_lib import SDES
 from sde_lib.vp import VP
 from tests.conftest import sampling
+from workdir.files import read_measured
 
 PROCESSES = ("vp", "ve", "subvp", "cosine")
 S, T = 0.3, 0.5
@@ -239,15 +241,17 @@ def test_solvers_with_a_history_are_refused():
         ({"sampling.variance": "optimal"}, ['sampling.variance.name="optimal"', "analytic"]),
         ({"sampling.variance": "predicted"}, ['"predicted"', "jacobian"]),
         ({"sampling.variance": "learned"}, ['"learned"', "denoiser.variance_head"]),
-        ({"sampling.variance": "analytic"}, ["sampling.variance.file", "--mode=variance"]),
+        ({"sampling.variance": "analytic"}, ["sampling.variance", "file=", "--mode=variance"]),
         ({"sampling.variance": "jacobian", "sampling.variance.probes": -1}, ["probes=-1"]),
-        ({"sampling.variance.file": "a.npz"}, ["sampling.variance.file", "analytic_residual"]),
-        ({"sampling.variance": "large", "sampling.variance.pixels": -1.0}, ["variance_pixels=-1.0"]),
-        ({"sampling.variance.pixels": 2.0}, ["variance_pixels=2.0", '"small"']),
+        ({"sampling.variance.file": "a.npz"}, ["sampling.variance.file", '"small"']),
+        (
+            {"sampling.variance": "large", "sampling.variance.pixels": -1.0},
+            ["sampling.variance", "pixels=-1.0"],
+        ),
+        ({"sampling.variance.pixels": 2.0}, ["sampling.variance.pixels", '"small"']),
         ({"sampling.variance": "large", "sampling.predictor": "ode"}, ['"ode"', "sampling.variance"]),
-        ({"variance.levels": 1}, ["variance.levels=1"]),
-        ({"sampling.variance.average": True}, ["sampling.variance.average", '"small"', "jacobian"]),
-        ({"sampling.variance.probes": 4}, ["sampling.variance.probes=4", "jacobian"]),
+        ({"sampling.variance.average": True}, ["sampling.variance.average", '"small"']),
+        ({"sampling.variance.probes": 4}, ["sampling.variance.probes", '"small"']),
         ({"sampling.variance": "large", "sampling.predictor": "none"}, ['"none" does not move', "ancestral"]),
         (
             {
@@ -257,16 +261,22 @@ def test_solvers_with_a_history_are_refused():
             },
             ["probability_flow", "Euler's method"],
         ),
-        ({"eval.bound.variance": "analytic"}, ["eval.bound.variance", "sampling.variance.file"]),
-        ({"sampling.grid": "optimal"}, ["sampling.grid.file", "--mode=optimal_grid"]),
-        ({"optimal_grid.spacing": "even"}, ["optimal_grid.spacing", "uniform, log_snr"]),
-        ({"optimal_grid.steps": (1,)}, ["optimal_grid.steps=(1,)"]),
+        ({"sampling.grid": "optimal"}, ["sampling.grid", "file=", "--mode=optimal_grid"]),
+        ({"mode": "variance", "variance.levels": 1}, ["variance.levels=1"]),
+        ({"mode": "eval", "eval.bound.variance": "analytic"}, ["eval.bound.variance", "file="]),
+        (
+            {"mode": "optimal_grid", "optimal_grid.spacing": "even"},
+            ["optimal_grid.spacing", "uniform, log_snr"],
+        ),
+        ({"mode": "optimal_grid", "optimal_grid.steps": (1,)}, ["optimal_grid.steps=(1,)"]),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(fields, words, capsys):
     fields = {"sampling.predictor": "ancestral", "sampling.corrector": "none", **fields}
+    mode = fields.pop("mode", "sample")
     flags = [f"--config.{name}={value}" for name, value in fields.items()]
-    arguments = ["main.py", "--config=configs/digits.py", "--workdir=/proc/nowhere", "--mode=sample"]
+    flags += ["--config.eval.bound.discrete=True"] * (mode == "eval")
+    arguments = ["main.py", "--config=configs/digits.py", "--workdir=/proc/nowhere", f"--mode={mode}"]
     assert main.main([*arguments, *flags]) == 2
     error = capsys.readouterr().err
     assert len(error.strip().splitlines()) == 1
@@ -287,7 +297,7 @@ def test_a_run_draws_each_step_with_the_variance_that_is_chosen(choice):
     def denoise(x, t):
         return mixture.denoise(sde, x, t).replace(variance_fraction=jnp.full(x.shape, fraction))
 
-    denoised = samplers.wrappers.wrap(sampler.wrappers, denoise)
+    denoised = chain.wrap(sampler.wrappers, denoise)
     keys = jax.random.split(jax.random.key(0), count)
     x = samplers.sample(keys, sde, denoised, (2,), sampler.table, start=start).x
     expected = reverse_variance(choice, sde, denoise(start[:1], _at(1.0)), _at(0.6), _at(1.0))
@@ -298,10 +308,19 @@ def test_a_run_draws_each_step_with_the_variance_that_is_chosen(choice):
 
 def test_the_last_noisy_step_is_limited():
     config = sampling({"predictor": "ancestral", "variance": "large", "variance.pixels": 2.0, "steps": 10})
-    steps = samplers.create(config, VP(), (-1.0, 1.0)).wrappers[-1]
+    limited = samplers.create(config, VP(), (-1.0, 1.0)).table
+    config.variance.pixels = None
+    free = samplers.create(config, VP(), (-1.0, 1.0)).table
     # The paper's bound for data in [-1, 1], on the step before the last call alone.
-    np.testing.assert_allclose(steps.most[-2], (2 / 255 * 2 * np.sqrt(np.pi / 2)) ** 2)
-    assert np.isinf(np.delete(steps.most, -2)).all()
+    np.testing.assert_allclose(limited.noise[-1], 2 / 255 * 2 * np.sqrt(np.pi / 2))
+    assert limited.noise[-1] < free.noise[-1]
+    np.testing.assert_array_equal(limited.noise[:-1], free.noise[:-1])
+    optimal = sampling(
+        {"predictor": "ancestral", "variance": "predicted", "variance.pixels": 2.0, "steps": 10}
+    )
+    most = samplers.create(optimal, VP(), (-1.0, 1.0)).table.most
+    np.testing.assert_allclose(most[-2], limited.noise[-1] ** 2)
+    assert np.isinf(np.delete(most, -2)).all()
 
 
 def test_a_spread_leaves_the_last_denoising_alone():
@@ -388,11 +407,15 @@ def test_the_bound_is_best_under_the_optimal_variances(name, case, steps):
         assert difference.mean() > 4 * difference.std() / np.sqrt(len(difference)), ddpm
 
 
+def _measured(workdir):
+    return Measured(**read_measured(workdir / "variance.npz", MOMENTS_FILE, "sampling.variance.file").arrays)
+
+
 def test_the_measured_table_is_the_exact_variance_and_is_sampled_from(tmp_path, capsys):
     arguments = ["--config=configs/gaussian_mixture.py:ring", f"--workdir={tmp_path}"]
     small = ["--config.variance.levels=20", "--config.variance.examples=4000"]
     assert main.main(["main.py", *arguments, "--mode=variance", *small]) == 0
-    measured = load(tmp_path / "variance.npz")
+    measured = _measured(tmp_path)
     sde, mixture = VP(), Ring().build()
     x0 = mixture.sample(jax.random.key(3), 20_000)
     for level, (norm, residual), errors in zip(
@@ -407,18 +430,18 @@ def test_the_measured_table_is_the_exact_variance_and_is_sampled_from(tmp_path, 
         assert abs(residual - unexplained.mean()) < 4.5 * np.hypot(own, errors[1])
     assert (tmp_path / "variance.png").stat().st_size > 1000
 
-    sampling = ["--config.sampling.predictor=ancestral", "--config.sampling.steps=10"]
-    sampling += ["--config.sampling.num_samples=64", "--config.sampling.variance=analytic_residual"]
-    assert main.main(["main.py", *arguments, "--mode=sample", *sampling]) == 2
-    assert "sampling.variance.file=" in capsys.readouterr().err
+    flags = ["--config.sampling.predictor=ancestral", "--config.sampling.steps=10"]
+    flags += ["--config.sampling.num_samples=64", "--config.sampling.variance=analytic_residual"]
+    assert main.main(["main.py", *arguments, "--mode=sample", *flags]) == 2
+    assert "sampling.variance" in capsys.readouterr().err
     path = f"--config.sampling.variance.file={tmp_path / 'variance.npz'}"
-    assert main.main(["main.py", *arguments, "--mode=sample", *sampling, path]) == 0
+    assert main.main(["main.py", *arguments, "--mode=sample", *flags, path]) == 0
     evaluation = [*arguments, "--mode=eval", "--config.eval.bound.variance=predicted"]
     evaluation += ["--config.eval.bound.discrete=False"]
     assert main.main(["main.py", *evaluation]) == 2
     assert "Set eval.bound.discrete=True" in capsys.readouterr().err
     (tmp_path / "variance.npz").write_bytes(b"damaged")
-    assert main.main(["main.py", *arguments, "--mode=sample", *sampling, path]) == 2
+    assert main.main(["main.py", *arguments, "--mode=sample", *flags, path]) == 2
     assert "is not a whole .npz file; --mode=variance writes one" in capsys.readouterr().err
 
 
@@ -444,6 +467,6 @@ def test_a_killed_measurement_goes_on_and_ends_with_the_same_numbers(tmp_path, m
         assert main.main(parts) == 130
     assert main.main(parts) == 0
     assert "3 levels were done before" in capsys.readouterr().err
-    whole, resumed = (load(tmp_path / part / "variance.npz") for part in ("whole", "parts"))
+    whole, resumed = (_measured(tmp_path / part) for part in ("whole", "parts"))
     np.testing.assert_array_equal(resumed.moments, whole.moments)
     np.testing.assert_array_equal(resumed.errors, whole.errors)

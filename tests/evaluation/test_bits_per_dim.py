@@ -89,7 +89,7 @@ def test_likelihoods_are_kept_for_what_they_were_computed_from(tmp_path, config,
     elif change == "seed":
         config.seed = 1
     elif change == "tolerance":
-        config.eval.tolerance = 1e-3
+        config.eval.bits_per_dim.tolerance = 1e-3
     again = partial_likelihoods(tmp_path / "x", config, mixture, x, 1)
     if change == "nothing":
         np.testing.assert_array_equal(again.merged(5)["nfe"], 7)

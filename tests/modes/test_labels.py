@@ -36,7 +36,12 @@ class Labelled(nn.Module):
 
 
 PLAIN = {name: value for name, value in TINY.items() if not name.startswith("model.")}
-PLAIN |= {"sampling.corrector": "none", "training.steps": 2, "eval.num_samples": 16, "eval.tolerance": 1e-2}
+PLAIN |= {
+    "sampling.corrector": "none",
+    "training.steps": 2,
+    "eval.two_sample.num_samples": 16,
+    "eval.bits_per_dim.tolerance": 1e-2,
+}
 EXPERIMENT = """
 from configs import digits
 
@@ -104,7 +109,7 @@ def test_labels_go_from_the_data_to_every_result(run, tmp_path, monkeypatch):
 def _setup(frequencies):
     config = digits.get_config()
     config.update_from_flattened_dict(TINY)
-    config.data.update({"image_size": 8, "channels": 1, "levels": 17})
+    config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
     if frequencies:
         config.data.update({"classes": len(frequencies), "class_frequencies": frequencies})
     return experiment.create(config), config.sampling
@@ -137,7 +142,9 @@ def test_every_kind_of_sampler_gives_each_sample_its_own_label(predictor):
     denoiser = Denoiser(network, setup.sde, "eps", "time")
     params = denoiser.init(root_key(0), setup.shape, labelled=True)
     setup = type(setup)(**{**vars(setup), "denoiser": denoiser})
-    sampling.update({"predictor": predictor, "corrector": "none", "steps": 3, "labels": (2, 5, 7)})
+    sampling.update_from_flattened_dict(
+        {"predictor.name": predictor, "corrector.name": "none", "steps": 3, "labels": (2, 5, 7)}
+    )
     mixed = NumberedSamples(setup, sampling).draw(params, 16)
     sampling.labels = (5,)
     np.testing.assert_allclose(

@@ -93,8 +93,6 @@ def test_codes_of_a_mixture_are_decoded_again(tmp_path):
         ("ring,cosine", {"sampling.predictor": "euler_maruyama"}, ["too long", "ancestral"]),
         ("ring", {"eval.bits_per_dim.solver": "rk4"}, ["eval.bits_per_dim.solver", "dopri5"]),
         ("ring", {"eval.bound.variance": "learned"}, ["eval.bound.variance", "variance_head"]),
-        ("ring", {"encoding.temperatures": "(0.0,)"}, ["encoding.temperatures"]),
-        ("ring", {"encoding.temperatures": "('a',)"}, ["encoding.temperatures"]),
         ("digits", {"mixture.components": 2000}, ["components=2000"]),
         ("ring", {"mixture.spread": "inf"}, ["spread=inf"]),
         ("digits,shifted_cosine", {}, ["sde.image_side=64", "side 8"]),
@@ -110,6 +108,14 @@ def test_mistakes_are_one_line(argument, fields, words, tmp_path, capsys):
     assert len(error.splitlines()) == 1 and error.startswith("error: ")
     for word in words:
         assert word in error
+
+
+@pytest.mark.parametrize("temperatures", ["(0.0,)", "('a',)"])
+def test_only_the_mode_that_reads_a_setting_is_stopped_by_it(temperatures, tmp_path, capsys):
+    fields = {"encoding.temperatures": temperatures, "sampling.num_samples": 2}
+    assert _run("encode", "ring", tmp_path, fields) == 2
+    assert "encoding.temperatures" in capsys.readouterr().err
+    assert _run("sample", "ring", tmp_path, fields) == 0
 
 
 @pytest.mark.parametrize("mode", ["train", "inspect", "prepare"])

@@ -21,6 +21,7 @@ from samplers.time_grids import VPTime
 from sde_lib import SDES
 from tests.conftest import ROOT, as_flags, environment
 from workdir.checkpoints import Checkpoints
+from workdir.files import write_measured
 
 FIELDS = {"sampling.num_samples": 40, "sampling.batch_size": 16, "sampling.steps": 12}
 
@@ -84,10 +85,11 @@ def test_parts_of_another_sampler_are_not_taken(tmp_path, killed_after):
 
 def test_parts_of_an_overwritten_fitted_solver_are_not_taken(tmp_path, killed_after, capsys):
     paths = [tmp_path / "one.npz", tmp_path / "two.npz"]
-    sde, about = SDES["vp"](), {"parameters": "other", "step": 7}
+    sde, origin = SDES["vp"](), {"parameters": "other", "step": 7}
     for calls, path in zip((4, 5), paths, strict=True):
         form, theta = calibration.start_from(Adams(3), VPTime(), calls, sde)
-        fitted.save(path, calibration.float64_table(theta, form, sde), sde, about)
+        arrays = fitted.arrays_of(calibration.float64_table(theta, form, sde))
+        write_measured(path, fitted.TABLE_FILE, arrays, {**origin, "sde": repr(sde)})
     command = _command(tmp_path, sampling__predictor="fitted", sampling__predictor__file=paths[0])
     killed_after(2)
     assert main.main(command) == 130
@@ -121,7 +123,7 @@ def test_results_and_parts_go_to_another_folder_and_the_workdir_stays_as_it_is(
 ):
     workdir, output = tmp_path / "run", tmp_path / "elsewhere" / "samples"
     tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
-    checkpoints = Checkpoints(workdir, tiny_config)
+    checkpoints = Checkpoints(workdir, experiment.resolved(tiny_config))
     checkpoints.save(experiment.create(tiny_config, MODES["train"].reads).create_state())
     checkpoints.finish()
     checkpoints.close()
@@ -165,7 +167,9 @@ def test_solvers_without_a_table_are_sampled_with_each_sample_s_calls(predictor,
 
 
 def test_the_table_of_a_sampler_is_printed(capsys):
-    assert main.main(_command("unused", mode="table", sampling__predictor="edm", sampling__steps=2)) == 0
+    assert (
+        main.main(_command("unused", mode="coefficients", sampling__predictor="edm", sampling__steps=2)) == 0
+    )
     lines = capsys.readouterr().out.splitlines()
     assert "VP(" in lines[0] and lines[-1] == "NFE 5" and len(lines) == 9
 

@@ -113,9 +113,8 @@ def test_calibrate_writes_a_solver_that_sample_takes(tmp_path, capsys):
     report = json.loads((tmp_path / "calibration.json").read_text())["results"]["5"]
     assert report["fitted"]["median"] < 0.5 * report["default"]["median"]
     assert (tmp_path / "calibration.png").stat().st_size > 1000
-    drawing = {"sampling__num_samples": 64, "sampling__batch_size": 64, "sampling__grid": "None"}
+    drawing = {"sampling__num_samples": 64, "sampling__batch_size": 64}
     path = tmp_path / "fitted_5.npz"
-    drawing.pop("sampling__grid")
     assert run("sample", sampling__predictor="fitted", sampling__predictor__file=path, **drawing) == 0
     with np.load(tmp_path / "samples.npz") as found:
         assert (found["nfe"] == 5).all()

@@ -115,7 +115,7 @@ def test_a_killed_measurement_is_resumed_for_the_same_question_alone(tmp_path, m
     arguments += ["--config.optimal_grid.levels=6", "--config.optimal_grid.examples=32"]
     arguments += ["--config.optimal_grid.batch_size=16", "--config.optimal_grid.steps=(3,)"]
     arguments += ["--config.eval.bound.variance=predicted"]
-    other = "--config.sampling.variance.average=True"
+    other = "--config.eval.bound.variance.average=True"
     for name, flags in (("plain", []), ("other", [other])):
         assert main.main([*arguments, *flags, f"--workdir={tmp_path / name}"]) == 0
     plain, calls = Progress.update, []

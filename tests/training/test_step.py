@@ -52,7 +52,7 @@ def test_eight_devices_give_the_curve_of_one(setup):
 @pytest.mark.slow
 def test_the_loss_history_is_the_same_on_every_number_of_devices(tiny_config):
     tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
-    tiny_config.loss.update({"time_sampling": "loss_history", "noise_levels": 5})
+    tiny_config.loss.update({"time_sampling": {"name": "loss_history"}, "noise_levels": 5})
     setup = experiment.create(tiny_config, MODES["train"].reads)
     one, eight = _run(setup, 1)[0].loss_history, _run(setup, 8)[0].loss_history
     assert one.counts.sum() == 3 * 16 and one.losses.shape == (5, 10)
@@ -62,8 +62,8 @@ def test_the_loss_history_is_the_same_on_every_number_of_devices(tiny_config):
 
 def test_the_body_of_a_step_is_the_same_under_pmap_jit_and_shard_map(tiny_config):
     # With a loss history, which needs every way in which shares are put together.
-    tiny_config.data.update({"image_size": 8, "channels": 1, "levels": 17})
-    tiny_config.loss.update({"time_sampling": "loss_history", "noise_levels": 5})
+    tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
+    tiny_config.loss.update({"time_sampling": {"name": "loss_history"}, "noise_levels": 5})
     setup = experiment.create(tiny_config)
     step, key, state = _step(setup), setup.key("train"), jax.device_get(setup.create_state())
     batch = {"image": jnp.asarray(IMAGES)}

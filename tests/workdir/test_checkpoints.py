@@ -119,7 +119,7 @@ def test_reading_for_evaluation_changes_nothing_on_disk(tmp_path, tiny_config, s
     _saved(tmp_path, tiny_config, setup, [3, 7])
     shutil.rmtree(tmp_path / "checkpoints" / "7" / "ema")
     before = sorted(tmp_path.rglob("*"))
-    params, record = Checkpoints(tmp_path, tiny_config, read_only=True).restore_ema(setup.state_template())
+    params, record = Checkpoints(tmp_path, tiny_config, read_only=True).restore_ema(setup.params_template())
     assert record["step"] == 3 and _same(params, _state(setup, 3).ema["0.999"])
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -137,10 +137,10 @@ def test_nothing_but_damage_is_an_error(tmp_path, tiny_config, setup):
 def test_sampling_asks_only_for_what_the_parameters_mean(tmp_path, tiny_config, setup):
     _saved(tmp_path, tiny_config, setup, [3])
     tiny_config.data.source, tiny_config.training.batch_size = "npz:moved.npz", 32
-    assert Checkpoints(tmp_path, tiny_config, read_only=True).restore_ema(setup.state_template())
+    assert Checkpoints(tmp_path, tiny_config, read_only=True).restore_ema(setup.params_template())
     tiny_config.denoiser.parametrization = "eps"
     with pytest.raises(ConfigError, match="denoiser.parametrization: edm -> eps"):
-        Checkpoints(tmp_path, tiny_config, read_only=True).restore_ema(setup.state_template())
+        Checkpoints(tmp_path, tiny_config, read_only=True).restore_ema(setup.params_template())
 
 
 def test_optimizer_settings_may_change_on_resuming(tmp_path, tiny_config, setup):
