@@ -34,8 +34,8 @@ def test_the_fields_and_files_of_the_docs_exist(path):
     fields = {name for name, _ in leaves(config)}
     fields |= {name.rsplit(".", count)[0] for name in fields for count in range(1, name.count(".") + 1)}
     named = re.findall(rf"`(?:--config\.)?((?:{'|'.join(config)})\.[\w.]+)(?==|`| )", text)
-    # sampling.<field> and the like name no field, results such as loss.png are no fields either.
-    unknown = {name for name in named if name not in fields and not name.endswith((".png", ".npz", ".py"))}
+    results = (".png", ".npz", ".json", ".py")  # variance.npz is a file
+    unknown = {name for name in named if name not in fields and not name.endswith(results)}
     assert not unknown
     files = re.findall(r"`((?:\w+/)+\w+\.(?:py|md|csv))`", text)
     assert not [name for name in files if not (ROOT / name).exists()]
