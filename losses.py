@@ -354,8 +354,8 @@ class Objective:
       variance_weight: weight of the loss of that head; 0.001 makes the hybrid loss of Nichol & Dhariwal
         (2021), eq. 16, with "fraction".
       variance_relative: whether the errors of a "residual" or "covariance" head count in units of what
-        Gaussian data would have, plus LEAST_SHARE, so that high noise, where little stays open, is learned
-        too; else as published, and what is learned there is up to chance (docs/variance.md).
+        Gaussian data would have, plus LEAST_SHARE, so that high noise, where hardly any of it is unexplained,
+        is learned too; else as published, and what is learned there is up to chance (docs/variance.md).
       head_alone: whether that loss is all there is, since the mean is not trained.
       decoder: the likelihood of pixels in the bound that trains "fraction".
     """

@@ -1,7 +1,7 @@
 """The schedulers of the public library diffusers, run on our exact denoiser.
 
-An optional peer for bench/samplers.py: `pip install diffusers torch`. Every process is y = x / alpha and
-r = sigma / alpha to a scheduler, so that one table of betas with the same r carries any of ours; the
+An optional peer for bench/error_by_calls.py: `pip install diffusers torch`. Every process is y = x / alpha
+and r = sigma / alpha to a scheduler, so that one table of betas with the same r carries any of ours; the
 denoiser is called at the scheduler's own sigma, not at its rounded timestep. float64 throughout.
 """
 

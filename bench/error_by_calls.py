@@ -19,13 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import experiment
 import samplers
 import sde_lib
 from bench import diffusers_peers
 from components import ConfigError
 from configs import base, gaussian_mixture
 from denoisers.mixtures import MIXTURES, Ring
+from experiment import create
 from metrics.sliced_wasserstein import sliced_wasserstein
 from modes import calibrate
 from reports.pictures import BLUE, ORANGE, pyplot
@@ -109,64 +109,77 @@ FITTED_NFE = (5, 8, 10)
 HISTORY = 9
 
 
+# Fields of sampling.predictor.
 DETERMINISTIC = {
-    "ddim": {"predictor": "ddim"},
-    "edm (Heun)": {"predictor": "edm"},
-    "dpm_solver 2": {"predictor": "dpm_solver", "order": 2},
-    "dpm_solver 3": {"predictor": "dpm_solver", "order": 3},
-    "dpm_solver++ 2M": {"predictor": "dpm_solver++", "order": 2, "published": True},
-    "dpm_solver++ 3M": {"predictor": "dpm_solver++", "order": 3},
-    "dpm_solver++ 3M published": {"predictor": "dpm_solver++", "order": 3, "published": True},
-    "dpm_solver++ 2S": {"predictor": "dpm_solver++_single", "order": 2},
-    "dpm_solver++ 3S": {"predictor": "dpm_solver++_single", "order": 3},
-    "unipc 2": {"predictor": "unipc", "order": 2},
-    "unipc 3": {"predictor": "unipc", "order": 3},
-    "unipc 4": {"predictor": "unipc", "order": 4},
-    "pndm": {"predictor": "pndm"},
-    "deis 2": {"predictor": "deis", "order": 2},
-    "deis 3": {"predictor": "deis", "order": 3},
+    "ddim": {"name": "ddim"},
+    "edm (Heun)": {"name": "edm"},
+    "dpm_solver 2": {"name": "dpm_solver", "order": 2},
+    "dpm_solver 3": {"name": "dpm_solver", "order": 3},
+    "dpm_solver++ 2M": {"name": "dpm_solver++", "order": 2, "published": True},
+    "dpm_solver++ 3M": {"name": "dpm_solver++", "order": 3},
+    "dpm_solver++ 3M published": {
+        "name": "dpm_solver++",
+        "order": 3,
+        "published": True,
+    },
+    "dpm_solver++ 2S": {"name": "dpm_solver++_single", "order": 2},
+    "dpm_solver++ 3S": {"name": "dpm_solver++_single", "order": 3},
+    "unipc 2": {"name": "unipc", "order": 2},
+    "unipc 3": {"name": "unipc", "order": 3},
+    "unipc 4": {"name": "unipc", "order": 4},
+    "pndm": {"name": "pndm"},
+    "deis 2": {"name": "deis", "order": 2},
+    "deis 3": {"name": "deis", "order": 3},
 }
 
 
 GRIDS = ("uniform", "vp_time", "log_snr", "rho")
 
 
+# Fields of sampling.
 STOCHASTIC = {
     "default (deterministic)": {},
-    "ancestral": {"predictor": "ancestral", "grid": "uniform"},
-    "ancestral, vp_time": {"predictor": "ancestral", "grid": "vp_time"},
-    "reverse_diffusion": {"predictor": "reverse_diffusion"},
-    "euler_maruyama": {"predictor": "euler_maruyama"},
-    "stochastic_heun": {"predictor": "stochastic_heun"},
-    "sde_dpm_solver++ 2": {"predictor": "sde_dpm_solver++", "order": 2},
-    "sde_dpm_solver++ 3": {"predictor": "sde_dpm_solver++", "order": 3},
-    "sa_solver": {"predictor": "sa_solver"},
-    "edm, churn 40": {"predictor": "edm", "churn": 40.0, "churn_min": 0.05, "churn_max": 50.0},
-    "restart": {"predictor": "restart"},
+    "ancestral": {"predictor": {"name": "ancestral"}, "grid": {"name": "uniform"}},
+    "ancestral, vp_time": {"predictor": {"name": "ancestral"}, "grid": {"name": "vp_time"}},
+    "reverse_diffusion": {"predictor": {"name": "reverse_diffusion"}},
+    "euler_maruyama": {"predictor": {"name": "euler_maruyama"}},
+    "stochastic_heun": {"predictor": {"name": "stochastic_heun"}},
+    "sde_dpm_solver++ 2": {"predictor": {"name": "sde_dpm_solver++", "order": 2}},
+    "sde_dpm_solver++ 3": {"predictor": {"name": "sde_dpm_solver++", "order": 3}},
+    "sa_solver": {"predictor": {"name": "sa_solver"}},
+    "edm, churn 40": {"predictor": {"name": "edm", "churn": 40.0, "churn_min": 0.05, "churn_max": 50.0}},
+    "restart": {"predictor": {"name": "restart"}},
 }
 
 
+# Fields of sampling.predictor, and the order in theory.
 ORDERS = {
-    "ddim": ({"predictor": "ddim"}, 1),
-    "edm (Heun)": ({"predictor": "edm"}, 2),
-    "dpm_solver 2": ({"predictor": "dpm_solver", "order": 2}, 2),
-    "dpm_solver 3": ({"predictor": "dpm_solver", "order": 3}, 3),
-    "dpm_solver++ 2S": ({"predictor": "dpm_solver++_single", "order": 2}, 2),
-    "dpm_solver++ 3S": ({"predictor": "dpm_solver++_single", "order": 3}, 3),
-    "dpm_solver++ 2M": ({"predictor": "dpm_solver++", "order": 2, "published": True}, 2),
-    "dpm_solver++ 3M": ({"predictor": "dpm_solver++", "order": 3}, 3),
-    "dpm_solver++ 3M published": ({"predictor": "dpm_solver++", "order": 3, "published": True}, 2),
-    "unip 2": ({"predictor": "unipc", "order": 2, "unic": False}, 2),
-    "unip 3": ({"predictor": "unipc", "order": 3, "unic": False}, 3),
-    "unipc 1": ({"predictor": "unipc", "order": 1}, 2),
-    "unipc 2": ({"predictor": "unipc", "order": 2}, 3),
-    "unipc 3": ({"predictor": "unipc", "order": 3}, 4),
-    "unipc 4": ({"predictor": "unipc", "order": 4}, 5),
-    "deis 1": ({"predictor": "deis", "order": 1}, 2),
-    "deis 2": ({"predictor": "deis", "order": 2}, 3),
-    "deis 3": ({"predictor": "deis", "order": 3}, 4),
-    "adams 3": ({"predictor": "adams", "order": 3}, 3),
-    "adams 3, 4": ({"predictor": "adams", "order": 3, "corrector_order": 4}, 4),
+    "ddim": ({"name": "ddim"}, 1),
+    "edm (Heun)": ({"name": "edm"}, 2),
+    "dpm_solver 2": ({"name": "dpm_solver", "order": 2}, 2),
+    "dpm_solver 3": ({"name": "dpm_solver", "order": 3}, 3),
+    "dpm_solver++ 2S": ({"name": "dpm_solver++_single", "order": 2}, 2),
+    "dpm_solver++ 3S": ({"name": "dpm_solver++_single", "order": 3}, 3),
+    "dpm_solver++ 2M": (
+        {"name": "dpm_solver++", "order": 2, "published": True},
+        2,
+    ),
+    "dpm_solver++ 3M": ({"name": "dpm_solver++", "order": 3}, 3),
+    "dpm_solver++ 3M published": (
+        {"name": "dpm_solver++", "order": 3, "published": True},
+        2,
+    ),
+    "unip 2": ({"name": "unipc", "order": 2, "unic": False}, 2),
+    "unip 3": ({"name": "unipc", "order": 3, "unic": False}, 3),
+    "unipc 1": ({"name": "unipc", "order": 1}, 2),
+    "unipc 2": ({"name": "unipc", "order": 2}, 3),
+    "unipc 3": ({"name": "unipc", "order": 3}, 4),
+    "unipc 4": ({"name": "unipc", "order": 4}, 5),
+    "deis 1": ({"name": "deis", "order": 1}, 2),
+    "deis 2": ({"name": "deis", "order": 2}, 3),
+    "deis 3": ({"name": "deis", "order": 3}, 4),
+    "adams 3": ({"name": "adams", "order": 3}, 3),
+    "adams 3, 4": ({"name": "adams", "order": 3, "corrector_order": 4}, 4),
 }
 
 
@@ -222,7 +235,7 @@ def padded(table):
 
 
 def table_of(fields, sde):
-    """The Table that some fields of `sampling` give, or None where they are refused."""
+    """The Table that fields of `sampling` give, or None where they are refused."""
     config = base.get_config().sampling
     config.update(fields)
     try:
@@ -234,8 +247,8 @@ def table_of(fields, sde):
 def deterministic(case, budgets):
     """Rows of our deterministic solvers on every grid, and of the default."""
     choices = [("default", "", {})]
-    for name, fields in DETERMINISTIC.items():
-        choices += [(name, grid, {**fields, "grid": grid}) for grid in GRIDS]
+    for name, predictor in DETERMINISTIC.items():
+        choices += [(name, grid, {"predictor": predictor, "grid": {"name": grid}}) for grid in GRIDS]
     for name, grid, fields in choices:
         for nfe in budgets:
             table = table_of({**fields, "nfe": nfe}, case.sde)
@@ -249,19 +262,19 @@ def fitted_rows(mixture, sde, case, budgets, noises):
     config = gaussian_mixture.get_config(f"{mixture},{sde}")
     config.calibration.noises = noises
     with jax.enable_x64(False):
-        setup = experiment.create(config)
-        params = setup.denoiser.init()
-        problem = calibration.Problem(setup.sde, setup.denoiser, params, setup.shape, 256)
+        experiment = create(config)
+        params = experiment.denoiser.init()
+        problem = calibration.Problem(experiment.sde, experiment.denoiser, params, experiment.shape, 256)
         solver, grid = calibration.fine_solver()
-        fine = solver(setup.sde, grid(setup.sde, 200)).astype(np.float32)
+        fine = solver(experiment.sde, grid(experiment.sde, 200)).astype(np.float32)
         parts = []
         for purpose in ("calibration", "calibration held out"):
-            x = calibrate.noises(setup, purpose, noises)
+            x = calibrate.noises(experiment, purpose, noises)
             parts.append((x, problem.solve(fine, x)))
         tables = {}
         for calls in budgets:
             found, form, _ = calibration.fit_calls(problem, calls, *parts, starts=2)
-            tables[calls] = calibration.float64_table(found.theta, form, setup.sde)
+            tables[calls] = calibration.float64_table(found.theta, form, experiment.sde)
     for calls, table in tables.items():
         x, seconds = case.run(table)
         yield "fitted", "fitted", calls, calls, *case.errors(x), seconds
@@ -331,16 +344,17 @@ def orders(quick):
     names = ("vp",) if quick else ("vp", "ve", "edm")
     cases = {sde: Case(Ring(components=3, spread=0.6), sde, 64) for sde in names}
     steps = 64 if quick else 128
-    for name, (fields, order) in ORDERS.items():
+    for name, (predictor, order) in ORDERS.items():
         row = {}
         for sde, case in cases.items():
             for start in ("single_step", "lower_order"):
                 errors = []
                 for count in (steps, 2 * steps):
-                    given = {**fields, "grid": "rho", "steps": count}
-                    if "start" in samplers.SOLVERS[fields["predictor"]].__dataclass_fields__:
-                        given["start"] = start
-                    errors.append(case.errors(case.run(table_of(given, case.sde))[0])[1])
+                    own = dict(predictor)
+                    if "start" in samplers.SOLVERS[own["name"]].__dataclass_fields__:
+                        own["start"] = start
+                    fields = {"predictor": own, "grid": {"name": "rho"}, "steps": count}
+                    errors.append(case.errors(case.run(table_of(fields, case.sde))[0])[1])
                 row[sde, start] = float(np.log2(errors[0] / errors[1]))
         yield name, order, row
 

@@ -29,50 +29,59 @@ PROCESSES = {
     "ve": sde_lib.SDES["ve"](sampling_t_min=1e-5),
     "edm": sde_lib.SDES["edm"](),
 }
+# Fields of sampling.predictor.
 SAMPLERS = [
     ("default", {}),
-    ("ancestral", {"predictor": "ancestral"}),
-    ("reverse_diffusion", {"predictor": "reverse_diffusion"}),
-    ("reverse_diffusion, flow", {"predictor": "reverse_diffusion", "probability_flow": True}),
-    ("euler_maruyama", {"predictor": "euler_maruyama"}),
-    ("euler_maruyama, flow", {"predictor": "euler_maruyama", "probability_flow": True}),
-    ("stochastic_heun", {"predictor": "stochastic_heun"}),
-    ("ddim", {"predictor": "ddim"}),
-    ("ddim, eta 0.5", {"predictor": "ddim", "eta": 0.5}),
-    ("edm", {"predictor": "edm"}),
-    ("edm, churn 40", {"predictor": "edm", "churn": 40.0, "churn_min": 0.05, "churn_max": 50.0}),
-    ("dpm_solver, 3", {"predictor": "dpm_solver", "order": 3}),
-    ("dpm_solver++, 2", {"predictor": "dpm_solver++", "order": 2}),
-    ("dpm_solver++, 3", {"predictor": "dpm_solver++", "order": 3}),
-    ("sde_dpm_solver++, 2", {"predictor": "sde_dpm_solver++", "order": 2}),
-    ("sde_dpm_solver++, 3", {"predictor": "sde_dpm_solver++", "order": 3}),
-    ("unipc, 3", {"predictor": "unipc", "order": 3}),
-    ("pndm", {"predictor": "pndm"}),
-    ("deis, 3", {"predictor": "deis", "order": 3}),
-    ("sa_solver", {"predictor": "sa_solver"}),
-    ("restart", {"predictor": "restart"}),
-    ("legacy_ancestral", {"predictor": "legacy_ancestral"}),
-    ("legacy_reverse_diffusion", {"predictor": "legacy_reverse_diffusion"}),
+    ("ancestral", {"name": "ancestral"}),
+    ("reverse_diffusion", {"name": "reverse_diffusion"}),
+    ("reverse_diffusion, flow", {"name": "reverse_diffusion", "probability_flow": True}),
+    ("euler_maruyama", {"name": "euler_maruyama"}),
+    ("euler_maruyama, flow", {"name": "euler_maruyama", "probability_flow": True}),
+    ("stochastic_heun", {"name": "stochastic_heun"}),
+    ("ddim", {"name": "ddim"}),
+    ("ddim, eta 0.5", {"name": "ddim", "eta": 0.5}),
+    ("edm", {"name": "edm"}),
+    (
+        "edm, churn 40",
+        {
+            "name": "edm",
+            "churn": 40.0,
+            "churn_min": 0.05,
+            "churn_max": 50.0,
+        },
+    ),
+    ("dpm_solver, 3", {"name": "dpm_solver", "order": 3}),
+    ("dpm_solver++, 2", {"name": "dpm_solver++", "order": 2}),
+    ("dpm_solver++, 3", {"name": "dpm_solver++", "order": 3}),
+    ("sde_dpm_solver++, 2", {"name": "sde_dpm_solver++", "order": 2}),
+    ("sde_dpm_solver++, 3", {"name": "sde_dpm_solver++", "order": 3}),
+    ("unipc, 3", {"name": "unipc", "order": 3}),
+    ("pndm", {"name": "pndm"}),
+    ("deis, 3", {"name": "deis", "order": 3}),
+    ("sa_solver", {"name": "sa_solver"}),
+    ("restart", {"name": "restart"}),
+    ("legacy_ancestral", {"name": "legacy_ancestral"}),
+    ("legacy_reverse_diffusion", {"name": "legacy_reverse_diffusion"}),
     (
         "legacy_reverse_diffusion, truncated",
-        {"predictor": "legacy_reverse_diffusion", "rows": "truncated"},
+        {"name": "legacy_reverse_diffusion", "rows": "truncated"},
     ),
     (
         "legacy_reverse_diffusion, flow",
-        {"predictor": "legacy_reverse_diffusion", "probability_flow": True},
+        {"name": "legacy_reverse_diffusion", "probability_flow": True},
     ),
-    ("legacy_euler_maruyama", {"predictor": "legacy_euler_maruyama"}),
+    ("legacy_euler_maruyama", {"name": "legacy_euler_maruyama"}),
     (
         "legacy_euler_maruyama, flow",
-        {"predictor": "legacy_euler_maruyama", "probability_flow": True},
+        {"name": "legacy_euler_maruyama", "probability_flow": True},
     ),
 ]
 
 
-def bias(sde, fields, steps):
+def bias(sde, predictor, steps):
     """Variance bias in percent, or None where the sampler does not serve the process."""
     config = base.get_config().sampling
-    config.update({**fields, "steps": steps})
+    config.update({"predictor": predictor, "steps": steps})
     try:
         table = samplers.create(config, sde).table
     except ConfigError:
@@ -113,8 +122,8 @@ def main():
             "| sampler | " + " | ".join(map(str, counts)) + " |",
             "|---|" + "---:|" * len(counts),
         ]
-        for label, fields in SAMPLERS:
-            values = [bias(sde, fields, steps) for steps in counts]
+        for label, predictor in SAMPLERS:
+            values = [bias(sde, predictor, steps) for steps in counts]
             if any(value is not None for value in values):
                 shown = ["-" if value is None else f"{value:+.4g}" for value in values]
                 lines.append(f"| {label} | " + " | ".join(shown) + " |")

@@ -19,47 +19,65 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import experiment
 from configs import gaussian_mixture
 from evaluation.bounds import bounds_in_nats
 from evaluation.held_out import HeldOut
+from experiment import create
 from experiment.draw import NumberedSamples
 from likelihood.bounds import DensityDecoder
 from metrics.sliced_wasserstein import sliced_wasserstein
 from modes import optimal_grid
-from modes.variance import run
+from modes.variance import run as measure_variance
 from sde_lib.noise import root_key
 
 CASES = ("ring", "two_moons", "digits")
 GRIDS = ("uniform", "log_snr", "optimal")
 CALLS = (10, 25)
 COUNT, REPEATS = 4000, 4
-# Row: predictor, variance (None: draw_full_covariance), whether averaged over the dimensions of each state.
+# Row: fields of sampling.predictor, and of sampling.variance (None: draw_full_covariance).
 CHOICES = {
-    "DDPM, small": ("ancestral", "small", False),
-    "DDPM, large": ("ancestral", "large", False),
-    "one for each time": ("ancestral", "analytic_residual", False),
-    "one for each state": ("ancestral", "predicted", True),
-    "by dimension": ("ancestral", "predicted", False),
-    "full covariance": ("ancestral", None, False),
-    "DDIM": ("ddim", "small", False),
-    "DDIM, by dimension": ("ddim", "predicted", False),
+    "DDPM, small": ({"name": "ancestral"}, {"name": "small"}),
+    "DDPM, large": ({"name": "ancestral"}, {"name": "large"}),
+    "one for each time": ({"name": "ancestral"}, {"name": "analytic_residual"}),
+    "one for each state": ({"name": "ancestral"}, {"name": "predicted", "average": True}),
+    "by dimension": ({"name": "ancestral"}, {"name": "predicted"}),
+    "full covariance": ({"name": "ancestral"}, None),
+    "DDIM": ({"name": "ddim", "eta": 0.0}, {"name": "small"}),
+    "DDIM, by dimension": ({"name": "ddim", "eta": 0.0}, {"name": "predicted"}),
 }
 COLUMNS = ("case", "grid", "calls", "variance", "nats_per_dim", "error", "distance", "spread", "floor")
 COLUMNS += ("floor_spread", "off_data", "variance_ratio")
 
 
 def measured(case, folder):
-    """The config of a mixture on VP, and the files of its analytic variance and its optimal trajectory."""
+    """The config of a mixture on VP; its analytic variance and its optimal grid are in the folder."""
     config = gaussian_mixture.get_config(case)
     config.variance.examples = 20_000
-    config.trajectory.update({"levels": 100, "examples": 2000, "batch_size": 500, "steps": CALLS})
-    config.eval.update({"bound_variance": "predicted", "batch_size": 1000, "bound_images": COUNT})
-    config.eval.update({"discrete_bound": True, "continuous_bound": False})
-    config.sampling.update({"corrector": "none", "batch_size": 1000})
-    experiment.resolve(config)
-    run(config, folder)
-    optimal_grid.run(config, folder)
+    config.optimal_grid.update({"levels": 100, "examples": 2000, "batch_size": 500, "steps": CALLS})
+    config.eval.batch_size = config.sampling.batch_size = 1000
+    config.eval.bound.update({"discrete": True, "continuous": False, "images": COUNT})
+    measure_variance(config, folder)
+    best = config.copy_and_resolve_references()
+    best.eval.bound.variance.name = "predicted"
+    optimal_grid.run(best, folder)
+    return config
+
+
+def with_choice(config, folder, grid, calls, predictor, variance):
+    """The config of one row: its sampler, and the bound of a chain with the sampler's variance.
+
+    Args:
+      config: of `measured`.
+      predictor, variance: fields, as in CHOICES.
+    """
+    config, variance = config.copy_and_resolve_references(), dict(variance or {"name": "small"})
+    if variance["name"] == "analytic_residual":
+        variance["file"] = str(folder / "variance.npz")
+    fields = {"predictor": predictor, "variance": variance, "grid": {"name": grid}, "steps": calls - 1}
+    config.sampling.update(fields)
+    config.eval.bound.variance.update(variance)
+    if grid == "optimal":
+        config.sampling.grid.file = str(folder / "optimal_grid.npz")
     return config
 
 
@@ -92,7 +110,7 @@ def draw_full_covariance(key, mixture, sde, times, count):
 def rows_of(case, folder):
     """One row for each grid, number of calls and variance."""
     base = measured(case, folder)
-    mixture = experiment.create(base).mixture
+    mixture = create(base).mixture
     draw = jax.jit(mixture.sample, static_argnums=1)
     exact = np.asarray(draw(root_key(1), REPEATS * COUNT))
     others = np.asarray(draw(root_key(2), REPEATS * COUNT))
@@ -103,27 +121,20 @@ def rows_of(case, folder):
     held_out = HeldOut({"image": np.asarray(draw(root_key(3), COUNT))}, lambda keys, x0: x0)
     for grid in GRIDS:
         for calls in CALLS:
-            for name, (predictor, variance, average) in CHOICES.items():
-                config = base.copy_and_resolve_references()
-                own = {"predictor": predictor, "variance": variance or "small", "variance_average": average}
-                config.sampling.update({**own, "grid": grid, "steps": calls - 1, "eta": None})
-                if predictor == "ddim":
-                    config.sampling.eta = 0.0
-                if grid == "optimal":
-                    config.sampling.grid_file = str(folder / "optimal_grid.npz")
-                if variance == "analytic_residual":
-                    config.sampling.variance_file = str(folder / "variance.npz")
-                setup = experiment.create(config)
-                samples = NumberedSamples(setup, config.sampling)
+            for name, (predictor, variance) in CHOICES.items():
+                config = with_choice(base, folder, grid, calls, predictor, variance)
+                experiment = create(config)
+                samples = NumberedSamples(experiment, config.sampling)
                 if variance is None:
-                    x = draw_full_covariance(root_key(4), mixture, setup.sde, samples.times, REPEATS * COUNT)
+                    sde, count = experiment.sde, REPEATS * COUNT
+                    x = draw_full_covariance(root_key(4), mixture, sde, samples.times, count)
                 else:
                     x = samples.draw(mixture, REPEATS * COUNT)
                 parts = zip(np.split(exact, REPEATS), np.split(x, REPEATS), strict=True)
                 distances = [sliced_wasserstein(*pair) for pair in parts]
                 nats, error = np.nan, np.nan
-                if predictor == "ancestral" and variance is not None:
-                    nats, error = _bound(setup, config, mixture, held_out, samples.times[::-1])
+                if predictor["name"] == "ancestral" and variance is not None:
+                    nats, error = _bound(experiment, config, mixture, held_out, samples.times[::-1])
                 yield {
                     "case": case,
                     "grid": grid,
@@ -140,10 +151,9 @@ def rows_of(case, folder):
                 }
 
 
-def _bound(setup, config, mixture, held_out, times):
+def _bound(experiment, config, mixture, held_out, times):
     """(nats/dim, standard error) of the chain on the sampler's own levels, decoded from its lowest one."""
-    config.eval.update({"bound_variance": config.sampling.variance, "bound_images": len(held_out.examples)})
-    found = bounds_in_nats(setup, mixture, held_out, DensityDecoder(), config, times)["discrete_bound"]
+    found = bounds_in_nats(experiment, mixture, held_out, DensityDecoder(), config, times)["discrete_bound"]
     values = np.asarray(found.total, np.float64) / mixture.dimension
     return values.mean(), values.std() / np.sqrt(len(values))
 

@@ -14,25 +14,28 @@ import jax.numpy as jnp
 import numpy as np
 
 import data
-import experiment
 import samplers
 from configs import digits
-from samplers.table import sample
+from experiment import create
 from samplers.tape import Solver
 from sde_lib.noise import normal, root_key
 
 BATCH, CALLS, ROUNDS = 20, 24, 9
 
 
+# Fields of sampling.
 FIELDS = {
-    "reverse_diffusion + langevin": {"predictor": "reverse_diffusion", "corrector": "langevin"},
-    "edm, churn 40": {"predictor": "edm", "churn": 40.0, "churn_min": 0.05, "churn_max": 50.0},
+    "reverse_diffusion + langevin": {
+        "predictor": {"name": "reverse_diffusion"},
+        "corrector": {"name": "langevin"},
+    },
+    "edm, churn 40": {"predictor": {"name": "edm", "churn": 40.0, "churn_min": 0.05, "churn_max": 50.0}},
     **{
-        name: {"predictor": name}
+        name: {"predictor": {"name": name}}
         for name, solver in samplers.SOLVERS.items()
         if issubclass(solver, Solver) and name not in ("fitted", "none")
     },
-    "restart": {"predictor": "restart", "restarts": 1, "restart_steps": 2},
+    "restart": {"predictor": {"name": "restart", "restarts": 1, "restart_steps": 2}},
 }
 
 
@@ -47,35 +50,37 @@ def main():
     """Prints the tables; the bars are a ratio of 1.05, and equal compile times."""
     config = digits.get_config()
     data.resolve(config.data, data.create(config.data, "train"))
-    setup = experiment.create(config)
-    denoise = setup.denoiser.bind(setup.create_state().params)
+    experiment = create(config)
+    denoise = experiment.denoiser.bind(experiment.create_params())
     keys = jax.random.split(root_key(0), BATCH)
 
-    def drawer(fields):
+    @jax.jit
+    def run(keys, sampler):
+        return sampler.draw(keys, experiment.sde, denoise, experiment.shape).x
+
+    def sampler_of(fields):
         own = digits.get_config().sampling
-        own.update({"predictor": None, "grid": None, "corrector": "none", **fields})
-        method = samplers.create(own, setup.sde).method
-        run = jax.jit(lambda keys, t: sample(keys, setup.sde, denoise, setup.shape, t, method.corrector).x)
-        return method, run, method.table.astype(np.float32)
+        own.update({"corrector": {"name": "none"}, **fields})
+        return samplers.create(own, experiment.sde).astype(np.float32)
 
     call = jax.jit(lambda x, t: denoise(x, t).x0)
-    draw = jax.jit(lambda keys: normal(keys, setup.shape))
-    x, t = jnp.zeros((BATCH, *setup.shape)), jnp.full(BATCH, 0.5)
+    draw = jax.jit(lambda keys: normal(keys, experiment.shape))
+    x, t = jnp.zeros((BATCH, *experiment.shape)), jnp.full(BATCH, 0.5)
     jax.block_until_ready((call(x, t), draw(keys)))
 
     print(
         "| sampler | calls | one call, ms | one draw, ms | ratio | of the rounds |\n|---|--:|--:|--:|--:|--:|"
     )
     for name, fields in FIELDS.items():
-        method, run, table = drawer({**fields, "nfe": CALLS})
-        calls = table.rows * (1 + (method.corrector.calls if method.corrector else 0))
+        sampler = sampler_of({**fields, "nfe": CALLS})
+        calls, table = sampler.nfe, sampler.table
         draws = int((table.noise > 0).sum()) + (calls - table.rows) + 1  # one a correction, one for the prior
-        jax.block_until_ready(run(keys, table))
+        jax.block_until_ready(run(keys, sampler))
         rounds = []
         for _ in range(ROUNDS):
             one = sum(seconds(call, x, t) for _ in range(calls))
             noise = sum(seconds(draw, keys) for _ in range(draws))
-            rounds.append((one, noise, seconds(run, keys, table)))
+            rounds.append((one, noise, seconds(run, keys, sampler)))
         one, noise, whole = np.array(rounds).T
         ratios = whole / (one + noise)
         each = f"{1e3 * np.median(one) / calls:.1f} | {1e3 * np.median(noise) / draws:.2f}"
@@ -86,10 +91,11 @@ def main():
     found = {10: [], 1000: []}
     for _ in range(3):
         for rows, times in found.items():
-            _, run, table = drawer({"predictor": "reverse_diffusion", "grid": "uniform", "steps": rows - 1})
+            chosen = {"predictor": {"name": "reverse_diffusion"}, "grid": {"name": "uniform"}}
+            sampler = sampler_of({**chosen, "steps": rows - 1})
             jax.clear_caches()
             begin = time.perf_counter()
-            run.lower(keys, table).compile()
+            run.lower(keys, sampler).compile()
             times.append(time.perf_counter() - begin)
     for rows, times in found.items():
         print(f"| {rows} | {', '.join(f'{value:.2f}' for value in times)} |")

@@ -4,8 +4,8 @@
 
 On exact and on perturbed means every head of denoisers/heads.py is trained alone, by the losses of
 losses.py, and its E[eps^2 | x_t] - eps_hat^2 (second_moment), E[(eps - eps_hat)^2 | x_t] (residual) and
-diag(alpha dD/dx) (covariance) compared with the exact part of the noise that stays open. Writes
-docs/variance_heads.md and docs/variance_heads.png.
+diag(alpha dD/dx) (covariance) compared with the exact ones, which all are the unexplained fraction of
+denoisers/variance.py where the mean is exact. Writes docs/variance_heads.md and docs/variance_heads.png.
 """
 
 import argparse
@@ -71,8 +71,8 @@ class Trained:
     Attributes:
       steps, errors: [M] steps at which the relative L2 error was measured, and it.
       by_level: [len(LEVELS)] the error at the end at each log-SNR.
-      implied: [len(LEVELS)] at the end, the error of the part of the noise that stays open by the head,
-        against E[(eps - eps_hat)^2 | x_t].
+      implied: [len(LEVELS)] at the end, the error of the head's unexplained fraction against
+        E[(eps - eps_hat)^2 | x_t].
     """
 
     steps: list

@@ -18,7 +18,7 @@ from models.layers import GroupNorm, ResidualBlock, conv3x3, dense
 
 
 def gaussian_share(ratio, sigma_data):
-    """The part of the noise that stays open for Gaussian data: Var[x_0 | x_t] / ratio, ratio = r^2."""
+    """The unexplained fraction (denoisers/variance.py) of Gaussian data: Var[x_0 | x_t] / r^2; ratio: r^2."""
     return sigma_data**2 / (ratio + sigma_data**2)
 
 

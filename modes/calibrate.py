@@ -87,7 +87,7 @@ def run(config, workdir, output=None):
     for calls in settings.nfe:
         started = time.monotonic()
         progress = Progress(calibration.LARGEST_FIT * settings.starts, "iteration", f"{calls} calls")
-        found, form, origin = fit_calls(problem, calls, train, held_out, settings.starts, progress)
+        found, form, start = fit_calls(problem, calls, train, held_out, settings.starts, progress)
         progress.close()
         table = calibration.float64_table(found.theta, form, experiment.sde)
         plain = default_sampler(experiment.sde, calls).table
@@ -104,7 +104,7 @@ def run(config, workdir, output=None):
             "numbers": len(found.theta),
             "iterations": len(found.history) - 1,
             "seconds": time.monotonic() - started,
-            "start": origin,
+            "start": start,
         }
         arrays, name = fitted.arrays_of(table), f"fitted_{calls}.npz"
         results.write(name, write_measured, fitted.TABLE_FILE, arrays, {**origin, **by_calls[calls]})

@@ -67,7 +67,7 @@ def run(config, workdir, output=None):
         "spacing": settings.spacing,
     }
     say(
-        f"the bound between all pairs of {settings.levels} levels on {len(examples)} examples, variance "
+        f"the bound between all pairs of {settings.levels} levels on {len(held_out)} examples, variance "
         f"{config.eval.bound.variance.name}"
     )
     times = LEVELS[settings.spacing](experiment.sde, settings.levels)

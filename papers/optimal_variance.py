@@ -20,21 +20,19 @@ from typing import NamedTuple
 import numpy as np
 
 import data
-import experiment
 from components import UserError
 from configs import digits
-from denoisers import variance
+from denoisers.variance import MOMENTS_FILE
 from evaluation.bounds import network_bounds, sampled_levels
 from evaluation.held_out import subset
+from experiment import create, load
 from experiment.draw import NumberedSamples
-from experiment.load import load
 from metrics.neighbours import one_nearest_neighbour
 from metrics.sliced_wasserstein import sliced_wasserstein
-from modes import train
-from modes.variance import run
+from modes import train, variance
 from reports.pictures import GREY, pyplot
 from training.frozen_network import below
-from workdir.files import checksum, write_json
+from workdir.files import checksum, read_measured, write_json
 from workdir.records import say
 
 CALLS = (10, 25, 50, 100, 200, 1000)
@@ -47,7 +45,7 @@ class Method(NamedTuple):
     """A row of the tables.
 
     Attributes:
-      predictor, variance: of the subtree `sampling`.
+      predictor, variance: names of the groups in `sampling`.
       head: denoiser.variance_head of the network that it takes, None for the plain one.
       has_bound: whether it samples a chain whose likelihood has a bound.
     """
@@ -84,7 +82,8 @@ def base_config(arguments):
     config.training.update({"steps": arguments.steps, "eval_every": 0, "sample_every": 0})
     config.checkpoint.every = 1000
     config.ema.decays = (0.9995,)
-    config.sampling.update({"corrector": "none", "batch_size": 256, "threshold": "data_range"})
+    config.sampling.update({"corrector": {"name": "none"}, "threshold": {"name": "data_range"}})
+    config.sampling.batch_size = 256
     config.variance.update({"levels": 200, "examples": arguments.examples})
     config.model.width = arguments.width
     data.resolve(config.data, data.create(config.data, "train"))
@@ -96,7 +95,7 @@ def base_config(arguments):
 
 
 def trained(arguments):
-    """(config, parameters) by head, None for the plain network; and the file of the analytic estimate.
+    """The Run by head, None for the plain network; and the file of the analytic estimate.
 
     Raises:
       UserError: a head was trained on another network.
@@ -110,20 +109,21 @@ def trained(arguments):
         config.training.update({"network_from": str(runs / "network"), "steps": arguments.head_steps})
         configs[head] = (config, runs / head)
     for config, workdir in configs.values():
-        experiment.resolve(config)
         if not train.run(config, workdir):
             raise SystemExit(0)
-    loaded = {head: (config, load(config, workdir)[1]) for head, (config, workdir) in configs.items()}
-    network = loaded[None][1]
+    loaded = {head: load(workdir, config) for head, (config, workdir) in configs.items()}
+    network = checksum(loaded[None].params)
     for head in HEADS:
-        if checksum(below(loaded[head][1])) != checksum(network):
+        if checksum(below(loaded[head].params)) != network:
             raise UserError(f"{runs / head} was trained on another network. Delete that folder.")
     config, workdir = configs[None]
     found = workdir / "variance.npz"
-    about = variance.load(found).about if found.exists() else {}
+    origin = {}
+    if found.exists():
+        origin = read_measured(found, MOMENTS_FILE, "sampling.variance.file").origin
     count = min(arguments.examples, len(data.create(config.data, "train")))
-    if (about.get("parameters"), about.get("examples")) != (checksum(network), count):
-        run(config, workdir)
+    if (origin.get("parameters"), origin.get("examples")) != (network, count):
+        variance.run(config, workdir)
     return loaded, found
 
 
@@ -134,25 +134,26 @@ def of_method(config, method, schedule, steps, variance_file, probes):
     for field in config.sde:
         config.sde[field] = None
     config.sde.name = SCHEDULES[schedule]
-    config.sampling.update({"predictor": predictor, "variance": choice, "grid": "even", "steps": steps - 1})
+    config.sampling.update({"predictor": {"name": predictor}, "grid": {"name": "even"}, "steps": steps - 1})
     if predictor == "ddim":
-        config.sampling.eta = 0.0
+        config.sampling.predictor.eta = 0.0
+    of_step = {"name": choice}
     if choice == "analytic":
-        config.sampling.variance_file = str(variance_file)
+        of_step["file"] = str(variance_file)
     if choice == "jacobian":
-        config.sampling.variance_probes = probes
+        of_step["probes"] = probes
+    config.sampling.variance.update(of_step)
     if choice != "small":
         # Grey levels in place of 1/255: 2 for the linear schedule's DDPM, else 1 (Bao et al. 2022a).
         pixels = 2 if (predictor, schedule) == ("ancestral", "linear") else 1
-        config.sampling.variance_pixels = pixels * 255 / (config.data.pixel_values - 1)
-    config.eval.update({"discrete_bound": True, "bound_variance": choice, "bound_grid": "sampling"})
-    config.eval.update({"bound_decoder": "pixels", "batch_size": 128})
-    experiment.resolve(config)
+        config.sampling.variance.pixels = pixels * 255 / (config.data.pixel_values - 1)
+    config.eval.bound.update({"discrete": True, "grid": "sampling", "decoder": "pixels", "variance": of_step})
+    config.eval.batch_size = 128
     return config
 
 
-def _distances(setup, real, generated):
-    scaled = (np.asarray(setup.transform.to_model(images)) for images in (real, generated))
+def _distances(transform, real, generated):
+    scaled = (np.asarray(transform.to_model(images)) for images in (real, generated))
     return {
         "sliced_wasserstein": sliced_wasserstein(*scaled, projections=512),
         "one_nearest_neighbour": float(one_nearest_neighbour(real, generated)["accuracy"]),
@@ -180,20 +181,20 @@ class Results:
 def fill(arguments, show):
     """Fills all cells, by "schedule/method/steps", and shows them after each."""
     loaded, variance_file = trained(arguments)
-    config = loaded[None][0]
-    setup = experiment.create(config)
-    train_source, test_source = (data.create(config.data, split) for split in ("train", "test"))
+    network = loaded[None]
+    transform = network.experiment.transform
+    train_source, test_source = (data.create(network.config.data, split) for split in ("train", "test"))
     images = subset(train_source, 2 * arguments.samples)["image"]
     real, other = images[::2], images[1::2][: len(images[::2])]
     real = real[: len(other)]
     held_out = subset(test_source, arguments.images)
     # How far other real images are from these is the distance of perfect samples.
     identity = {
-        "parameters": {str(head): checksum(params) for head, (_, params) in loaded.items()},
+        "parameters": {str(head): checksum(run.params) for head, run in loaded.items()},
         "arguments": {k: v for k, v in vars(arguments).items() if k not in ("calls", "out", "runs")},
     }
     results = Results(Path(arguments.runs) / "results.json", identity, show)
-    results.add("floor", _distances(setup, real, other))
+    results.add("floor", _distances(transform, real, other))
     for steps in arguments.calls:
         for schedule in SCHEDULES:
             for name, method in METHODS.items():
@@ -201,15 +202,15 @@ def fill(arguments, show):
                 if cell_name in results.cells:
                     continue
                 started = time.monotonic()
-                base, params = loaded[method.head]
-                of_cell = of_method(base, method, schedule, steps, variance_file, arguments.probes)
-                cell_setup = experiment.create(of_cell)
-                samples = NumberedSamples(cell_setup, of_cell.sampling)
-                generated = setup.transform.to_pixels(samples.draw(params, len(real)))
-                cell = {"nfe": samples.nfe, **_distances(setup, real, generated)}
+                run = loaded[method.head]
+                config = of_method(run.config, method, schedule, steps, variance_file, arguments.probes)
+                experiment = create(config)
+                samples = NumberedSamples(experiment, config.sampling)
+                generated = transform.to_pixels(samples.draw(run.params, len(real)))
+                cell = {"nfe": samples.nfe, **_distances(transform, real, generated)}
                 if method.has_bound:
-                    levels = sampled_levels(of_cell, samples)
-                    found = network_bounds(cell_setup, params, held_out, of_cell, levels)
+                    levels = sampled_levels(config, samples)
+                    found = network_bounds(experiment, run.params, held_out, config, levels)
                     cell["bits_per_dim"] = found["discrete_bound"]
                 cell["seconds"] = time.monotonic() - started
                 results.add(cell_name, cell)
