@@ -23,8 +23,8 @@ $(VENV)/installed-bench: $(VENV)/installed requirements/bench.txt
 
 demo: $(VENV)/installed
 	$(BIN)/python main.py --config=$(CONFIG) --workdir=$(RUN) --mode=train
-	$(BIN)/python main.py --config=$(CONFIG) --workdir=$(RUN) --mode=sample
-	$(BIN)/python main.py --config=$(CONFIG) --workdir=$(RUN) --mode=eval
+	$(BIN)/python main.py --workdir=$(RUN) --mode=sample
+	$(BIN)/python main.py --workdir=$(RUN) --mode=eval
 	@echo "see samples.png, trajectory.png, loss.png, evaluation.png and metrics.json in $(RUN)"
 
 test: $(VENV)/installed-dev

@@ -73,12 +73,12 @@ def test_labels_go_from_the_data_to_every_result(run, tmp_path, monkeypatch):
     workdir = tmp_path / "run"
     assert run("train", {"training.sample_every": 1})[0] == 0
     everything = {
-        "eval.discrete_bound": True,
-        "eval.continuous_bound": True,
-        "eval.bound_levels": 4,
-        "eval.bound_images": 16,
-        "eval.diagnostics": True,
-        "eval.diagnostic_images": 16,
+        "eval.bound.discrete": True,
+        "eval.bound.continuous": True,
+        "eval.bound.levels": 4,
+        "eval.bound.images": 16,
+        "eval.diagnostics.compute": True,
+        "eval.diagnostics.images": 16,
     }
     assert run("eval", everything)[0] == 0
     metrics = json.loads((workdir / "metrics.json").read_text())

@@ -64,7 +64,7 @@ def test_the_body_of_a_step_is_the_same_under_pmap_jit_and_shard_map(tiny_config
     # With a loss history, which needs every way in which shares are put together.
     tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
     tiny_config.loss.update({"time_sampling": {"name": "loss_history"}, "noise_levels": 5})
-    setup = experiment.create(tiny_config)
+    setup = experiment.create(tiny_config, MODES["train"].reads)
     step, key, state = _step(setup), setup.key("train"), jax.device_get(setup.create_state())
     batch = {"image": jnp.asarray(IMAGES)}
     mesh = jax.make_mesh((8,), ("shares",), axis_types=(jax.sharding.AxisType.Auto,))
