@@ -7,8 +7,7 @@ config field, what was found and what to write instead.
 
     >>> import components, sde_lib
     >>> from configs import base
-    >>> config = base.get_config()
-    >>> components.create(sde_lib.SDES, config.sde, "sde").beta_max
+    >>> components.create(sde_lib.SDES, base.get_config().sde, "sde").beta_max
     20.0
 """
 
@@ -58,7 +57,7 @@ class Contents:
 
 def closest(word, choices):
     """Returns ' Did you mean "x"?' for the most similar choice, or ''."""
-    matches = difflib.get_close_matches(str(word), list(choices), n=1, cutoff=0.4)
+    matches = difflib.get_close_matches(str(word), [c for c in choices if c], n=1, cutoff=0.4)
     return f' Did you mean "{matches[0]}"?' if matches else ""
 
 

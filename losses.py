@@ -435,6 +435,12 @@ class Objective:
 def create(config, sde, denoiser, decoder=None, head_alone=False):
     """The objective that the subtree `loss` describes.
 
+        >>> import sde_lib
+        >>> from configs import base
+        >>> config = base.get_config()
+        >>> create(config.loss, sde_lib.VP(), config.denoiser).weighting
+        Simple()
+
     Args:
       config: the subtree.
       denoiser: the subtree `denoiser`, for sigma_data and the variance head.

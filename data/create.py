@@ -22,6 +22,10 @@ def refusals(config):
 def create(config, split):
     """The source that the subtree `data` describes, checked against its fields.
 
+        >>> from configs import digits
+        >>> create(digits.get_config().data, "train").shape
+        (8, 8, 1)
+
     Args:
       split: "train" or "test".
 

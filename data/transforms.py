@@ -17,6 +17,10 @@ from sde_lib.noise import split, uniform
 class Transform:
     """The scaling of one experiment's images.
 
+        >>> pixels = np.arange(4, dtype=np.uint8).reshape(1, 2, 2, 1)
+        >>> Transform(pixel_values=4).to_model(pixels).ravel().tolist()
+        [-0.75, -0.25, 0.25, 0.75]
+
     Attributes:
       pixel_values: number of pixel values, at most 256.
       centered: data in [-1, 1] rather than [0, 1].

@@ -162,6 +162,12 @@ class LowRankPlusDiagonal:
 class GaussianMixture:
     """A mixture of Gaussians over arrays of one shape.
 
+        >>> import sde_lib
+        >>> one = GaussianMixture.diagonal([1.0], [[0.0]], [[1.0]])
+        >>> found = one.denoise(sde_lib.VP(), jnp.ones((1, 1)), jnp.full(1, 0.5))
+        >>> bool(jnp.allclose(found.x0, found.alpha))  # alpha / (alpha^2 + sigma^2)
+        True
+
     Attributes:
       log_weights: [K] logarithms of the weights, which sum to one.
       means: [K, d] of the flattened data.

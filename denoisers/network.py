@@ -187,6 +187,13 @@ class Denoiser:
 def create(config, network, sde):
     """The denoiser that the subtree `denoiser` describes.
 
+        >>> import models, sde_lib
+        >>> from configs import digits
+        >>> config = digits.get_config()
+        >>> denoiser = create(config.denoiser, models.create(config.model, 1), sde_lib.VP())
+        >>> denoiser.parametrization
+        'edm'
+
     Raises:
       ConfigError: unknown parametrization, noise_input or variance head, a noise_input that the SDE does not
         have, a head that the network does not allow, or sigma_data <= 0.

@@ -171,9 +171,13 @@ def require_run(config, workdir):
 def load(workdir=None, config=None, reads=OF_A_RUN, field=None):
     """The Run of a workdir, with averaged parameters of its newest good checkpoint.
 
-        import experiment
-        digits = experiment.load("runs/digits")
-        images = digits.sample(16)
+        >>> import experiment
+        >>> from configs import gaussian_mixture
+        >>> ring = experiment.load(config=gaussian_mixture.get_config("ring"))
+        >>> ring.sample(16, steps=20).shape
+        (16, 2)
+
+    and of a trained network `experiment.load("runs/digits")`.
 
     What the data source alone knows (side, channels, pixel values) comes from the checkpoint, so that no data
     set is needed to sample. A mixture needs no checkpoint and no workdir: it is the parameters.

@@ -156,6 +156,17 @@ def _noisy(keys, sde, x0, t, row):
 def discrete_bound(keys, sde, denoise, x0, times, decoder, choice="small"):
     """The discrete-time bound on -log p(x_0), every term estimated with one noise.
 
+        >>> import sde_lib
+        >>> from denoisers.gaussian_mixture import GaussianMixture
+        >>> from sde_lib.noise import root_key
+        >>> vp, gaussian = sde_lib.VP(), GaussianMixture.diagonal([1.0], [[0.0]], [[1.0]])
+        >>> found = discrete_bound(
+        ...     root_key(0)[None], vp, lambda x, t: gaussian.denoise(vp, x, t), jnp.zeros((1, 1)),
+        ...     log_snr_levels(vp, 100), DensityDecoder(),
+        ... )
+        >>> bool(found.total[0] > 0)
+        True
+
     In expectation an upper bound on the nats of x_0 under ancestral sampling on this very
     grid; of the discrete pixels with a PixelDecoder, without any dequantization.
 

@@ -14,6 +14,13 @@ from sde_lib import probability_flow
 def encode(sde, denoise, x, tolerance=1e-5, solver="dopri5", max_steps=2000):
     """The code of each x: where the flow takes it from t_min to t_max.
 
+        >>> import sde_lib
+        >>> from denoisers.gaussian_mixture import GaussianMixture
+        >>> vp, gaussian = sde_lib.VP(), GaussianMixture.diagonal([1.0], [[0.0]], [[0.25]])
+        >>> code = encode(vp, lambda x, t: gaussian.denoise(vp, x, t), jnp.ones((1, 1))).x
+        >>> round(float(code[0, 0]), 1)  # two standard deviations of the data
+        2.0
+
     Args:
       sde, denoise: the model.
       x: [B, ...] data in the model's range; the code is in the range of the prior.

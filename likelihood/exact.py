@@ -58,6 +58,16 @@ def log_likelihood(
 ):
     """Log-density of x under the model's probability flow.
 
+        >>> import sde_lib
+        >>> from denoisers.gaussian_mixture import GaussianMixture
+        >>> from sde_lib.noise import root_key
+        >>> vp, gaussian = sde_lib.VP(), GaussianMixture.diagonal([1.0], [[0.0]], [[1.0]])
+        >>> found = log_likelihood(
+        ...     root_key(0)[None], vp, lambda x, t: gaussian.denoise(vp, x, t), jnp.zeros((1, 1))
+        ... )
+        >>> round(float(found.log_prob[0]), 3)  # -log(2 pi) / 2
+        -0.919
+
     x is taken as a sample of the marginal at t_min, as Song et al. (2021) do; the
     difference from the density at t = 0 is not corrected.
 

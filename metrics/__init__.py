@@ -10,7 +10,13 @@ TWO_SAMPLE = {
 
 
 def two_sample(real, generated, neighbours):
-    """All two-sample figures of generated against real data, [N, ...] each; cut to the same size."""
+    """All two-sample figures of generated against real data, [N, ...] each; cut to the same size.
+
+    >>> import numpy as np
+    >>> real, far = np.arange(20.0).reshape(20, 1), 1000 + np.arange(20.0).reshape(20, 1)
+    >>> two_sample(real, far, neighbours=3)["accuracy"]
+    1.0
+    """
     size = min(len(real), len(generated))
     result = {"samples": size}
     for metric in TWO_SAMPLE.values():

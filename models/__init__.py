@@ -12,6 +12,10 @@ MODELS = {
 def create(config, channels) -> Network:
     """The network that the subtree `model` describes, for images of that many channels.
 
+        >>> from configs import base
+        >>> create(base.get_config().model, channels=3).width
+        128
+
     Raises:
       ConfigError: unknown name, or a field that this network does not have.
     """

@@ -27,6 +27,11 @@ SDES = {
 def create(config):
     """The SDE that the subtree `sde` describes.
 
+        >>> from configs import base
+        >>> vp = create(base.get_config().sde)
+        >>> round(float(vp.alpha(0.5) ** 2 + vp.sigma(0.5) ** 2), 6)
+        1.0
+
     Raises:
       ConfigError: unknown name, or a field that this SDE does not have.
     """

@@ -1,0 +1,124 @@
+"""--mode=check --for=X tells what X refuses, in the same lines."""
+
+import numpy as np
+import pytest
+
+import main
+from modes import MODES
+from tests.conftest import TINY, as_flags
+
+DIGITS = "--config=configs/digits.py"
+# mode: fields that it refuses, one wrong thing each
+WRONG = {
+    "train": [
+        {"training.batch_size": 12},
+        {"training.jitted_steps": 3},
+        {"optim.name": "adm"},
+        {"ema.decays": "(2.0,)"},
+        {"loss.weighting": "likelihood", "loss.time_grid": "discrete"},
+        {"denoiser.variance_head": "residual"},
+        {"sampling.predictor": "ddm"},
+        {"sampling.labels": 10},
+        {"model.attention": "(5,)"},
+        {"data.pixel_values": 5},
+        {"data.source": "npz:/proc/nowhere.npz"},
+        {"seed": -1},
+    ],
+    "sample": [
+        {"sampling.grid": "optimal"},
+        {"sampling.grid": "fitted", "sampling.grid.file": "/proc/nowhere.npz"},
+        {"sampling.threshold": "static"},
+        {"sampling.corrector.snr": -1.0},
+        {"sampling.variance": "learned"},
+        {"sampling.num_samples": 0},
+        {"sampling.batch_size": 12},
+        {"restore.average": 0.5},
+        {"restore.step": 77},
+        {"model.width": 16},
+        {"sde": "ve"},
+    ],
+    "eval": [
+        {"eval.bits_per_dim.probe": "exct"},
+        {"eval.bound.grid": "sampling", "eval.bound.discrete": True, "sampling.predictor": "edm"},
+        {"eval.bound.variance": "heuristic"},
+        {"eval.bound.discrete": True, "eval.bound.variance": "analytic"},
+        {"eval.bound.decoder": "pixel"},
+        {"eval.two_sample.num_samples": 1},
+        {"eval.diagnostics.images": 1},
+    ],
+    "encode": [{"encoding.tolerance": -1.0}, {"encoding.solver": "rk4"}, {"encoding.temperatures": "()"}],
+    "calibrate": [{"calibration.nfe": "(2,)"}, {"sampling.threshold": "static"}],
+    "variance": [{"variance.levels": 1}],
+    "optimal_grid": [{"optimal_grid.steps": "(1,)"}, {"eval.bound.variance": "predicted"}],
+    "coefficients": [{"sampling.predictor.order": 7, "sampling.predictor": "unipc"}],
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The workdir of a run of one step."""
+    workdir = tmp_path_factory.mktemp("run")
+    fields = {**TINY, "training.steps": 1}
+    assert main.main(["main.py", DIGITS, f"--workdir={workdir}", *as_flags(fields)]) == 0
+    return workdir
+
+
+def _refused(capsys, arguments):
+    """Lines with which a command refuses, without their first word."""
+    try:
+        code = main.main(["main.py", *arguments])
+    except SystemExit as stop:
+        code = stop.code
+    out, error = capsys.readouterr()
+    lines = [
+        line for line in (*out.splitlines(), *error.splitlines()) if line.startswith(("error: ", "refused: "))
+    ]
+    assert code in (1, 2), (out, error)
+    return [line.split(": ", 1)[1] for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("mode", "fields"), [(mode, fields) for mode in WRONG for fields in WRONG[mode]], ids=str
+)
+def test_check_refuses_as_the_mode_does(mode, fields, trained, capsys):
+    flags = as_flags({**TINY, **fields})
+    workdir = [f"--workdir={trained}"]
+    refused = _refused(capsys, [DIGITS, *workdir, f"--mode={mode}", *flags])
+    checked = _refused(capsys, [DIGITS, *workdir, "--mode=check", f"--for={mode}", *flags])
+    assert refused == checked and refused
+    assert all("\n" not in line for line in refused)
+
+
+def test_every_mode_with_settings_is_among_them():
+    assert set(WRONG) == set(MODES) - {"check", "inspect", "prepare"}
+
+
+def test_a_sound_run_is_refused_nothing(trained, capsys):
+    for mode in WRONG:
+        flags = [DIGITS, f"--workdir={trained}", "--mode=check", f"--for={mode}", *as_flags(TINY)]
+        assert main.main(["main.py", *flags]) == 0
+        assert f"ok: --mode={mode} would refuse nothing" in capsys.readouterr().out
+
+
+def test_check_marks_what_is_changed_and_shows_the_chosen_classes_fields_alone(capsys):
+    flags = ["--config.sampling.predictor=edm", "--config.sampling.predictor.order=1"]
+    assert main.main(["main.py", DIGITS, "--mode=check", "--config.sampling.corrector=none", *flags]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "* sampling.predictor.order = 1   (default 2)" in lines
+    assert "  sampling.predictor.churn = 0.0" in lines
+    assert not any("predictor.tau" in line or "None" in line for line in lines)
+
+
+def test_a_run_is_used_without_its_config_and_with_overrides_on_top(trained, capsys):
+    command = ["main.py", f"--workdir={trained}", "--mode=sample", "--config.sampling.num_samples=8"]
+    assert main.main(command) == 0
+    first = np.load(trained / "samples.npz")["images"]
+    assert main.main([*command, DIGITS, *as_flags(TINY), "--config.sampling.num_samples=8"]) == 0
+    np.testing.assert_array_equal(np.load(trained / "samples.npz")["images"], first)
+    other = [
+        "--config.sampling.predictor=ddim",
+        "--config.sampling.corrector=none",
+        "--config.restore.step=1",
+    ]
+    assert main.main([*command, *other, f"--output={trained / 'ddim'}"]) == 0
+    assert (np.load(trained / "ddim" / "samples.npz")["images"] != first).any()

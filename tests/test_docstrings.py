@@ -1,0 +1,36 @@
+"""The examples in docstrings run, and every public entry has one."""
+
+import doctest
+import importlib
+
+import pytest
+
+# module: public entries whose docstring shows an example; "" is the module's own
+ENTRIES = {
+    "components": ("",),
+    "data.create": ("create",),
+    "data.transforms": ("Transform",),
+    "denoisers.gaussian_mixture": ("GaussianMixture",),
+    "denoisers.network": ("create",),
+    "experiment.create": ("create",),
+    "experiment.load": ("load",),
+    "likelihood.bounds": ("discrete_bound",),
+    "likelihood.encoding": ("encode",),
+    "likelihood.exact": ("log_likelihood",),
+    "losses": ("create",),
+    "metrics": ("two_sample",),
+    "models": ("create",),
+    "samplers.create": ("create",),
+    "sde_lib": ("create",),
+}
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_examples_of_a_module_run(name):
+    module = importlib.import_module(name)
+    found = {test.name.removeprefix(name).lstrip("."): test for test in doctest.DocTestFinder().find(module)}
+    for entry in ENTRIES[name]:
+        assert found[entry].examples, f"{name}.{entry} shows no example"
+    results = [doctest.DocTestRunner().run(test) for test in found.values() if test.examples]
+    assert sum(result.attempted for result in results) > 0
+    assert sum(result.failed for result in results) == 0
