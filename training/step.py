@@ -88,7 +88,7 @@ class TrainStep:
         # is the same on any number of devices.
         key = jax.random.fold_in(key, state.step)
         data_keys, time_keys, noise_keys, dropout_keys = noise.split(noise.example_keys(key, index), 4)
-        # Drawn by no example: index batch_size is beyond the last.
+        # Index batch_size is one past the last example, so this key is used by none of them.
         shared_key = jax.random.fold_in(key, self.batch_size)
 
         x0 = self.transform.training(data_keys, batch["image"])
