@@ -16,7 +16,7 @@ def _cells(notebook):
 def test_every_cell_was_run_and_shows_no_machine():
     text = PATH.read_text()
     cells = _cells(json.loads(text))
-    assert len(cells) > 8 and all(cell["execution_count"] == i + 1 for i, cell in enumerate(cells))
+    assert len(cells) >= 8 and all(cell["execution_count"] == i + 1 for i, cell in enumerate(cells))
     kinds = [output["output_type"] for cell in cells for output in cell["outputs"]]
     assert kinds.count("display_data") >= 4 and "error" not in kinds
     assert "/root" not in text and "/home" not in text and str(ROOT) not in text
