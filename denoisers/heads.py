@@ -35,7 +35,7 @@ class VarianceHead(NamedTuple):
 
 
 def _fraction(raw, prediction, sigma_data):
-    """Where between the small and the large variance it lies (Nichol & Dhariwal 2021, eq. 15)."""
+    """The weight v in log variance = v log large + (1 - v) log small (Nichol & Dhariwal 2021, eq. 15)."""
     return prediction.replace(variance_fraction=0.5 * (raw + 1))
 
 

@@ -50,7 +50,7 @@ def flow_log_prob(experiment, params, draws, count, partial, settings, batch_siz
         params, key = constants
 
         def of_one(keys, x, label):
-            found = log_likelihood(
+            solutions = log_likelihood(
                 keys,
                 experiment.sde,
                 experiment.denoise("likelihood", params, label),
@@ -60,7 +60,7 @@ def flow_log_prob(experiment, params, draws, count, partial, settings, batch_siz
                 probes=settings.probes,
                 solver=settings.solver,
             )
-            return found.replace(latent=None)
+            return solutions.replace(latent=None)
 
         keys = jax.vmap(jax.random.fold_in)(example_keys(key, examples["repeat"]), examples["index"])
         return one_by_one(of_one)(keys, examples["x"], examples.get("label"))
@@ -75,15 +75,15 @@ def flow_log_prob(experiment, params, draws, count, partial, settings, batch_siz
         examples = {"x": x, "index": index.astype(np.uint32), "repeat": repeat.astype(np.uint32)}
         if label is not None:
             examples["label"] = label[index]
-        found = mapped((params, experiment.key("probe")), examples)
-        log_prob = np.where(found.failed[:, None], np.nan, found.by_probe.astype(np.float64))
-        return {"log_prob": log_prob, "nfe": found.nfe}
+        solutions = mapped((params, experiment.key("probe")), examples)
+        log_prob = np.where(solutions.failed[:, None], np.nan, solutions.by_probe.astype(np.float64))
+        return {"log_prob": log_prob, "nfe": solutions.nfe}
 
     rows = count * len(draws)
     partial.fill(rows, mapped.batch_size, of_rows, "log-density", "solve", "solves were done")
-    found = partial.merged(rows)
-    partial.finish(found)
-    return {name: a.reshape(len(draws), count, *a.shape[1:]).swapaxes(0, 1) for name, a in found.items()}
+    solutions = partial.merged(rows)
+    partial.finish(solutions)
+    return {name: a.reshape(len(draws), count, *a.shape[1:]).swapaxes(0, 1) for name, a in solutions.items()}
 
 
 def refusals(config):
@@ -164,7 +164,7 @@ def network_bits_per_dim(experiment, params, examples, config, folder):
     partial = partial_likelihoods(folder / "bits_per_dim", config, params, examples, repeats)
     images = examples["image"]
     draws = [lambda repeat=repeat: dequantized(experiment, images, repeat) for repeat in range(repeats)]
-    found = flow_log_prob(
+    solutions = flow_log_prob(
         experiment,
         params,
         draws,
@@ -174,8 +174,8 @@ def network_bits_per_dim(experiment, params, examples, config, folder):
         config.eval.batch_size,
         examples.get("label"),
     )
-    solved = solved_examples(found["log_prob"], settings)
-    values = np.asarray(bits(experiment, found["log_prob"][solved]))
+    solved = solved_examples(solutions["log_prob"], settings)
+    values = np.asarray(bits(experiment, solutions["log_prob"][solved]))
     parts = standard_errors(values)
     t_min = experiment.sde.t_min
     return {
@@ -183,7 +183,7 @@ def network_bits_per_dim(experiment, params, examples, config, folder):
         "value": float(values.mean()),
         "standard_error": parts.pop("total"),
         "standard_error_parts": parts,
-        "nfe": float(found["nfe"].mean()),
+        "nfe": float(solutions["nfe"].mean()),
         "images": int(solved.sum()),
         "dequantizations": repeats,
         "t_min": t_min,

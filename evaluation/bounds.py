@@ -119,7 +119,7 @@ def bounds_in_nats(experiment, params, held_out, decoder, config, levels=None):
     settings, discrete = config.eval.bound, Chain(experiment, config.eval.bound, decoder)
     if levels is None:
         levels = LEVELS[settings.grid](experiment.sde, settings.levels)
-    found = {}
+    terms = {}
 
     def evaluate(name, bound):
         def by_example(constants, examples):
@@ -135,7 +135,7 @@ def bounds_in_nats(experiment, params, held_out, decoder, config, levels=None):
             parts.append(part)
             progress.update(len(part.prior))
         progress.close()
-        found[name] = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+        terms[name] = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
     if settings.discrete:
         evaluate(
@@ -151,7 +151,7 @@ def bounds_in_nats(experiment, params, held_out, decoder, config, levels=None):
                 keys, experiment.sde, experiment.denoiser.bind(*bound_to), x0, settings.levels, decoder
             ),
         )
-    return found
+    return terms
 
 
 WHAT_IS_BOUNDED = {
@@ -204,7 +204,7 @@ def bounded_images(experiment, examples, settings):
 def network_bounds(experiment, params, examples, config, levels=None):
     """Variational bounds in bits/dim of held-out examples; see `bounded_images`."""
     held_out, decoder, scale, offset = bounded_images(experiment, examples, config.eval.bound)
-    found = describe_bounds(
+    entries = describe_bounds(
         bounds_in_nats(experiment, params, held_out, decoder, config, levels), scale, offset
     )
     described = {"decoder": type(decoder).__name__, "levels": config.eval.bound.levels}
@@ -212,4 +212,4 @@ def network_bounds(experiment, params, examples, config, levels=None):
         described["levels"] = len(levels)
     chain = {"variance": config.eval.bound.variance.name, "grid": config.eval.bound.grid}
     own = {"discrete_bound": {**described, **chain}, "continuous_bound": described}
-    return {name: {**own[name], **entry} for name, entry in found.items()}
+    return {name: {**own[name], **entry} for name, entry in entries.items()}

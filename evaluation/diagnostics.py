@@ -143,24 +143,24 @@ def diagnose(experiment, params, held_out, config):
     }
 
 
-def _summary(found):
+def _summary(measured):
     """Averages over examples [N] of a Diagnostics; ratios as roots of ratios of means."""
 
     def root_ratio(part, whole):
         return float(np.sqrt(max(np.mean(part), 0.0) / max(np.mean(whole), 1e-30)))
 
     def number(name):
-        entry = mean_and_error(getattr(found, name))
+        entry = mean_and_error(getattr(measured, name))
         return {name: entry["value"], f"{name}_standard_error": entry["standard_error"]}
 
-    floor = {} if np.isnan(found.floor).any() else number("floor")
+    floor = {} if np.isnan(measured.floor).any() else number("floor")
     return {
         **number("error"),
         **floor,
         **number("implied_error"),
-        "asymmetry": root_ratio(found.asymmetry, found.asymmetry_scale),
-        "fokker_planck_residual": root_ratio(found.residual, found.residual_scale),
+        "asymmetry": root_ratio(measured.asymmetry, measured.asymmetry_scale),
+        "fokker_planck_residual": root_ratio(measured.residual, measured.residual_scale),
         "fokker_planck_resolution": root_ratio(
-            np.std(found.residual) / np.sqrt(len(found.residual)), found.residual_scale
+            np.std(measured.residual) / np.sqrt(len(measured.residual)), measured.residual_scale
         ),
     }

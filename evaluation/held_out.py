@@ -75,17 +75,17 @@ class HeldOutLoss:
         self._held_out = held_out
         self._batch_size = config.batch_size
         self._key = experiment.key("held-out loss")
-        self._setup = experiment
-        self._of_network = self._batch_map(experiment.denoiser)
+        self._experiment = experiment
+        self._of_network = self._batch_map(lambda *of: experiment.denoise("held_out", *of))
 
-    def _batch_map(self, predict):
-        plain = Objective(self._setup.sde)
+    def _batch_map(self, bind):
+        plain = Objective(self._experiment.sde)
 
         def errors(constants, examples):
             params, t, key = constants
             keys, x0, label = self._held_out.draw(key, examples)
             times = jnp.full(keys.shape, t)
-            return plain.example_losses(keys, lambda x, t: predict(params, x, t, label), x0, times)
+            return plain.example_losses(keys, bind(params, label), x0, times)
 
         return BatchMap(errors, self._batch_size)
 
@@ -103,10 +103,9 @@ class HeldOutLoss:
 
     def of_gaussian(self, gaussian):
         """[levels] errors of the exact denoiser of a Gaussian."""
-        sde = self._setup.sde
-        return self._by_level(
-            self._batch_map(lambda fitted, x, t, label: fitted.denoise(sde, x, t)), gaussian
-        )
+        sde = self._experiment.sde
+        of_gaussian = self._batch_map(lambda fitted, label: lambda x, t: fitted.denoise(sde, x, t))
+        return self._by_level(of_gaussian, gaussian)
 
 
 def mean_and_error(values):

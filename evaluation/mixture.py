@@ -66,21 +66,23 @@ def flow_likelihood(experiment, held_out, config, folder):
     t = jnp.full(count, sde.t_min)
     x = np.asarray(sde.perturb(keys, x0, t)[0])
     partial = partial_likelihoods(folder / "log_prob", config, mixture, x, repeats=1)
-    found = flow_log_prob(experiment, mixture, [lambda: x], count, partial, settings, config.eval.batch_size)
-    solved = solved_examples(found["log_prob"], settings)
+    solutions = flow_log_prob(
+        experiment, mixture, [lambda: x], count, partial, settings, config.eval.batch_size
+    )
+    solved = solved_examples(solutions["log_prob"], settings)
     exact = np.asarray(jax.jit(mixture.log_prob)(x, sde.alpha(t), sde.sigma(t)))
     # The model starts from the prior; the data's own p(x_T) is this far from it, on average over the data.
     end = jnp.full(count, sde.t_max)
     x_end, _ = sde.perturb(noise.fold_in(keys, 1), x0, end)
     gap = mixture.log_prob(x_end, sde.alpha(end), sde.sigma(end)) - sde.prior_log_prob(x_end)
-    differences = (found["log_prob"].mean(axis=(1, 2)) - exact)[solved] / dimension
+    differences = (solutions["log_prob"].mean(axis=(1, 2)) - exact)[solved] / dimension
     return {
         "exact": mean_and_error(-exact / dimension),
-        "value": mean_and_error(-found["log_prob"][solved].mean(axis=(1, 2)) / dimension),
+        "value": mean_and_error(-solutions["log_prob"][solved].mean(axis=(1, 2)) / dimension),
         "difference": mean_and_error(differences),
         "root_mean_square_difference": float(np.sqrt(np.mean(differences**2))),
         "prior_gap": mean_and_error(np.asarray(gap) / dimension),
-        "nfe": float(found["nfe"].mean()),
+        "nfe": float(solutions["nfe"].mean()),
         "t_min": sde.t_min,
         "tolerance": settings.tolerance,
         "probe": settings.probe,

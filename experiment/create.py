@@ -37,7 +37,7 @@ from training import frozen_network, optimizers, state
 from workdir import files
 
 # What reads a run: samples are drawn and measured.
-OF_A_RUN = ("sampling", "eval.bound", "eval")
+OF_A_RUN = ("restore", "sampling", "eval.bound", "eval")
 # Where a name chooses a class: the subtree, and the table of its family.
 FAMILIES = {
     "sde": sde_lib.SDES,

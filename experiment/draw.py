@@ -10,6 +10,25 @@ from parallel.batches import BatchMap, one_by_one
 from sde_lib.noise import example_keys, uniform
 
 
+def class_labels(experiment, purpose, numbers, wanted=None):
+    """[N] int32 classes of the samples of these numbers, or None where the data has no labels.
+
+    Args:
+      purpose: of the draw, which depends on it, the seed and the number alone.
+      wanted: classes that are repeated; None draws by their frequencies in the training data.
+    """
+    frequencies, numbers = experiment.class_frequencies, np.asarray(numbers, np.uint32)
+    if frequencies is None:
+        return None
+    if wanted is not None:
+        return np.asarray(wanted, np.int32)[numbers % len(wanted)]
+    ends = np.cumsum(frequencies)
+    u = np.asarray(uniform(example_keys(experiment.key(purpose), numbers)))
+    # A class without examples is never drawn, not even by rounding at the end.
+    last = np.flatnonzero(frequencies)[-1]
+    return np.minimum(np.searchsorted(ends, u * ends[-1], side="right"), last).astype(np.int32)
+
+
 class NumberedSamples:
     """Samples by number: sample k depends, to rounding, on the seed and k alone, not on batch or devices.
 
@@ -35,9 +54,8 @@ class NumberedSamples:
         self.sampler, self._key = sampler.astype(np.float32), experiment.key("sample")
         self.times, self.nfe = sampler.times, sampler.nfe
 
-        self._label_key, self._frequencies = experiment.key("label"), experiment.class_frequencies
-        self._labels = config.labels
-        refusal = refused_labels(self._labels, len(self._frequencies or ()))
+        self._experiment, self._labels = experiment, config.labels
+        refusal = refused_labels(self._labels, len(experiment.class_frequencies or ()))
         if refusal:
             raise ConfigError(refusal)
 
@@ -62,16 +80,7 @@ class NumberedSamples:
 
     def labels(self, numbers):
         """[count] int32 classes of the samples of these numbers, or None where the data has no labels."""
-        numbers = np.asarray(numbers, np.uint32)
-        if self._frequencies is None:
-            return None
-        if self._labels is not None:
-            return np.asarray(self._labels, np.int32)[numbers % len(self._labels)]
-        ends = np.cumsum(self._frequencies)
-        u = np.asarray(uniform(example_keys(self._label_key, numbers)))
-        # A class without examples is never drawn, not even by rounding at the end.
-        last = np.flatnonzero(self._frequencies)[-1]
-        return np.minimum(np.searchsorted(ends, u * ends[-1], side="right"), last).astype(np.int32)
+        return class_labels(self._experiment, "label", numbers, self._labels)
 
     def numbered(self, params, numbers):
         """Samples of these numbers: NumPy arrays in Samples; with `keep`, trajectory [count, M, ...].

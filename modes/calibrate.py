@@ -8,11 +8,12 @@ import numpy as np
 from components import positive
 from denoisers import chain
 from experiment.create import data_range, resolved
+from experiment.draw import class_labels
 from experiment.load import load
 from modes import MODES
 from reports import figures, pictures
 from samplers import calibration, fitted_grid
-from samplers.calibration import PILOT_NOISES, fine_solver, fit_calls, pilot_density
+from samplers.calibration import PILOT_NOISES, Noises, fine_solver, fit_calls, pilot_density
 from samplers.create import default_sampler, wrappers
 from samplers.solvers import fitted
 from sde_lib.noise import example_keys, normal
@@ -23,9 +24,11 @@ from workdir.results import Results
 
 
 def noises(experiment, purpose, count):
-    """[count, *shape] states at t_max, other ones for each purpose."""
-    keys = example_keys(experiment.key(purpose), jnp.arange(count))
-    return np.asarray(experiment.sde.prior_std * normal(keys, experiment.shape), np.float32)
+    """`count` Noises, other ones for each purpose, with labels by the classes' frequencies."""
+    numbers = np.arange(count, dtype=np.uint32)
+    keys = example_keys(experiment.key(purpose), jnp.asarray(numbers))
+    x = np.asarray(experiment.sde.prior_std * normal(keys, experiment.shape), np.float32)
+    return Noises(x, class_labels(experiment, f"{purpose} label", numbers))
 
 
 def describe(errors):
@@ -59,8 +62,8 @@ def run(config, workdir, output=None):
     results = Results(workdir, output)
     around = wrappers("calibration", config.sampling, experiment.data_range)
 
-    def denoise(params, x, t):
-        return chain.wrap(around, experiment.denoiser.bind(params))(x, t)
+    def denoise(params, x, t, label):
+        return chain.wrap(around, experiment.denoiser.bind(params, label))(x, t)
 
     chunk = min(settings.batch_size, settings.noises)
     problem = calibration.Problem(experiment.sde, denoise, params, experiment.shape, chunk)
@@ -69,8 +72,8 @@ def run(config, workdir, output=None):
     fine = solver(experiment.sde, grid(experiment.sde, settings.fine_steps)).astype(np.float32)
     parts = {}
     for purpose in ("calibration", "calibration held out", "calibration test"):
-        x = noises(experiment, purpose, settings.noises)
-        parts[purpose] = (x, problem.solve(fine, x))
+        starts = noises(experiment, purpose, settings.noises)
+        parts[purpose] = (starts, problem.solve(fine, starts))
     train, held_out, test = parts.values()
 
     origin = {
@@ -79,7 +82,7 @@ def run(config, workdir, output=None):
         "seed": config.seed,
         "sde": repr(experiment.sde),
     }
-    levels, density = pilot_density(problem, train[0][:PILOT_NOISES], settings.fine_steps)
+    levels, density = pilot_density(problem, train[0].part(slice(PILOT_NOISES)), settings.fine_steps)
     arrays = {"levels": levels, "density": density}
     results.write("fitted_grid.npz", write_measured, fitted_grid.DENSITY_FILE, arrays, origin)
 
@@ -87,9 +90,9 @@ def run(config, workdir, output=None):
     for calls in settings.nfe:
         started = time.monotonic()
         progress = Progress(calibration.LARGEST_FIT * settings.starts, "iteration", f"{calls} calls")
-        found, form, start = fit_calls(problem, calls, train, held_out, settings.starts, progress)
+        fit, form, start = fit_calls(problem, calls, train, held_out, settings.starts, progress)
         progress.close()
-        table = calibration.float64_table(found.theta, form, experiment.sde)
+        table = calibration.float64_table(fit.theta, form, experiment.sde)
         plain = default_sampler(experiment.sde, calls).table
         ends = {
             "default": problem.solve(plain.astype(np.float32), test[0]),
@@ -101,8 +104,8 @@ def run(config, workdir, output=None):
         }
         by_calls[calls] = {
             **{name: describe(values) for name, values in distances.items()},
-            "numbers": len(found.theta),
-            "iterations": len(found.history) - 1,
+            "numbers": len(fit.theta),
+            "iterations": len(fit.history) - 1,
             "seconds": time.monotonic() - started,
             "start": start,
         }

@@ -58,8 +58,11 @@ def _learn(config, name, workdir, found):
         if workdir and "config" not in MODES[name].needs:
             experiment.require_run(config, workdir)
         elif not config.mixture.name:
-            data.resolve(config.data, data.create(config.data, "train"))
-            data.create(config.data, "test")
+            # With no room for decoded images a source reads what surrounds them alone.
+            settings = config.data.copy_and_resolve_references()
+            settings.memory_gib = 1e-9
+            data.resolve(config.data, data.create(settings, "train"))
+            data.create(settings, "test")
     except UserError as error:
         found.add(str(error).splitlines())
 

@@ -35,10 +35,10 @@ def _solver(experiment, params, config, direction, name):
 
     def follow(params, examples):
         def of_one(x, label):
-            found = direction(
+            followed = direction(
                 experiment.sde, experiment.denoise("encoder", params, label), x, tolerance, solver
             )
-            return found.x, found.nfe, found.failed
+            return followed.x, followed.nfe, followed.failed
 
         return one_by_one(of_one)(examples["x"], examples.get("label"))
 

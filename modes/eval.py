@@ -90,18 +90,18 @@ def run(config, workdir, output=None):
 
 def _diagnose(config, experiment, params, held_out, results):
     if config.eval.diagnostics.compute:
-        found = diagnose(experiment, params, held_out, config)
-        results.json("diagnostics.json", found)
-        results.write("diagnostics.png", figures.diagnostics_figure, found)
+        measured = diagnose(experiment, params, held_out, config)
+        results.json("diagnostics.json", measured)
+        results.write("diagnostics.png", figures.diagnostics_figure, measured)
 
 
 def _evaluate_mixture(config, experiment, samples, results):
     held_out = mixture.held_out_samples(experiment, config.eval.max_images)
-    found = mixture.evaluate(experiment, held_out, samples, config, results.folder)
+    measured = mixture.evaluate(experiment, held_out, samples, config, results.folder)
     _diagnose(config, experiment, experiment.mixture, held_out, results)
-    results.json("metrics.json", found)
-    results.write("evaluation.png", figures.testbed_figure, found)
-    _report_mixture(found, results)
+    results.json("metrics.json", measured)
+    results.write("evaluation.png", figures.testbed_figure, measured)
+    _report_mixture(measured, results)
 
 
 def _evaluate_network(config, workdir, experiment, params, checkpoint, samples, levels, results):
@@ -142,7 +142,7 @@ def _evaluate_network(config, workdir, experiment, params, checkpoint, samples, 
     model.update(network_bounds(experiment, params, examples, config, levels))
     _diagnose(config, experiment, params, scaled, results)
 
-    found = {
+    measured = {
         "step": checkpoint["step"],
         "times": by_level.times,
         "log_snr": by_level.log_snr,
@@ -152,7 +152,7 @@ def _evaluate_network(config, workdir, experiment, params, checkpoint, samples, 
         "config": resolved(config).to_dict(),
         "provenance": checkpoint["provenance"],
     }
-    results.json("metrics.json", found)
+    results.json("metrics.json", measured)
     baselines = {"fitted Gaussian": baseline["eps_error_by_level"]} if gaussian else None
     results.write(
         "loss.png",
@@ -162,14 +162,14 @@ def _evaluate_network(config, workdir, experiment, params, checkpoint, samples, 
         model["eps_error_by_level"],
         baselines,
     )
-    results.write("evaluation.png", figures.bars_figure, _panels(found))
-    _report_network(found, results)
+    results.write("evaluation.png", figures.bars_figure, _panels(measured))
+    _report_network(measured, results)
 
 
-def _panels(found):
+def _panels(measured):
     """The panels of evaluation.png: dict from title to a dict from label to (value, standard error)."""
-    model, baseline = found["model"], found["fitted_gaussian"] or {}
-    columns = {"model": model, "fitted Gaussian": baseline, "training images": found["training_images"]}
+    model, baseline = measured["model"], measured["fitted_gaussian"] or {}
+    columns = {"model": model, "fitted Gaussian": baseline, "training images": measured["training_images"]}
 
     def bars(*path, error=None):
         groups = {label: column[path[0]] for label, column in columns.items() if path[0] in column}
@@ -188,10 +188,10 @@ def _panels(found):
     return panels
 
 
-def _report_network(found, results):
+def _report_network(measured, results):
     for name in ("discrete_bound", "continuous_bound"):
-        if name in found["model"]:
-            bound = found["model"][name]
+        if name in measured["model"]:
+            bound = measured["model"][name]
             chain = f", variance {bound['variance']}, grid {bound['grid']}" if "variance" in bound else ""
             results.print(
                 f"{name.replace('_', ' ')}, {bound['levels']} levels{chain}: at most {bound['value']:.3f} ± "
@@ -201,7 +201,7 @@ def _report_network(found, results):
         f"{'':18}{'bits/dim':>16}{'1-NN accuracy (real, generated)':>34}{'precision':>12}{'recall':>10}"
     )
     for name in ("model", "fitted_gaussian", "training_images"):
-        column = found[name]
+        column = measured[name]
         if not column:
             continue
         bits = column.get("bits_per_dim")
@@ -212,28 +212,28 @@ def _report_network(found, results):
         results.print(f"{name.replace('_', ' '):18}{bits:>16}{halves:>34}{others}")
 
 
-def _report_mixture(found, results):
+def _report_mixture(measured, results):
     def line(name, entry, note=""):
         results.print(f"{name:44}{entry['value']:>12.6f} ± {entry['standard_error']:.6f}  {note}")
 
-    line("exact negative log-likelihood, nats/dim", found["negative_log_likelihood"])
-    if "flow" in found:
-        flow = found["flow"]
+    line("exact negative log-likelihood, nats/dim", measured["negative_log_likelihood"])
+    if "flow" in measured:
+        flow = measured["flow"]
         line("the same at t_min", flow["exact"], f"t_min = {flow['t_min']:g}")
         line("by the probability-flow ODE", flow["value"], f"NFE {flow['nfe']:.0f}")
         line("  ODE minus exact log-density", flow["difference"])
         line("  of which the prior", flow["prior_gap"], "E log p(x_T) - log prior(x_T)")
     for name in ("continuous_bound", "discrete_bound"):
-        if name in found:
-            line(name.replace("_", " "), found[name])
-            line("  above the exact one", found[name]["above_exact"])
-    loss = found["loss"]
+        if name in measured:
+            line(name.replace("_", " "), measured[name])
+            line("  above the exact one", measured[name]["above_exact"])
+    loss = measured["loss"]
     results.print(
         f"loss against its closed form: at most {loss['largest_deviation_in_standard_errors']:.1f} standard "
         f"errors off at {len(loss['error'])} noise levels"
     )
     for name in ("samples", "floor"):
-        pair = found["two_sample"][name]
+        pair = measured["two_sample"][name]
         results.print(
             f"1-NN accuracy of {name:8} {pair['accuracy']:.3f} ± {pair['accuracy_standard_error']:.3f}   "
             f"precision {pair['precision']:.3f}   recall {pair['recall']:.3f}"

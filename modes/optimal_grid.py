@@ -111,10 +111,10 @@ def _pair_costs(config, partial, experiment, params, held_out, decoder, times):
     mapped, count = BatchMap(by_example, config.optimal_grid.batch_size), len(times)
 
     def of_level(level):
-        found = mapped((params, np.int32(level), experiment.key("optimal grid")), held_out.numbered())
-        costs, decoders, prior = (a.astype(np.float64).mean(axis=0) for a in found)
+        sums = mapped((params, np.int32(level), experiment.key("optimal grid")), held_out.numbered())
+        costs, decoders, prior = (a.astype(np.float64).mean(axis=0) for a in sums)
         return {"costs": costs, "decoders": decoders, "prior": prior}
 
-    found = measure(partial, count, of_level, "optimal grid")
-    costs = found["costs"].T
-    return {"costs": costs, "first": costs + found["decoders"], "prior": found["prior"]}
+    measured = measure(partial, count, of_level, "optimal grid")
+    costs = measured["costs"].T
+    return {"costs": costs, "first": costs + measured["decoders"], "prior": measured["prior"]}

@@ -96,8 +96,8 @@ def _start(config, experiment):
 
 def _train(config, results, lock, experiment, source, held_out, checkpoints, stop):
     workdir, steps, jitted = results.folder, config.training.steps, config.training.jitted_steps
-    found = checkpoints.restore(experiment.state_template())
-    state = devices.replicate(found[0] if found else _start(config, experiment))
+    restored = checkpoints.restore(experiment.state_template())
+    state = devices.replicate(restored[0] if restored else _start(config, experiment))
     start = int(state.step)
     if start >= steps:
         say(f"{workdir} is already trained to step {start}; training.steps={steps}.")
@@ -108,7 +108,7 @@ def _train(config, results, lock, experiment, source, held_out, checkpoints, sto
     )
     size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     say(
-        f"{f'resuming at step {start}' if found else 'training'}: {size / 1e6:.2f}M parameters, "
+        f"{f'resuming at step {start}' if restored else 'training'}: {size / 1e6:.2f}M parameters, "
         f"{len(source)} images {'x'.join(map(str, experiment.shape))}, {jax.device_count()} device(s); "
         "compiling the first step"
     )

@@ -32,8 +32,8 @@ class Moments:
             keys, x0, label = held_out.draw(key, examples)
             times = jnp.full(len(x0), t)
             xt, eps = experiment.sde.perturb(keys, x0, times)
-            found = experiment.denoiser(params, xt, times, label).eps
-            return [jnp.mean(a.reshape(len(a), -1) ** 2, axis=1) for a in (found, eps - found)]
+            predicted = experiment.denoiser(params, xt, times, label).eps
+            return [jnp.mean(a.reshape(len(a), -1) ** 2, axis=1) for a in (predicted, eps - predicted)]
 
         self._map = BatchMap(squares, batch_size)
         self._examples, self._key = held_out.numbered(), experiment.key("variance")
@@ -79,9 +79,9 @@ def run(config, workdir, output=None):
         return {"moments": values.mean(axis=1), "errors": error}
 
     partial = Partial(results.folder / "variance", origin)
-    found = measure(partial, settings.levels, of_level, "variance")
+    measured = measure(partial, settings.levels, of_level, "variance")
     log_snr = np.asarray(experiment.sde.log_snr(jnp.asarray(times)))
-    table = Measured(log_snr[::-1], found["moments"][::-1], found["errors"][::-1])
+    table = Measured(log_snr[::-1], measured["moments"][::-1], measured["errors"][::-1])
     results.write("variance.npz", write_measured, MOMENTS_FILE, vars(table), origin)
     results.write("variance.png", figures.variance_figure, table)
     partial.finish()

@@ -143,13 +143,29 @@ def starting_points():
     return list(itertools.product(solvers, grids))
 
 
+class Noises(NamedTuple):
+    """Where solutions start.
+
+    Attributes:
+      x: [N, ...] states at t_max.
+      label: [N] classes of the samples that they lead to, or None where the model takes none.
+    """
+
+    x: Any
+    label: Any = None
+
+    def part(self, rows):
+        """Some of them."""
+        return jax.tree.map(lambda a: a[rows], self)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
     """Noise, where fine solutions of the flow lead from it, and the model.
 
     Attributes:
       sde: the process.
-      denoise: (constants, x, t) -> Prediction.
+      denoise: (constants, x, t, label) -> Prediction.
       constants: what the denoiser needs beside x and t: parameters.
       shape: of one sample.
       chunk: noises that are differentiated together.
@@ -161,38 +177,40 @@ class Problem:
     shape: tuple
     chunk: int = 128
 
-    def _run(self, constants, table, x, keep=None):
-        keys = jnp.broadcast_to(noise.root_key(0), (len(x),))  # no row draws noise
+    def _run(self, constants, table, noises, keep=None):
+        keys = jnp.broadcast_to(noise.root_key(0), (len(noises.x),))  # no row draws noise
 
         def denoise(x, t):
-            return self.denoise(constants, x, t)
+            return self.denoise(constants, x, t, noises.label)
 
-        return sample(keys, self.sde, denoise, self.shape, table, keep=keep, start=x)
+        return sample(keys, self.sde, denoise, self.shape, table, keep=keep, start=noises.x)
 
-    def solve(self, table, x):
-        """Where a deterministic table leads from x [N, ...], in chunks."""
+    def solve(self, table, noises):
+        """Where a deterministic table leads from Noises [N, ...], in chunks."""
         run = jax.jit(self._run)
-        parts = [run(self.constants, table, x[c]).x for c in self._chunks(len(x))]
+        parts = [run(self.constants, table, noises.part(c)).x for c in self._chunks(noises)]
         return np.concatenate([np.asarray(part) for part in parts])
 
-    def trajectory(self, table, x):
+    def trajectory(self, table, noises):
         """States and predictions of x_0 [rows, N, ...] at the calls of a deterministic table, in float64."""
-        drawn = jax.jit(self._run, static_argnums=3)(self.constants, table, x, tuple(range(table.rows - 1)))
+        drawn = jax.jit(self._run, static_argnums=3)(
+            self.constants, table, noises, tuple(range(table.rows - 1))
+        )
         return np.asarray(drawn.trajectory[:-1], np.float64), np.asarray(drawn.predictions, np.float64)
 
     @functools.cached_property
     def _errors(self):
-        def errors(constants, theta, x, target, form):
-            end = self._run(constants, table_of(theta, form, self.sde), x).x
-            return jnp.sqrt(jnp.mean((end - target).reshape(len(x), -1) ** 2, axis=1))
+        def errors(constants, theta, noises, target, form):
+            end = self._run(constants, table_of(theta, form, self.sde), noises).x
+            return jnp.sqrt(jnp.mean((end - target).reshape(len(end), -1) ** 2, axis=1))
 
         return jax.jit(errors, static_argnums=4)
 
     @functools.cached_property
     def _equations(self):
-        def equations(constants, theta, x, target, weights, form):
+        def equations(constants, theta, noises, target, weights, form):
             def residual(theta):
-                end = self._run(constants, table_of(theta, form, self.sde), x).x
+                end = self._run(constants, table_of(theta, form, self.sde), noises).x
                 return ((end - target) * jnp.sqrt(weights).reshape(-1, *(1,) * len(self.shape))).reshape(-1)
 
             # Forward mode: one derivative for each number, and no memory for a backward pass.
@@ -202,20 +220,22 @@ class Problem:
 
         return jax.jit(equations, static_argnums=5)
 
-    def _chunks(self, count):
-        return [slice(i, i + self.chunk) for i in range(0, count, self.chunk)]
+    def _chunks(self, noises):
+        return [slice(i, i + self.chunk) for i in range(0, len(noises.x), self.chunk)]
 
-    def errors(self, form, theta, x, target):
+    def errors(self, form, theta, noises, target):
         """[N] root-mean-square distances of a table's ends from their targets, in float64."""
-        parts = [self._errors(self.constants, theta, x[c], target[c], form) for c in self._chunks(len(x))]
+        parts = [
+            self._errors(self.constants, theta, noises.part(c), target[c], form) for c in self._chunks(noises)
+        ]
         return np.concatenate([np.asarray(part) for part in parts]).astype(np.float64)
 
-    def equations(self, form, theta, x, target, weights):
+    def equations(self, form, theta, noises, target, weights):
         """(J^T W J, J^T W r) of the distances by theta, summed over the noises in float64."""
         total = [0.0, 0.0]
-        for c in self._chunks(len(x)):
-            found = self._equations(self.constants, theta, x[c], target[c], weights[c], form)
-            total = [a + np.asarray(b, np.float64) for a, b in zip(total, found, strict=True)]
+        for c in self._chunks(noises):
+            part = self._equations(self.constants, theta, noises.part(c), target[c], weights[c], form)
+            total = [a + np.asarray(b, np.float64) for a, b in zip(total, part, strict=True)]
         return total
 
 
@@ -247,7 +267,7 @@ def fit(problem, form, theta, train, held_out, report=lambda iteration, loss: No
 
     Args:
       theta: [size(form)] the start.
-      train, held_out: pairs (x [N, ...], target [N, ...]) of noise and fine solution.
+      train, held_out: pairs (Noises [N, ...], target [N, ...]): starts and fine solutions.
       report: called with each iteration and its held-out loss.
 
     Returns:
@@ -301,20 +321,20 @@ def fine_solver():
     return Adams(4, 4), VPTime(4.0)
 
 
-def pilot_density(problem, x, steps):
-    """Half log-SNR [M] and the step density [M] there, from fine solutions of noises x [N, ...]."""
+def pilot_density(problem, noises, steps):
+    """Half log-SNR [M] and the step density [M] there, from fine solutions of Noises [N, ...]."""
     solver, grid = fine_solver()
     times = grid(problem.sde, steps)
-    states, x0 = problem.trajectory(solver(problem.sde, times).astype(np.float32), x)
+    states, x0 = problem.trajectory(solver(problem.sde, times).astype(np.float32), noises)
     points = points_at(problem.sde, times[:-1])
     alpha, sigma = (
         np.array([getattr(p, name) for p in points]).reshape(-1, *(1,) * (x0.ndim - 1))
         for name in ("alpha", "sigma")
     )
     levels = np.array([p.half_log_snr for p in points])
-    found = fitted_grid.density(levels, x0, (states - alpha * x0) / sigma)
+    density = fitted_grid.density(levels, x0, (states - alpha * x0) / sigma)
     ends = np.array([p.half_log_snr for p in points_at(problem.sde, times[[0, -1]])])
-    return np.append(levels, ends[-1]), np.append(found, found[-1])
+    return np.append(levels, ends[-1]), np.append(density, density[-1])
 
 
 def fit_calls(problem, calls, train, held_out, starts, progress=None):
@@ -338,6 +358,6 @@ def fit_calls(problem, calls, train, held_out, starts, progress=None):
             if progress is not None:
                 progress.update(1, calls=calls, loss=loss)
 
-        found = fit(problem, form, theta, train, held_out, report)
-        fits.append((float(np.median(found.errors)), len(fits), found, form, f"{solver}, {grid}"))
+        fitted = fit(problem, form, theta, train, held_out, report)
+        fits.append((float(np.median(fitted.errors)), len(fits), fitted, form, f"{solver}, {grid}"))
     return min(fits)[2:]

@@ -27,6 +27,13 @@ def _block(recipe):
     return re.search(r"```python\n(.*?)```", RECIPES[recipe], re.S)[1]
 
 
+def recipe(title):
+    """The names that the Python block of a recipe defines."""
+    defined = {}
+    exec(_block(title), defined)
+    return defined
+
+
 def _additions(recipe):
     """(line, place, file) of a recipe's table."""
     for line, place in re.findall(r"^\| `(.*)` \| (.*) \|$", RECIPES[recipe], re.M):

@@ -17,9 +17,9 @@ from models.unet import UNet
 from sde_lib.noise import root_key
 from sde_lib.vp import VP
 from tests.conftest import TINY, as_flags
-from tests.test_readme import snippet
+from tests.test_readme import recipe
 
-MyNet = snippet("import flax.linen")["MyNet"]
+MyNet = recipe("A network")["MyNet"]
 EXPERIMENT = """
 from configs import digits
 

@@ -87,6 +87,9 @@ def test_labels_go_from_the_data_to_every_result(run, tmp_path, monkeypatch):
     with np.load(workdir / "encoding.npz") as found:
         assert found["label"].shape == (3,) and np.abs(found["reconstructed"] - found["x"]).max() < 0.5
     assert run("variance", {"variance.levels": 2, "variance.examples": 16})[0] == 0
+    assert run("optimal_grid", {"optimal_grid.levels": 3, "optimal_grid.examples": 16})[0] == 0
+    few = {"calibration.nfe": "(3,)", "calibration.noises": 8, "calibration.starts": 1}
+    assert run("calibrate", {**few, "calibration.fine_steps": 50, "calibration.pictures": 4})[0] == 0
 
     # Sampling knows the classes without the data.
     monkeypatch.setattr("data.create", None)

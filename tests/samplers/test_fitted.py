@@ -46,10 +46,11 @@ def test_adams_methods_are_special_cases(solver, name):
 
 def _problem(count):
     sde, mixture = SDES["vp"](), Ring().build()
-    problem = calibration.Problem(sde, lambda m, x, t: m.denoise(sde, x, t), mixture, (2,), chunk=64)
+    problem = calibration.Problem(sde, lambda m, x, t, label: m.denoise(sde, x, t), mixture, (2,), chunk=64)
     fine = Adams(4, 4)(sde, VPTime(4.0)(sde, 150)).astype(np.float32)
     x = np.random.default_rng(0).standard_normal((2, count, 2)).astype(np.float32)
-    return sde, problem, [(part, problem.solve(fine, part)) for part in x]
+    noises = [calibration.Noises(part) for part in x]
+    return sde, problem, [(part, problem.solve(fine, part)) for part in noises]
 
 
 def test_a_fit_is_far_better_than_its_start_on_noises_it_has_not_seen():
