@@ -196,11 +196,6 @@ def parse(argv):
     else:
         raise ConfigError("--config is missing. Example: --config=configs/digits.py; see --help.")
     config = _overridden(config, overrides)
-    if "data" in mode.needs and config.mixture.name:
-        raise ConfigError(
-            f'mixture.name="{config.mixture.name}" is no data set, and its denoiser is exact: there is '
-            f"nothing to {name}. Use --mode=sample, eval or encode, or a config with a data set."
-        )
     return config, given, name
 
 

@@ -49,7 +49,7 @@ def get_config():
     data.image_size = placeholder(int)  # side; folders are resized to it, other sources must have it
     data.channels = placeholder(int)  # 1 to 4; None: as the source has it
     data.pixel_values = placeholder(int)  # number of pixel values; None: as the source has it
-    data.classes = placeholder(int)  # number of classes; None: as the source has it, if it has labels
+    data.classes = placeholder(int)  # number of classes; None: as the source has it, 0 without labels
     data.class_frequencies = placeholder(tuple)  # of the training data; filled in by the source
     data.centered = True  # pixels in [-1, 1]; False: [0, 1]
     data.random_flip = False  # horizontal flips in training
@@ -136,8 +136,8 @@ def get_config():
     sampling.num_samples = 64
     sampling.batch_size = 256  # over all devices together
     sampling.final_denoise = True  # one last call that returns E[x_0 | x]
-    # Classes of the samples where the data has labels: one, or a list that is repeated; None: drawn by the
-    # frequencies in the training data
+    # Classes of the samples where the network reads labels: one, or a list that is repeated; None: drawn by
+    # their frequencies in the training data
     sampling.labels = placeholder(tuple)
     sampling.temperature = 1.0  # divides the score; below 1: sharper samples
 

@@ -1,10 +1,11 @@
-"""Images of 16 to 64 pixels from any source: the starting point for one's own data.
+"""Images of side 16, 32 or 64 from any source: the starting point for one's own data.
 
     python main.py --config=configs/images.py --workdir=runs/mine --mode=train \
         --config.data.source=folder:photos --config.data.image_size=32
 
 `--mode=inspect` with the same flags prints the size and range of the data and suggests
-`denoiser.sigma_data`. Half of the images are mirrored: turn that off for digits or text.
+`denoiser.sigma_data`. For another side attention acts at one of its halves: 28 takes
+`--config.model.attention="(14,)"`. Half of the images are mirrored: turn that off for digits or text.
 """
 
 from configs import base

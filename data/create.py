@@ -78,8 +78,8 @@ def resolve(config, source):
     """
     config.image_size, _, config.channels = source.shape
     config.pixel_values = config.pixel_values or source.pixel_values
+    config.classes = 0 if source.labels is None else config.classes or source.classes
     if source.labels is not None:
-        config.classes = config.classes or source.classes
         counts = np.bincount(source.labels, minlength=config.classes)
         config.class_frequencies = tuple((counts / len(source)).tolist())
 

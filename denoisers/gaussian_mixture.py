@@ -12,7 +12,7 @@ that nothing of size d x d is inverted; both avoid the cancellations of the form
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import flax.struct
 import jax
@@ -305,6 +305,7 @@ class ExactDenoiser:
 
     sde: SDE
     mixture: GaussianMixture
+    takes_labels: ClassVar[bool] = False
 
     def init(self, key=None, shape=None, labelled=False):
         """The parameters: the mixture."""

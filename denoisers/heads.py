@@ -98,6 +98,11 @@ class WithVarianceBranch(nn.Module):
         """Of the output."""
         return 2 * self.network.channels
 
+    @property
+    def ignores_labels(self):
+        """Whether the network below does."""
+        return getattr(self.network, "ignores_labels", False)
+
     @nn.compact
     def __call__(self, x, noise, label=None, dropout_keys=None):
         output, features = self.network.features(x, noise, label, dropout_keys)

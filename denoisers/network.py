@@ -144,6 +144,11 @@ class Denoiser:
     sigma_data: float = 0.5
     variance_head: str = "none"
 
+    @property
+    def takes_labels(self):
+        """Whether predictions depend on labels; see models/network.py."""
+        return not getattr(self.network, "ignores_labels", False)
+
     def init(self, key, shape, labelled=False):
         """Parameters for data points of `shape`, with labels or without."""
         x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)

@@ -23,19 +23,29 @@ def network_refusals(config, network):
 
 
 def refused_labels(labels, classes):
-    """Why the classes `sampling.labels` cannot be drawn, where the data has so many; or None."""
-    if labels is None or (labels and all(isinstance(n, int) and 0 <= n < classes for n in labels)):
+    """Why the classes `sampling.labels` cannot be drawn, or None.
+
+    Args:
+      classes: of the data; 0 where it has none or the model reads none, None where it is not known yet.
+    """
+    if labels is None or classes is None:
         return None
     if classes == 0:
-        return f"sampling.labels={labels} is set, and the data has no labels. Leave it out."
+        return (
+            f"sampling.labels={labels} is set, and the model draws no classes: the data has no labels, or "
+            "the network (model.name) does not read them. Leave it out."
+        )
+    if labels and all(isinstance(n, int) and 0 <= n < classes for n in labels):
+        return None
     return f"sampling.labels={labels} must be classes of the data, whole numbers in 0..{classes - 1}."
 
 
-def across_families(config, reads, sde, case):
+def across_families(config, reads, sde, case, takes_labels):
     """Lines about fields of several families, of those in `reads`.
 
     Args:
       sde: the SDE, or None where it was refused; case: the ready-made mixture, or None.
+      takes_labels: whether the model's predictions depend on labels.
     """
     if not 0 <= config.seed < 2**64:
         yield f"seed={config.seed} must lie in 0..2^64-1."
@@ -45,7 +55,7 @@ def across_families(config, reads, sde, case):
         yield f"sde.image_side={side}, but the images have side {of_images}. Set sde.image_side={of_images}."
     if "sampling" in reads:
         yield from positive(config.sampling, "sampling", "num_samples")
-        refusal = config.data.classes and refused_labels(config.sampling.labels, config.data.classes)
+        refusal = refused_labels(config.sampling.labels, config.data.classes if takes_labels else 0)
         if refusal:
             yield refusal
         yield from devices.uneven("sampling.batch_size", config.sampling.batch_size)

@@ -64,7 +64,7 @@ class Experiment:
       transform: scaling of the pixels; None for a mixture that is not of images.
       shape: of one data point; [H, W, C] for images.
       mixture: the data where its denoiser is exact, else None.
-      class_frequencies: of the labels of the training data, or None where it has none.
+      class_frequencies: of the labels of the training data; None where it has none or the model reads none.
       ema_names: the averages that are kept, the evaluated one first.
       seed: root of every random draw.
       files: Contents by config field: what the config's files hold.
@@ -250,7 +250,8 @@ def _create_parts(config, reads, refusals):
         with refusals:
             optimizer = optimizers.create(config.optim, config.training.steps)
             parts.optimizer = frozen_network.optimizer(optimizer) if head_alone else optimizer
-    refusals.add(checks.across_families(config, reads, parts.sde, parts.case))
+    takes_labels = parts.denoiser.takes_labels if parts.denoiser else not of_mixture
+    refusals.add(checks.across_families(config, reads, parts.sde, parts.case, takes_labels))
     return parts
 
 
@@ -302,7 +303,7 @@ def create(config, reads=OF_A_RUN):
         transform=transform,
         shape=shape,
         mixture=mixture,
-        class_frequencies=None if parts.case else config.data.class_frequencies,
+        class_frequencies=config.data.class_frequencies if denoiser.takes_labels else None,
         ema_names=parts.ema_names,
         seed=config.seed,
         files=parts.files,

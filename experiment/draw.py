@@ -41,7 +41,7 @@ class NumberedSamples:
       batch_size: over the devices of this process; default `sampling.batch_size`.
 
     Raises:
-      ConfigError: from the sampler, or sampling.labels that the data does not have.
+      ConfigError: from the sampler, or sampling.labels that the model does not draw.
 
     Attributes:
       sampler: samplers.Sampler in float32.

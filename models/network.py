@@ -11,11 +11,13 @@ class Network(Protocol):
     Its dataclass fields are its config fields (the subtree `model`), beside `channels`, which the program
     sets: of the data, or twice as many where a variance head takes the second half.
 
-    Two methods are optional:
+    Three things are optional:
 
       features(x, noise, label=None, dropout_keys=None) -> (output, last): the output together with the last
         features [B, H, W, F], of any dtype, that it was read from. Variance heads with a branch of their own
         stand on them (denoisers/heads.py); a network without this method is refused there by name.
+      ignores_labels, a constant of the class: True where the output does not depend on the label; samples
+        then have none. Left out, it counts as False.
       refusal(image_side, noise_input) -> one line that names the config's fields where this network cannot
         serve images of that side (None where it is not known yet), or that key of
         denoisers.network.NOISE_INPUTS; else None.
@@ -34,6 +36,6 @@ class Network(Protocol):
         Args:
           x: [B, H, W, C] noisy images, scaled as the denoiser's parametrization has it.
           noise: [B] the noise level, in the form that `denoiser.noise_input` names.
-          label: [B] int32 classes, or None where the data has none; a network may ignore them.
+          label: [B] int32 classes, or None where the data has none.
           dropout_keys: [B] keys, one for each example's dropout; None outside training.
         """

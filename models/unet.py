@@ -5,6 +5,8 @@ up, which read the way down by concatenation; self-attention follows the blocks 
 sides listed in `attention`. The last convolution starts at zero.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -37,6 +39,8 @@ class UNet(nn.Module):
       fourier_scale: standard deviation of the Fourier frequencies.
       dtype: of the computation; parameters and output are float32.
     """
+
+    ignores_labels: ClassVar[bool] = True
 
     channels: int
     width: int = 128

@@ -42,10 +42,10 @@ MODES = {
         "print the chosen components and all that --for=MODE (default: train) would refuse",
     ),
     "inspect": Mode(
-        "modes.inspect", (), (), ("config", "data"), "print what the data set holds, and suggested settings"
+        "modes.inspect", None, (), ("config", "data"), "print what the data set holds, and suggested settings"
     ),
     "prepare": Mode(
-        "modes.prepare", (), (), ("config", "data"),
+        "modes.prepare", None, (), ("config", "data"),
         "download and prepare a TFDS data set (requirements/tfds.txt)",
     ),
 }  # fmt: skip

@@ -15,7 +15,17 @@ def problems(name, config):
     Called again once the data is known, it also checks what depends on the images' side and pixels.
     """
     mode, refusals = MODES[name], Refusals()
-    refusals.add(experiment.problems(config, mode.reads))
+    if "data" in mode.needs and config.mixture.name:
+        refusals.add(
+            [
+                f'mixture.name="{config.mixture.name}" is no data set, and its denoiser is exact: there is '
+                f"nothing to {name}. Use a mode that reads a run, or a config with a data set."
+            ]
+        )
+    if mode.reads is None:
+        refusals.add(data.refusals(config.data))
+    else:
+        refusals.add(experiment.problems(config, mode.reads))
     own = getattr(importlib.import_module(mode.module), "refusals", None)
     if own is not None:
         refusals.add(own(config))
@@ -47,7 +57,8 @@ def run(config, workdir, for_mode=None):
     for line in found.lines:
         print(f"refused: {line}")
     count = len(found.lines)
-    print(f"--mode={name}: {count} problems" if count else f"ok: --mode={name} would refuse nothing")
+    problems_found = f"--mode={name}: {count} problem{'s' if count > 1 else ''}"
+    print(problems_found if count else f"ok: --mode={name} would refuse nothing")
     if found.lines:
         raise SystemExit(ConfigError.exit_code)
 

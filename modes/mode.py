@@ -8,7 +8,8 @@ class Mode(NamedTuple):
 
     Attributes:
       module: whose `run(config, workdir, ...)` does it, and whose `refusals(config)` refuse its settings.
-      reads: subtrees of the config, beside those that make the model, that can stop it.
+      reads: subtrees of the config, beside those that make the model, that can stop it; None where the data's
+        subtree alone can.
       flags: flags of its own, beside --config and --workdir.
       needs: "config", "workdir", and "data" for a data set rather than a mixture. Where "workdir" stands
         without "config", the run's own config stands in for a --config left out.
@@ -16,7 +17,7 @@ class Mode(NamedTuple):
     """
 
     module: str
-    reads: tuple[str, ...]
+    reads: tuple[str, ...] | None
     flags: tuple[str, ...]
     needs: tuple[str, ...]
     summary: str

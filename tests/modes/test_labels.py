@@ -1,5 +1,6 @@
 """Labels on their whole way: from the data through training, sampling and evaluation, by a tiny network."""
 
+import dataclasses
 import json
 
 import flax.linen as nn
@@ -110,12 +111,11 @@ def test_labels_go_from_the_data_to_every_result(run, tmp_path, monkeypatch):
 
 
 def _setup(frequencies):
+    """An experiment of data with these frequencies, as where the network reads labels."""
     config = digits.get_config()
     config.update_from_flattened_dict(TINY)
     config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
-    if frequencies:
-        config.data.update({"classes": len(frequencies), "class_frequencies": frequencies})
-    return experiment.create(config), config.sampling
+    return dataclasses.replace(experiment.create(config), class_frequencies=frequencies), config.sampling
 
 
 def test_the_label_of_a_sample_depends_on_its_number_alone_and_follows_the_frequencies():
@@ -182,3 +182,14 @@ def test_samples_are_shown_one_row_a_class():
     assert picture.shape == (5, 8, 3)
     assert (picture[:2, :5:3] == 0).all() and (picture[3:, ::3] == 255).all()
     assert (picture[:2, 6:] == 128).all()
+
+
+def test_a_network_that_does_not_read_labels_draws_none(tiny_config):
+    tiny_config.data.update(
+        {"image_size": 8, "channels": 1, "pixel_values": 17, "classes": 10, "class_frequencies": (0.1,) * 10}
+    )
+    unconditional = experiment.create(tiny_config)
+    assert NumberedSamples(unconditional, tiny_config.sampling).labels(range(3)) is None
+    tiny_config.sampling.labels = (1,)
+    with pytest.raises(ConfigError, match=r"sampling\.labels.*model\.name"):
+        experiment.create(tiny_config)
