@@ -2,10 +2,19 @@
 
 import numpy as np
 
-from components import ConfigError, positive
+from components import ConfigError, positive, within
 from data.source import DataError
 from data.sources import SOURCES, parse
 from data.transforms import Transform
+
+MOST_CLASSES = 1_000_000
+LIMITS = (
+    ("pixel_values", 2, 256),
+    ("channels", 1, 4),
+    ("image_size", 1, 1 << 20),
+    ("classes", 1, MOST_CLASSES),
+    ("threads", 1, 1000),
+)
 
 
 def refusals(config):
@@ -13,10 +22,15 @@ def refusals(config):
     parse(config.source)
     if not 0 < config.holdout < 1:
         yield f"data.holdout={config.holdout} must lie strictly between 0 and 1."
-    for field, low, high in (("pixel_values", 2, 256), ("channels", 1, 4), ("image_size", 1, 1 << 20)):
-        if config[field] is not None and not low <= config[field] <= high:
-            yield f"data.{field}={config[field]} must lie in {low}..{high}."
-    yield from positive(config, "data", "memory_gib", "threads")
+    for field, low, high in LIMITS:
+        yield from within(config, "data", low, high, field)
+    yield from positive(config, "data", "memory_gib")
+    frequencies = config.class_frequencies
+    if frequencies is not None and not (min(frequencies, default=-1) >= 0 and sum(frequencies) > 0):
+        yield (
+            f"data.class_frequencies={frequencies} must be shares of the classes. Leave it out: the source "
+            "fills it in."
+        )
 
 
 def create(config, split):
@@ -63,6 +77,11 @@ def _check_labels(source, config, split):
     classes, lowest, highest = config.classes or source.classes, source.labels.min(), source.labels.max()
     if lowest < 0:
         raise DataError(f'data.source="{config.source}" has labels below 0 in its {split} split.')
+    if highest >= MOST_CLASSES:
+        raise DataError(
+            f'data.source="{config.source}" has labels up to {highest} in its {split} split; up to '
+            f"{MOST_CLASSES} classes are supported. Number them from 0 on."
+        )
     if highest >= classes:
         raise ConfigError(
             f'data.classes={classes}, but data.source="{config.source}" has labels up to {highest} in its '

@@ -15,6 +15,9 @@ def problems(name, config):
     Called again once the data is known, it also checks what depends on the images' side and pixels.
     """
     mode, refusals = MODES[name], Refusals()
+    refusals.add(experiment.refused_numbers(config, mode.reads))
+    if refusals.lines:
+        return refusals.lines
     refusals.add(experiment.problems(config, mode.reads))
     own = getattr(importlib.import_module(mode.module), "refusals", None)
     if own is not None:

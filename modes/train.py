@@ -15,7 +15,7 @@ from experiment.create import create, resolved
 from experiment.draw import NumberedSamples
 from experiment.load import load
 from modes import MODES, check
-from parallel import devices
+from parallel import devices, memory
 from parallel.processes import StopRequest
 from reports import figures, pictures
 from training import frozen_network
@@ -116,6 +116,7 @@ def _train(config, results, lock, experiment, source, held_out, checkpoints, sto
     batch_size = config.training.batch_size
     pipeline = Pipeline(source, config.seed, batch_size, jax.process_index(), jax.process_count())
     one_call = devices.train_step(TrainStep.from_experiment(experiment, batch_size, config.ema.ramp))
+    one_call = memory.guarded("training", "training.batch_size", "model.width")(one_call)
     held_out_loss = HeldOutLoss(
         experiment, HeldOut.images(experiment, held_out, config.eval.max_images), config.eval
     )
