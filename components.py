@@ -103,7 +103,7 @@ def own_fields(cls, config):
 
 def resolve(table, config):
     """Writes the defaults of the chosen class, if there is one, into a subtree's fields that are None."""
-    if config.name is None:
+    if config.name not in table:  # None, or the name of a family that this experiment does not read
         return
     for field in dataclasses.fields(table[config.name]):
         if field.init and field.name in config and config[field.name] is None:

@@ -113,9 +113,11 @@ def _require(arrays, kind):
             raise ValueError(f"{name} is of shape {list(found.shape)}, and must be {shape} with {known}")
         if not np.isfinite(found).all():
             raise ValueError(f"{name} is not finite")
-        if not (wanted.low <= found.min() and found.max() <= wanted.high):
-            ends = f"{found.min():g}..{found.max():g}"
-            raise ValueError(f"{name} lies in {ends}, and must lie in {wanted.low:g}..{wanted.high:g}")
+        least, largest = float(found.min()), float(found.max())
+        if not (wanted.low <= least and largest <= wanted.high):
+            raise ValueError(
+                f"{name} lies in {least:g}..{largest:g}, and must lie in {wanted.low:g}..{wanted.high:g}"
+            )
         if wanted.increasing and not (np.diff(found.astype(float), axis=0) > 0).all():
             raise ValueError(f"{name} does not increase")
 
