@@ -106,3 +106,32 @@ def resolve(config, source):
 def transform(config):
     """The scaling of a resolved subtree `data`."""
     return Transform(config.pixel_values, config.centered, config.random_flip, config.dequantize)
+
+
+# So many images tell which pixel values are in use; fewer pixels for each value than this do not.
+LOOKED_AT, PIXELS_A_VALUE = 256, 16
+
+
+def unused_values(config, source):
+    """A line, if the images use at most half of the pixel values that they are said to have; else None.
+
+    Likelihoods in bits and dequantization are of all pixel values: with two of 256 in use, both are of
+    another data set than the user has.
+
+    Args:
+      config: the resolved subtree `data`; source: of the training split.
+    """
+    chosen = np.random.default_rng(0).permutation(len(source))[:LOOKED_AT]
+    images, values = source.images[np.sort(chosen)], config.pixel_values
+    used = np.unique(images)
+    if images.size < PIXELS_A_VALUE * values or 2 * len(used) > values:
+        return None
+    least = max(int(used[-1]) + 1, 2)
+    if 2 * least <= values:
+        advice = f"Set data.pixel_values={least}."
+    else:
+        advice = f"Number the values 0..{len(used) - 1} in the files and set data.pixel_values={len(used)}."
+    return (
+        f"the images use {len(used)} of data.pixel_values={values} values, up to {used[-1]}: bits/dim and "
+        f"dequantization are of all {values}. {advice}"
+    )

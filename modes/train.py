@@ -67,6 +67,9 @@ def run(config, workdir):
     data.resolve(config.data, source)
     held_out = data.create(config.data, "test")
     check.require("train", config)
+    unused = data.unused_values(config.data, source)
+    if unused:
+        say(f"warning: {unused}")
     results = Results(workdir)
     experiment = create(config, MODES["train"].reads)
     with Lock(workdir) as lock:
