@@ -1,11 +1,11 @@
-# make demo | test | test-slow | lint | bench | bench-samplers | bench-moments | bench-variance | paper-variance | clean. Another Python: make test PYTHON=python3.13
+# make demo | test | test-slow | fuzz | lint | bench | bench-samplers | bench-moments | bench-variance | paper-variance | clean. Another Python: make test PYTHON=python3.13
 PYTHON ?= python3
 VENV := .venv/$(notdir $(PYTHON))
 BIN := $(VENV)/bin
 RUN := runs/digits
 CONFIG := configs/digits.py
 
-.PHONY: demo test test-slow lint format bench bench-samplers bench-moments bench-variance paper-variance clean
+.PHONY: demo test test-slow fuzz lint format bench bench-samplers bench-moments bench-variance paper-variance clean
 
 # The environment is complete when its stamp is newer than the requirements.
 $(VENV)/installed: requirements.txt
@@ -32,6 +32,10 @@ test: $(VENV)/installed-dev
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow
+
+# Overrides of all fields and crafted files, ten minutes; another seed: make fuzz FUZZ=--seed=2
+fuzz: $(VENV)/installed-dev
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -13,6 +13,9 @@ config field, what was found and what to write instead.
 
 import dataclasses
 import difflib
+import math
+import os
+import re
 
 
 class UserError(Exception):
@@ -28,16 +31,36 @@ class ConfigError(UserError):
 
 
 @dataclasses.dataclass(frozen=True)
+class Numbers:
+    """What one array of a file of measured arrays holds: real, finite numbers.
+
+    Attributes:
+      shape: of each axis its length, or a letter for one that is the same wherever the letter stands.
+      low, high: every number lies between them.
+      increasing: whether each number is larger than the one before, along the first axis.
+    """
+
+    shape: tuple[int | str, ...]
+    low: float = -math.inf
+    high: float = math.inf
+    increasing: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class FileKind:
     """What a file of measured arrays holds. A class names its file fields in `FILES`, field to FileKind.
 
     Attributes:
-      arrays: names of the arrays.
+      arrays: the Numbers of each array, by name.
       mode: the mode that writes such files.
+      lengths: the least and the largest length that a letter of the shapes may stand for.
+      origin: what the file says, in text, of what was measured, for its readers.
     """
 
-    arrays: tuple[str, ...]
+    arrays: dict[str, Numbers]
     mode: str
+    lengths: dict[str, tuple[int, int]]
+    origin: tuple[str, ...] = ("sde",)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,7 +103,7 @@ def own_fields(cls, config):
 
 def resolve(table, config):
     """Writes the defaults of the chosen class, if there is one, into a subtree's fields that are None."""
-    if config.name is None:
+    if config.name not in table:  # None, or the name of a family that this experiment does not read
         return
     for field in dataclasses.fields(table[config.name]):
         if field.init and field.name in config and config[field.name] is None:
@@ -128,6 +151,31 @@ def file_fields(table, config, path):
         for field, kind in getattr(cls, "FILES", {}).items()
         if config[field] is not None
     ]
+
+
+def local_path(path, field):
+    """The path with the home folder in the place of `~`.
+
+    Args:
+      field: the config field or flag that holds the path, for messages.
+
+    Raises:
+      ConfigError: an address in the place of a path.
+    """
+    address = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path)
+    if address:
+        raise ConfigError(
+            f'{field}="{path}" is an address, and only files of this machine are read and written so far. '
+            f"Mount what lies behind {address[0]} as a folder, or copy it, and give its path."
+        )
+    return os.path.expanduser(path)
+
+
+def within(config, path, low, high, *fields):
+    """A line for each field of the subtree `config` (called `path`) that is set and not in low..high."""
+    for field in fields:
+        if config[field] is not None and not low <= config[field] <= high:
+            yield f"{path}.{field}={config[field]} must lie in {low}..{high}."
 
 
 def positive(config, path, *fields):

@@ -460,6 +460,8 @@ def create(config, sde, denoiser, decoder=None, head_alone=False):
     with refusals:
         choose(REDUCTIONS, config.reduction, "loss.reduction")
     refusals.add(positive(config, "loss", "noise_levels"))
+    if config.variance_weight < 0:
+        refusals.add([f"loss.variance_weight={config.variance_weight} must not be negative."])
     refusals.raise_if_any()
     refusals.add(_contradictions(config, weighting, time_sampling, sde, denoiser.variance_head))
     refusals.raise_if_any()

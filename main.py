@@ -9,17 +9,21 @@ Any field of the config can be changed: --config.sde=ve, --config.training.steps
 configs/base.py lists them all with their meaning; --mode=check prints those in use.
 """
 
+import ast
+import decimal
 import difflib
 import errno
-import importlib
+import importlib.machinery
+import importlib.util
 import os
 import re
+import reprlib
 import sys
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
-from components import ConfigError, UserError, closest
+import schema
+from components import ConfigError, UserError, closest, local_path
 from configs import base, renamed
 from modes import MODES
 from workdir.saved_config import leaves, read_config
@@ -32,6 +36,7 @@ FLAGS = {
     "for": "MODE        the mode that --mode=check checks; default: train",
     "mode": "MODE       what to do; default: train",
 }
+PATH_FLAGS = ("config", "workdir", "output")
 
 
 def usage():
@@ -48,8 +53,8 @@ def usage():
 
 
 def _one_dash_less(argument):
-    """A flag as `--name=value`, whether it was written with one dash or two."""
-    return argument if argument.startswith("--") or not argument.startswith("-") else f"-{argument}"
+    """A flag as `--name=value`, whether it was written with one dash or two; a negative number stays one."""
+    return f"-{argument}" if re.match(r"-[^-\d.]", argument) else argument
 
 
 def _joined(arguments):
@@ -80,7 +85,7 @@ def _own_flags(arguments):
         elif not equals:
             raise ConfigError(f"{name} needs a value: {name}=...")
         else:
-            given[name[2:]] = value
+            given[name[2:]] = local_path(value, name) if name[2:] in PATH_FLAGS else value
     return given, overrides
 
 
@@ -108,22 +113,43 @@ def _check_flags(given):
     return name, mode
 
 
+def _file_and_argument(path):
+    """FILE and [ARGUMENT] of --config=FILE:ARGUMENT, where the file's own path may hold colons."""
+    parts = path.split(":")
+    for count in range(len(parts), 0, -1):
+        file = ":".join(parts[:count])
+        if os.path.isfile(file):
+            return file, [":".join(parts[count:])] if count < len(parts) else []
+    name, python, _ = path.rpartition(".py:")
+    raise ConfigError(f"--config={path}: there is no file {name + '.py' if python else path}.")
+
+
 def _file_config(path):
     """The config of an experiment file, without overrides.
 
     Raises:
-      ConfigError: no such file, or one that fails; names the reason.
+      ConfigError: no such file, one that fails, or one that gives something else; names the reason.
     """
-    if not os.path.isfile(path.split(":")[0]):
-        raise ConfigError(f"--config={path}: there is no file {path.split(':')[0]}.")
-    values, argument = flags.FlagValues(), f"--config={path}"
-    config_flags.DEFINE_config_file("config", None, "", values, sys_argv=["main.py", argument])
+    file, argument = _file_and_argument(path)
+    loader = importlib.machinery.SourceFileLoader("experiment_file", file)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    sys.modules[loader.name] = module
     try:
-        values(["main.py", argument])
-        return values.config
-    except Exception as error:
+        loader.exec_module(module)
+        config = module.get_config(*argument)
+    except (Exception, SystemExit) as error:
         lines = str(error).strip("\"' \n").splitlines() or [""]
         raise ConfigError(f"--config={path}: {type(error).__name__}: {lines[-1].strip()}") from error
+    if not isinstance(config, ConfigDict):
+        raise ConfigError(
+            f"--config={path}: its get_config() returns {reprlib.repr(config)}, and must return a ConfigDict "
+            "that starts from base.get_config() of configs/base.py."
+        )
+    wrong = [f"--config={path}: {line}" for line in schema.mismatches(config)]
+    if wrong:
+        more = f" And {len(wrong) - 1} more." if len(wrong) > 1 else ""
+        raise ConfigError(wrong[0] + more)
+    return config.lock()
 
 
 def _groups(config, prefix=""):
@@ -134,50 +160,146 @@ def _groups(config, prefix=""):
             yield from _groups(config[name], f"{prefix}{name}.")
 
 
-def _override_flag(config, flag, value):
-    """One override as a flag that ml_collections reads: a group's name is set by the group's path.
+def _field_of(config, flag, value):
+    """The field that an override changes: a group's name is set by the group's path.
 
     Raises:
       ConfigError: no such field, an older name of one, or a group without a name.
     """
     path = flag.removeprefix("noconfig.").removeprefix("config.")
     groups, fields = dict(_groups(config)), [name for name, _ in leaves(config)]
-    replaced = value is not None and value.startswith("{")
-    if path in fields or (path in groups and replaced):
-        return f"--{flag}" if value is None else f"--{flag}={value}"
+    if path in fields:
+        return path
     if groups.get(path) and value is not None:
-        return f"--config.{path}.name={value}"
+        return f"{path}.name"
     if path in renamed.FIELDS:
         now = " and ".join(f"--config.{name}" for name in renamed.FIELDS[path])
         raise ConfigError(f'"--config.{path}" is called {now} now.')
     if path in groups:
-        shown = f"--config.{path}.{next(iter(_fields_of(config, path)))}"
+        shown = f"--config.{path}.{next(leaves(_subtree(config, path)))[0]}"
         raise ConfigError(f"--config.{path} is a group of fields. Set one of them, for example {shown}=...")
     matches = difflib.get_close_matches(path, [*fields, *groups], n=1, cutoff=0.5)
     hint = f' Did you mean "--config.{matches[0]}"?' if matches else " configs/base.py lists all fields."
     raise ConfigError(f'"--config.{path}" is not a field of the config.{hint}')
 
 
-def _fields_of(config, path):
-    for part in path.split("."):
-        config = config[part]
-    return [name for name, _ in leaves(config)]
+def _subtree(config, path):
+    for name in path.split(".") if path else ():
+        config = config[name]
+    return config
+
+
+# What is said where the text of an override is none of its field's kind.
+_KINDS = {
+    int: "must be a whole number",
+    float: "must be a number",
+    bool: "must be True or False",
+    tuple: "must be numbers in brackets, for example (1,2)",
+}
+_TRUTH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+
+
+def _whole(text):
+    """The whole number of a text, in digits or as 1e5."""
+    if re.fullmatch(r"[+-]?\d+(\.\d*)?[eE]\+?\d\d?", text):
+        number = decimal.Decimal(text)
+        if number == number.to_integral_value():
+            return int(number)
+    return int(text)
+
+
+def _literal(text):
+    """The Python value of a text.
+
+    Raises:
+      ValueError: it is none, or nested too deeply.
+    """
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise ValueError("no Python value") from error
+
+
+def _tuple(text):
+    value = _literal(text)
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
+
+
+_PARSERS = {int: _whole, float: float, bool: lambda text: _TRUTH[text.lower()], str: str, tuple: _tuple}
+
+
+def _parsed(flag, text, field):
+    """The value of an override: `text` as the schema.Field has it.
+
+    Raises:
+      ConfigError: the text is no such value.
+    """
+    shown = f"--{flag}" if text is None else f"--{flag}={text}"
+    if field.kind is bool and text is None:
+        return not flag.startswith("noconfig.")
+    if text is None or flag.startswith("noconfig."):
+        raise ConfigError(f"{shown}: a value is needed: --{flag.removeprefix('no')}=...")
+    if not text.isprintable():
+        raise ConfigError(f"--{flag}={text!r} holds a character that cannot be printed.")
+    if text == "None" and field.optional:
+        return None
+    try:
+        return _PARSERS[field.kind](text)
+    except (ValueError, KeyError, ArithmeticError):
+        raise ConfigError(f"{shown} {_KINDS[field.kind]}.") from None
+
+
+def _replaced(flag, text):
+    """The group of configs/base.py at a flag's path, with the fields of a dict in text.
+
+    Raises:
+      ConfigError: the text is no dict, or has fields that the group has not.
+    """
+    group = _subtree(base.get_config(), flag.removeprefix("config."))
+    try:
+        value = _literal(text)
+        group.update(value)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        known = ", ".join(name for name, _ in leaves(group))
+        raise ConfigError(
+            f"--{flag}={text} must be a dict of fields of this group and their values. Its fields: {known}."
+        ) from None
+    return group
 
 
 def _overridden(config, overrides):
-    """The config with its overrides applied.
+    """The config with its overrides applied, one after the other.
 
     Raises:
       ConfigError: names the first override that cannot be.
     """
-    argv = ["main.py", *(_override_flag(config, *override) for override in overrides)]
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_dict("config", config, "", values, sys_argv=argv)
-    try:
-        values(argv)
-    except (flags.Error, TypeError, ValueError, KeyError) as error:
-        lines = str(error).strip().splitlines() or [""]
-        raise ConfigError((lines[-1] if "Traceback" in str(error) else lines[0]).strip()) from error
+    fields = schema.fields()
+    for flag, text in overrides:
+        path = flag.removeprefix("config.")
+        if text is not None and text.startswith("{") and path in dict(_groups(config)):
+            value = _replaced(flag, text)
+        else:
+            path = _field_of(config, flag, text)
+            value = _parsed(flag, text, fields[path])
+        parent, _, name = path.rpartition(".")
+        _subtree(config, parent)[name] = value
+    return config
+
+
+def _with_local_paths(config):
+    """The config with the home folder in the place of `~` in every field that holds a path.
+
+    Raises:
+      ConfigError: an address in the place of a path.
+    """
+    for field in base.PATHS:
+        parent, _, name = field.rpartition(".")
+        subtree = _subtree(config, parent)
+        value = subtree[name]
+        if value is not None:
+            path = local_path(value, field)
+            kind, colon, argument = path.partition(":") if field == "data.source" else ("", "", path)
+            subtree[name] = f"{kind}{colon}{local_path(argument, field)}"
     return config
 
 
@@ -195,7 +317,7 @@ def parse(argv):
         config = read_config(given["workdir"], base.get_config())
     else:
         raise ConfigError("--config is missing. Example: --config=configs/digits.py; see --help.")
-    config = _overridden(config, overrides)
+    config = _with_local_paths(_overridden(config, overrides))
     return config, given, name
 
 
@@ -218,6 +340,14 @@ def _set_up_jax():
     quiet_threads()
 
 
+def _batch_sizes(config, mode):
+    """The fields by which a mode takes less memory."""
+    found = [
+        path for path, _ in leaves(config) if path.endswith(".batch_size") and path.startswith(mode.reads)
+    ]
+    return found or ["data.memory_gib", "data.image_size"]
+
+
 def main(argv):
     """Runs a command line and returns its exit code."""
     if any(a in ("-h", "--help", "-help", "--helpfull") for a in argv[1:]) or len(argv) == 1:
@@ -232,7 +362,10 @@ def main(argv):
             check.require(name, config)
         _set_up_jax()
         own = {"for_mode" if flag == "for" else flag: given.get(flag) for flag in MODES[name].flags}
-        importlib.import_module(MODES[name].module).run(config, given.get("workdir"), **own)
+        from parallel import memory
+
+        with memory.guarded(f"--mode={name} was at work", *_batch_sizes(config, MODES[name])):
+            importlib.import_module(MODES[name].module).run(config, given.get("workdir"), **own)
     except UserError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)

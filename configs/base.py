@@ -10,6 +10,17 @@ file can add a field.
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+# The fields that hold a path of this machine; data.source holds one behind its colon.
+PATHS = (
+    "data.source",
+    "data.directory",
+    "training.network_from",
+    "sampling.predictor.file",
+    "sampling.grid.file",
+    "sampling.variance.file",
+    "eval.bound.variance.file",
+)
+
 
 def get_config():
     """The defaults. Locked: assigning a field that is not here raises."""

@@ -2,10 +2,19 @@
 
 import numpy as np
 
-from components import ConfigError, positive
+from components import ConfigError, positive, within
 from data.source import DataError
 from data.sources import SOURCES, parse
 from data.transforms import Transform
+
+MOST_CLASSES = 1_000_000
+LIMITS = (
+    ("pixel_values", 2, 256),
+    ("channels", 1, 4),
+    ("image_size", 1, 1 << 20),
+    ("classes", 1, MOST_CLASSES),
+    ("threads", 1, 1000),
+)
 
 
 def refusals(config):
@@ -13,10 +22,15 @@ def refusals(config):
     parse(config.source)
     if not 0 < config.holdout < 1:
         yield f"data.holdout={config.holdout} must lie strictly between 0 and 1."
-    for field, low, high in (("pixel_values", 2, 256), ("channels", 1, 4), ("image_size", 1, 1 << 20)):
-        if config[field] is not None and not low <= config[field] <= high:
-            yield f"data.{field}={config[field]} must lie in {low}..{high}."
-    yield from positive(config, "data", "memory_gib", "threads")
+    for field, low, high in LIMITS:
+        yield from within(config, "data", low, high, field)
+    yield from positive(config, "data", "memory_gib")
+    frequencies = config.class_frequencies
+    if frequencies is not None and not (min(frequencies, default=-1) >= 0 and sum(frequencies) > 0):
+        yield (
+            f"data.class_frequencies={frequencies} must be shares of the classes. Leave it out: the source "
+            "fills it in."
+        )
 
 
 def create(config, split):
@@ -63,6 +77,11 @@ def _check_labels(source, config, split):
     classes, lowest, highest = config.classes or source.classes, source.labels.min(), source.labels.max()
     if lowest < 0:
         raise DataError(f'data.source="{config.source}" has labels below 0 in its {split} split.')
+    if highest >= MOST_CLASSES:
+        raise DataError(
+            f'data.source="{config.source}" has labels up to {highest} in its {split} split; up to '
+            f"{MOST_CLASSES} classes are supported. Number them from 0 on."
+        )
     if highest >= classes:
         raise ConfigError(
             f'data.classes={classes}, but data.source="{config.source}" has labels up to {highest} in its '
@@ -87,3 +106,32 @@ def resolve(config, source):
 def transform(config):
     """The scaling of a resolved subtree `data`."""
     return Transform(config.pixel_values, config.centered, config.random_flip, config.dequantize)
+
+
+# So many images tell which pixel values are in use; fewer pixels for each value than this do not.
+LOOKED_AT, PIXELS_A_VALUE = 256, 16
+
+
+def unused_values(config, source):
+    """A line, if the images use at most half of the pixel values that they are said to have; else None.
+
+    Likelihoods in bits and dequantization are of all pixel values: with two of 256 in use, both are of
+    another data set than the user has.
+
+    Args:
+      config: the resolved subtree `data`; source: of the training split.
+    """
+    chosen = np.random.default_rng(0).permutation(len(source))[:LOOKED_AT]
+    images, values = source.images[np.sort(chosen)], config.pixel_values
+    used = np.unique(images)
+    if images.size < PIXELS_A_VALUE * values or 2 * len(used) > values:
+        return None
+    least = max(int(used[-1]) + 1, 2)
+    if 2 * least <= values:
+        advice = f"Set data.pixel_values={least}."
+    else:
+        advice = f"Number the values 0..{len(used) - 1} in the files and set data.pixel_values={len(used)}."
+    return (
+        f"the images use {len(used)} of data.pixel_values={values} values, up to {used[-1]}: bits/dim and "
+        f"dequantization are of all {values}. {advice}"
+    )

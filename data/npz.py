@@ -5,11 +5,9 @@ Keys `train_images` and `test_images`, [N, H, W, C] or [N, H, W], with optional
 `data.holdout` is held out. `label_names`, text, is optional too.
 """
 
-import zipfile
-import zlib
-
 import numpy as np
 
+import archives
 from data.source import DataError, Source, split_indices
 
 
@@ -20,21 +18,20 @@ def load(path, split, config):
       DataError: the file is missing or damaged, or its arrays are not uint8 images.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            keys = set(archive.files)
-            prefix = "" if "images" in keys else f"{split}_"
-            if f"{prefix}images" not in keys:
-                raise DataError(
-                    f'data.source="npz:{path}" has the arrays {sorted(keys)}; it needs '
-                    '"train_images" and "test_images", or "images".'
-                )
-            images = archive[f"{prefix}images"]
-            labels = archive[f"{prefix}labels"] if f"{prefix}labels" in keys else None
-            names = tuple(map(str, archive["label_names"])) if "label_names" in keys else None
+        keys = archives.names(path)
+        prefix = "" if "images" in keys else f"{split}_"
+        if f"{prefix}images" not in keys:
+            raise DataError(
+                f'data.source="npz:{path}" has the arrays {sorted(keys)}; it needs '
+                '"train_images" and "test_images", or "images".'
+            )
+        arrays = archives.read(path, (f"{prefix}images", f"{prefix}labels", "label_names"))
     except FileNotFoundError:
         raise DataError(f'data.source="npz:{path}": there is no such file.') from None
-    except (zipfile.BadZipFile, zlib.error, ValueError, TypeError, OSError, EOFError) as error:
+    except (archives.ArchiveError, OSError) as error:
         raise DataError(f'data.source="npz:{path}" cannot be read: {error}. Replace the file.') from None
+    images, labels = arrays[f"{prefix}images"], arrays.get(f"{prefix}labels")
+    names = _names(path, arrays.get("label_names"))
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.dtype != np.uint8:
@@ -42,7 +39,7 @@ def load(path, split, config):
             f'data.source="npz:{path}": images are {images.dtype} of shape {images.shape}; '
             "they must be uint8 [N, H, W, C]."
         )
-    if labels is not None and len(labels) != len(images):
+    if labels is not None and labels.ndim == 1 and len(labels) != len(images):
         raise DataError(f'data.source="npz:{path}" has {len(images)} images but {len(labels)} labels.')
     if labels is not None and not (
         labels.ndim == 1
@@ -58,3 +55,15 @@ def load(path, split, config):
         chosen = split_indices(len(images), split, config.holdout)
         images, labels = images[chosen], None if labels is None else labels[chosen]
     return Source(images, labels, pixel_values=256, recipe=f"arrays of {path}", label_names=names)
+
+
+def _names(path, names):
+    """The array label_names as a tuple of text, or None where there is none."""
+    if names is None:
+        return None
+    if names.ndim != 1 or names.dtype.kind not in "US":
+        raise DataError(
+            f'data.source="npz:{path}": label_names are {names.dtype} of shape {names.shape}; they must be '
+            "text [classes]."
+        )
+    return tuple(map(str, names))

@@ -35,6 +35,16 @@ class OneGaussian:
     def __post_init__(self):
         _require_positive(self)
 
+    @property
+    def shape(self):
+        """Of one data point."""
+        return (self.dimension,)
+
+    @property
+    def numbers(self):
+        """How many numbers the mixture takes."""
+        return 3 * self.dimension**2
+
     def build(self):
         """The mixture."""
         rng = np.random.default_rng(0)
@@ -55,9 +65,15 @@ class Ring:
     components: int = 8
     spread: float = 0.1
     pixel_values: ClassVar[int | None] = None
+    shape: ClassVar[tuple] = (2,)
 
     def __post_init__(self):
         _require_positive(self)
+
+    @property
+    def numbers(self):
+        """How many numbers the mixture takes."""
+        return 5 * self.components
 
     def build(self):
         """The mixture."""
@@ -79,11 +95,17 @@ class TwoMoons:
     components: int = 16
     spread: float = 0.06
     pixel_values: ClassVar[int | None] = None
+    shape: ClassVar[tuple] = (2,)
 
     def __post_init__(self):
         _require_positive(self)
         if self.components % 2:
             raise ValueError(f"components={self.components} must be even")
+
+    @property
+    def numbers(self):
+        """How many numbers the mixture takes."""
+        return 9 * self.components
 
     def build(self):
         """The mixture."""
@@ -110,6 +132,7 @@ class Digits:
     components: int = 10
     pixel_values: ClassVar[int | None] = 17
     side: ClassVar[int] = 8
+    shape: ClassVar[tuple] = (8, 8, 1)
 
     def __post_init__(self):
         _require_positive(self)
@@ -117,6 +140,11 @@ class Digits:
             raise ValueError(
                 f"components={self.components} are more than 1,797 scans can be fitted by: at most 100"
             )
+
+    @property
+    def numbers(self):
+        """How many numbers the mixture takes."""
+        return self.components * (self.side**4 + self.side**2)
 
     def build(self):
         """The mixture; the fit takes a second."""
@@ -147,6 +175,16 @@ class Images:
 
     def __post_init__(self):
         _require_positive(self)
+
+    @property
+    def shape(self):
+        """Of one image."""
+        return (self.side, self.side, 3)
+
+    @property
+    def numbers(self):
+        """How many numbers the mixture takes."""
+        return (self.components * (self.rank + 1) + 25) * 3 * self.side**2
 
     def build(self):
         """The mixture."""

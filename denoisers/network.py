@@ -8,6 +8,7 @@ where F is the network (Karras et al. 2022, eq. 7, written there for alpha = 1).
 """
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -17,6 +18,7 @@ from components import ConfigError, choose
 from denoisers.heads import VARIANCE_HEADS, attach
 from denoisers.prediction import Denoise, Prediction
 from models.network import Network
+from sde_lib import noise
 from sde_lib.base import SDE, expand
 
 
@@ -156,6 +158,10 @@ class Denoiser:
         label = jax.ShapeDtypeStruct((1,), jnp.int32) if labelled else None
         return self.network.lazy_init(key, x, t, label=label)["params"]
 
+    def shapes(self, shape, labelled=False):
+        """The parameters' shapes and dtypes, for data points of `shape`; nothing is allocated."""
+        return _shapes(self, tuple(shape), labelled)
+
     def __call__(self, params, x, t, label=None, dropout_keys=None):
         """The Prediction at x [B, ...] and t [B], for labels [B] or None; dropout acts with keys [B].
 
@@ -187,6 +193,11 @@ class Denoiser:
     def bind(self, params, label=None) -> Denoise:
         """The function (x, t) -> Prediction that samplers and likelihoods take, of classes [B] or None."""
         return lambda x, t: self(params, x, t, label)
+
+
+@functools.lru_cache(maxsize=8)
+def _shapes(denoiser, shape, labelled):
+    return jax.eval_shape(lambda key: denoiser.init(key, shape, labelled), noise.root_key(0))
 
 
 def create(config, network, sde):

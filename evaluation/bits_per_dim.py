@@ -10,9 +10,10 @@ import numpy as np
 from components import Refusals, UserError, choose, positive
 from experiment.create import data_shape
 from likelihood.exact import PROBES, bits_per_dim, log_likelihood, standard_errors
+from parallel import memory
 from parallel.batches import BatchMap, one_by_one
 from sde_lib.noise import example_keys
-from sde_lib.probability_flow import SOLVERS
+from sde_lib.probability_flow import SOLVERS, require_tolerance
 from workdir.files import checksum
 from workdir.partial import Partial
 from workdir.records import say
@@ -33,6 +34,7 @@ def bits(experiment, log_prob):
     )
 
 
+@memory.guarded("solving the probability-flow ODE", "eval.batch_size", "eval.bits_per_dim.probes")
 def flow_log_prob(experiment, params, draws, count, partial, settings, batch_size, label=None):
     """Log-densities by the probability-flow ODE, one solve for each draw of each example.
 
@@ -86,16 +88,24 @@ def flow_log_prob(experiment, params, draws, count, partial, settings, batch_siz
     return {name: a.reshape(len(draws), count, *a.shape[1:]).swapaxes(0, 1) for name, a in solutions.items()}
 
 
+def refused_tolerance(tolerance, path):
+    """A line, if the tolerance of an ODE solver, the config field at `path`, lets it do what it likes."""
+    try:
+        require_tolerance(tolerance, path)
+    except ValueError as error:
+        yield f"{error}."
+
+
 def refusals(config):
     """Lines about the subtree `eval.bits_per_dim`."""
     settings = config.eval.bits_per_dim
-    yield from positive(settings, "eval.bits_per_dim.compute", "tolerance", "dequantizations", "probes")
+    yield from positive(settings, "eval.bits_per_dim", "dequantizations", "probes")
+    yield from refused_tolerance(settings.tolerance, "eval.bits_per_dim.tolerance")
     if config.mixture.name and settings.dequantizations != 1:
         yield (
             f"eval.bits_per_dim.dequantizations={settings.dequantizations} is for pixels, and a mixture has "
             "none. Leave it out."
         )
-    # The shape of a mixture costs its fit.
     shape = data_shape(config) if settings.compute and settings.probe == "exact" else None
     dimension = math.prod(shape) if shape else 0
     if dimension > LARGEST_EXACT_TRACE:

@@ -16,6 +16,7 @@ from evaluation.bits_per_dim import bits
 from evaluation.held_out import HeldOut, mean_and_error
 from experiment.create import data_range
 from likelihood.bounds import DECODERS, LEVELS, DensityDecoder, PixelDecoder, continuous_bound, discrete_bound
+from parallel import memory
 from parallel.batches import BatchMap
 from workdir.records import Progress
 
@@ -105,6 +106,7 @@ def sampled_levels(config, sampler):
     return np.asarray(times[::-1], np.float32)
 
 
+@memory.guarded("measuring bounds", "eval.batch_size", "eval.bound.variance.probes")
 def bounds_in_nats(experiment, params, held_out, decoder, config, levels=None):
     """The variational bounds that the subtree `eval.bound` asks for, by example.
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from evaluation.held_out import mean_and_error
 from likelihood.bounds import log_snr_levels
+from parallel import memory
 from parallel.batches import BatchMap
 from sde_lib.noise import fold_in, rademacher
 from workdir.records import Progress
@@ -116,6 +117,7 @@ def at_level(keys, sde, denoise, x0, t):
     )
 
 
+@memory.guarded("diagnosing the score", "eval.batch_size", "eval.diagnostics.images")
 def diagnose(experiment, params, held_out, config):
     """Content of diagnostics.json: the score against what makes it one, by noise level."""
     settings = config.eval

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from losses import Objective
+from parallel import memory
 from parallel.batches import BatchMap
 from sde_lib import noise
 
@@ -89,6 +90,7 @@ class HeldOutLoss:
 
         return BatchMap(errors, self._batch_size)
 
+    @memory.guarded("measuring the held-out loss", "eval.batch_size", "eval.max_images")
     def _by_level(self, mapped, params):
         return np.array(
             [

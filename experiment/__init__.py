@@ -9,6 +9,7 @@ from experiment.create import (
     mixture_case,
     problems,
     read_files,
+    refused_numbers,
     resolved,
 )
 from experiment.load import Run, load, require_run
@@ -24,6 +25,7 @@ __all__ = [
     "mixture_case",
     "problems",
     "read_files",
+    "refused_numbers",
     "require_run",
     "resolved",
 ]

@@ -6,6 +6,7 @@ does not read does not stop it: `reads` names the subtrees beside those that mak
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ import denoisers
 import losses
 import models
 import samplers
+import schema
 import sde_lib
 from components import ConfigError, Contents, Refusals
 from data.transforms import Transform
@@ -26,7 +28,7 @@ from denoisers.mixtures import MIXTURES
 from denoisers.network import Denoiser
 from denoisers.thresholds import THRESHOLDS
 from denoisers.variance import CHOICES
-from experiment import checks
+from experiment import checks, sizes
 from likelihood.bounds import PixelDecoder
 from losses import Objective
 from samplers.correctors import CORRECTORS
@@ -106,7 +108,7 @@ class Experiment:
 
     def params_template(self):
         """The parameters' shapes and dtypes."""
-        return jax.eval_shape(self.create_params)
+        return self.denoiser.shapes(self.shape, self.class_frequencies is not None)
 
     def create_state(self):
         """The TrainState at step 0."""
@@ -151,7 +153,7 @@ def data_shape(config):
     """Shape of one data point, or None where it is not known yet."""
     case = mixture_case(config.mixture)
     if case:
-        return case.build().shape
+        return case.shape
     if config.data.image_size is None:
         return None
     return (config.data.image_size, config.data.image_size, config.data.channels or 1)
@@ -230,6 +232,10 @@ def _create_parts(config, reads, refusals):
                 network = models.create(config.model, config.data.channels or 1)
                 parts.denoiser = denoisers.create(config.denoiser, network, parts.sde)
                 refusals.add(checks.network_refusals(config, network))
+                if not refusals.lines and config.data.image_size and config.data.channels:
+                    shape, labelled = data_shape(config), config.data.class_frequencies is not None
+                    trained, averages = "training" in reads, len(parts.ema_names)
+                    refusals.add(sizes.of_network(config, parts.denoiser, shape, labelled, trained, averages))
     with refusals:
         parts.files = read_files(config, reads)
     data_range = checks.data_range(config, parts.case)
@@ -255,6 +261,31 @@ def _create_parts(config, reads, refusals):
     return parts
 
 
+def refused_numbers(config, reads=OF_A_RUN):
+    """Lines about values that are none of their fields', and about sizes that no memory holds.
+
+    Where there is such a line nothing else may be done with the config, not even further checks.
+    """
+    return (
+        [*schema.mismatches(config)]
+        or [*_too_large(config, reads)]
+        or [*schema.no_numbers(config, lambda path: _takes_infinity(config, path))]
+    )
+
+
+def _too_large(config, reads):
+    try:
+        case = mixture_case(config.mixture)
+    except ConfigError:  # told with all else that is wrong
+        return
+    yield from sizes.refusals(config, reads, case, data_shape(config))
+
+
+def _takes_infinity(config, field):
+    """Whether infinity is the chosen class's own default of a field."""
+    return default_of(subtree(config, field.rpartition(".")[0]), field) == math.inf
+
+
 def problems(config, reads=OF_A_RUN):
     """All that is wrong with the parts of a config that make the model and with those in `reads`.
 
@@ -265,7 +296,9 @@ def problems(config, reads=OF_A_RUN):
       lines, each naming a field; empty if the experiment can be created.
     """
     refusals = Refusals()
-    _create_parts(config, reads, refusals)
+    refusals.add(refused_numbers(config, reads))
+    if not refusals.lines:
+        _create_parts(config, reads, refusals)
     return refusals.lines
 
 
@@ -286,6 +319,8 @@ def create(config, reads=OF_A_RUN):
     """
     noise.use_partitionable_threefry()
     refusals = Refusals()
+    refusals.add(refused_numbers(config, reads))
+    refusals.raise_if_any()
     parts = _create_parts(config, reads, refusals)
     refusals.raise_if_any()
     if parts.case:

@@ -6,6 +6,7 @@ import numpy as np
 import samplers
 from components import ConfigError, UserError
 from experiment.checks import refused_labels
+from parallel import memory
 from parallel.batches import BatchMap, one_by_one
 from sde_lib.noise import example_keys, uniform
 
@@ -82,6 +83,7 @@ class NumberedSamples:
         """[count] int32 classes of the samples of these numbers, or None where the data has no labels."""
         return class_labels(self._experiment, "label", numbers, self._labels)
 
+    @memory.guarded("drawing samples", "sampling.batch_size", "sampling.num_samples")
     def numbered(self, params, numbers):
         """Samples of these numbers: NumPy arrays in Samples; with `keep`, trajectory [count, M, ...].
 

@@ -23,6 +23,8 @@ from models.layers import (
 
 TIME_EMBEDDINGS = ("sinusoidal", "fourier")
 DTYPES = ("float32", "bfloat16")
+# Deeper networks take longer to trace and compile than anyone waits.
+MOST_BLOCKS = 500
 
 
 class UNet(nn.Module):
@@ -68,6 +70,11 @@ class UNet(nn.Module):
             raise ValueError(
                 f"multipliers={self.multipliers}, blocks={self.blocks} and attention={self.attention} must "
                 "be positive whole numbers, with at least one multiplier"
+            )
+        if self.blocks * len(self.multipliers) > MOST_BLOCKS:
+            raise ValueError(
+                f"blocks={self.blocks} with {len(self.multipliers)} multipliers are more than {MOST_BLOCKS} "
+                "residual blocks on the way down"
             )
         super().__post_init__()
 

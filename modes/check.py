@@ -15,6 +15,9 @@ def problems(name, config):
     Called again once the data is known, it also checks what depends on the images' side and pixels.
     """
     mode, refusals = MODES[name], Refusals()
+    refusals.add(experiment.refused_numbers(config, mode.reads or ()))
+    if refusals.lines:
+        return refusals.lines
     if "data" in mode.needs and config.mixture.name:
         refusals.add(
             [
@@ -68,7 +71,7 @@ def _learn(config, name, workdir, found):
     try:
         if workdir and "config" not in MODES[name].needs:
             experiment.require_run(config, workdir)
-        elif not config.mixture.name:
+        elif not config.mixture.name and not _refused_unread(config, name):
             # With no room for decoded images a source reads what surrounds them alone.
             settings = config.data.copy_and_resolve_references()
             settings.memory_gib = 1e-9
@@ -76,6 +79,15 @@ def _learn(config, name, workdir, found):
             data.create(settings, "test")
     except UserError as error:
         found.add(str(error).splitlines())
+
+
+def _refused_unread(config, name):
+    """Whether the mode would refuse the config before it looks at the data, for what is said of the data."""
+    refusals = Refusals()
+    refusals.add(experiment.refused_numbers(config, MODES[name].reads))
+    if not refusals.lines:
+        refusals.add(data.refusals(config.data))
+    return bool(refusals.lines)
 
 
 def _described(config):

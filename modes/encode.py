@@ -4,6 +4,7 @@ import numpy as np
 
 import data
 from components import choose, positive
+from evaluation.bits_per_dim import refused_tolerance
 from evaluation.held_out import subset
 from experiment.load import load
 from likelihood import encoding
@@ -65,7 +66,8 @@ def _solver(experiment, params, config, direction, name):
 def refusals(config):
     """Lines about the subtree `encoding`."""
     settings, temperatures = config.encoding, config.encoding.temperatures
-    yield from positive(settings, "encoding", "num_images", "interpolations", "tolerance")
+    yield from positive(settings, "encoding", "num_images", "interpolations")
+    yield from refused_tolerance(settings.tolerance, "encoding.tolerance")
     yield from devices.uneven("encoding.batch_size", settings.batch_size)
     if not temperatures or not all(isinstance(t, int | float) and t > 0 for t in temperatures):
         yield f"encoding.temperatures={temperatures} must be positive numbers."

@@ -107,6 +107,9 @@ def _evaluate_mixture(config, experiment, samples, results):
 def _evaluate_network(config, workdir, experiment, params, checkpoint, samples, levels, results):
     settings = config.eval
     train_source, test_source = data.create(config.data, "train"), data.create(config.data, "test")
+    unused = data.unused_values(config.data, train_source)
+    if unused:
+        say(f"warning: {unused}")
     examples = subset(test_source, settings.max_images)
     held_out = examples["image"]
     say(f"evaluating step {checkpoint['step']} on {len(held_out)} held-out images")

@@ -45,6 +45,9 @@ def run(config, workdir):
     distance = largest_distance(some[:SAMPLED], transform.to_model)
     print(f"largest distance  {distance:.2f} between {min(len(some), SAMPLED)} sampled images")
     print("suggested")
+    unused = data.unused_values(config.data, source)
+    if unused:
+        print(f"  {unused}")
     print(f"  --config.sde.sigma_max={distance:.3g}          (sde.name=ve)")
     print(f"  --config.denoiser.sigma_data={scaled.std():.3g}    (denoiser.parametrization=edm)")
 

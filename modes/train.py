@@ -15,7 +15,7 @@ from experiment.create import create, resolved
 from experiment.draw import NumberedSamples
 from experiment.load import load
 from modes import MODES, check
-from parallel import devices
+from parallel import devices, memory
 from parallel.processes import StopRequest
 from reports import figures, pictures
 from training import frozen_network
@@ -67,6 +67,9 @@ def run(config, workdir):
     data.resolve(config.data, source)
     held_out = data.create(config.data, "test")
     check.require("train", config)
+    unused = data.unused_values(config.data, source)
+    if unused:
+        say(f"warning: {unused}")
     results = Results(workdir)
     experiment = create(config, MODES["train"].reads)
     with Lock(workdir) as lock:
@@ -116,6 +119,7 @@ def _train(config, results, lock, experiment, source, held_out, checkpoints, sto
     batch_size = config.training.batch_size
     pipeline = Pipeline(source, config.seed, batch_size, jax.process_index(), jax.process_count())
     one_call = devices.train_step(TrainStep.from_experiment(experiment, batch_size, config.ema.ramp))
+    one_call = memory.guarded("training", "training.batch_size", "model.width")(one_call)
     held_out_loss = HeldOutLoss(
         experiment, HeldOut.images(experiment, held_out, config.eval.max_images), config.eval
     )

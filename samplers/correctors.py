@@ -16,6 +16,9 @@ from sde_lib.subvp import SubVP
 from sde_lib.ve import VE
 from sde_lib.vp import VP
 
+# At each noise level.
+MOST_STEPS = 10_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Damping:
@@ -46,6 +49,8 @@ def _require_positive(corrector):
     for field in ("steps", "snr"):
         if not getattr(corrector, field) > 0:
             raise ValueError(f"{field}={getattr(corrector, field)} must be positive")
+    if corrector.steps > MOST_STEPS:
+        raise ValueError(f"steps={corrector.steps} must lie in 1..{MOST_STEPS}")
 
 
 def _norms(x):

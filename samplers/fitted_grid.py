@@ -8,9 +8,17 @@ to the cube root of that derivative's root mean square over samples have equal e
 
 import numpy as np
 
-from components import FileKind
+from components import FileKind, Numbers
 
-DENSITY_FILE = FileKind(("levels", "density"), mode="calibrate")
+# Half log-SNR far beyond these ends is no number in float32.
+DENSITY_FILE = FileKind(
+    {
+        "levels": Numbers(("M",), low=-40.0, high=40.0, increasing=True),
+        "density": Numbers(("M",), low=1e-30, high=1e30),
+    },
+    mode="calibrate",
+    lengths={"M": (2, 1_000_000)},
+)
 # Part of the mean density that every place has at least: no step longer than a fifth of the way's share.
 FLOOR = 0.2
 
@@ -38,10 +46,3 @@ def equal_error(levels, density, steps):
     """[steps + 1] half log-SNR between which the integral of the density is the same."""
     cumulative = np.concatenate([[0.0], np.cumsum(np.diff(levels) * (density[1:] + density[:-1]) / 2)])
     return np.interp(np.linspace(0, cumulative[-1], steps + 1), cumulative, levels)
-
-
-def require_density(levels, density):
-    """Raises ValueError where levels [M] do not rise or densities [M] are not positive and finite."""
-    whole = levels.ndim == 1 and len(levels) > 1 and levels.shape == density.shape
-    if not (whole and (np.diff(levels) > 0).all() and (density > 0).all() and np.isfinite(density).all()):
-        raise ValueError("no rising levels with positive densities")

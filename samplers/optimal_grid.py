@@ -9,9 +9,18 @@ import itertools
 
 import numpy as np
 
-from components import FileKind
+from components import FileKind, Numbers
 
-PAIR_COSTS_FILE = FileKind(("times", "first", "costs"), mode="optimal_grid")
+PAIR_COSTS_FILE = FileKind(
+    {
+        "times": Numbers(("N",), low=1e-30, increasing=True),
+        "first": Numbers(("N", "N")),
+        "costs": Numbers(("N", "N")),
+    },
+    mode="optimal_grid",
+    lengths={"N": (2, 100_000)},
+    origin=("sde", "variance"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,26 +32,11 @@ class PairCosts:
       first: [N, N] nats of beginning a path with levels i < j: the decoder at i, which may depend on
         the level above it, and the transition from j to i.
       costs: [N, N] nats of the transition from level j to level i < j.
-
-    Raises:
-      ValueError: arrays of other shapes, or not finite.
     """
 
     times: np.ndarray
     first: np.ndarray
     costs: np.ndarray
-
-    def __post_init__(self):
-        count = np.size(self.times)
-        shaped = np.shape(self.times) == (count,) and count > 1
-        shaped = shaped and np.shape(self.first) == np.shape(self.costs) == (count, count)
-        above = np.triu(np.ones((count, count), bool), 1)
-        if not (
-            shaped
-            and (np.diff(self.times) > 0).all()
-            and np.isfinite([self.first[above], self.costs[above]]).all()
-        ):
-            raise ValueError("no finite costs of pairs of levels")
 
     def optimal(self, steps):
         """(indices [steps] of the levels with the smallest bound, the bound in nats without the prior)."""

@@ -182,14 +182,6 @@ class Explicit:
         return np.asarray(self.times, np.float64)
 
 
-def _measured(build, file):
-    """What `build` makes of a file's arrays, with its refusal as one that names the file."""
-    try:
-        return build(**file.arrays)
-    except ValueError as error:
-        raise ValueError(f"{file.path} holds {error}. Write it anew") from error
-
-
 def _require_process(file, sde):
     if file.origin["sde"] != repr(sde):
         raise ValueError(f"was made for {file.origin['sde']}, not for {sde!r}")
@@ -211,7 +203,6 @@ class Fitted:
             raise ValueError(
                 "needs the density that --mode=calibrate writes: set file=<workdir>/fitted_grid.npz"
             )
-        _measured(fitted_grid.require_density, self.file)
 
     def __call__(self, sde, steps):
         _require_process(self.file, sde)
@@ -236,11 +227,12 @@ class Optimal:
             raise ValueError(
                 "needs the table that --mode=optimal_grid writes: set file=<workdir>/optimal_grid.npz"
             )
-        _measured(optimal_grid.PairCosts, self.file)
 
     def __call__(self, sde, steps):
         _require_process(self.file, sde)
         found = optimal_grid.PairCosts(**self.file.arrays)
+        if found.times[-1] > sde.t_max:
+            raise ValueError(f"has a level at t = {found.times[-1]:g}, beyond sde.t_max={sde.t_max:g}")
         if not 1 <= steps < len(found.times):
             raise ValueError(
                 f"has {len(found.times)} levels: use sampling.steps from 1 to {len(found.times) - 1}, not "

@@ -24,6 +24,12 @@ SOLVERS = {
 }
 
 
+def require_tolerance(tolerance, name="tolerance"):
+    """Raises ValueError for a relative and absolute tolerance that lets a solver do what it likes."""
+    if not 0 < tolerance < 1:
+        raise ValueError(f"{name}={tolerance} must lie strictly between 0 and 1")
+
+
 class End(NamedTuple):
     """Where a solve ends.
 

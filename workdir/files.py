@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+import archives
 from components import ConfigError, Contents, UserError
 
 # What reading a damaged file may raise.
@@ -65,19 +66,60 @@ def read_measured(path, kind, field):
     if not zipfile.is_zipfile(path):
         raise ConfigError(f'{field}="{path}" is not a whole .npz file; {writes} one.')
     try:
-        with np.load(path) as found:
-            if not {*kind.arrays, "origin", "checksum"} <= set(found):
-                raise ValueError(f"it holds {', '.join(found) or 'nothing'}")
-            origin = dict(json.loads(str(found["origin"])))
-            arrays = {name: found[name] for name in kind.arrays}
-            if str(found["checksum"]) != checksum(arrays):
-                raise ValueError("its arrays do not match their checksum")
-            return Contents(str(path), arrays, origin)
+        found = archives.read(path, (*kind.arrays, "origin", "checksum"))
+        if not {*kind.arrays, "origin", "checksum"} <= set(found):
+            raise ValueError(f"it holds {', '.join(archives.names(path))[:200] or 'nothing'}")
+        origin = _origin(str(found["origin"]), kind)
+        arrays = {name: found[name] for name in kind.arrays}
+        _require(arrays, kind)
+        if str(found["checksum"]) != checksum(arrays):
+            raise ValueError("its arrays do not match their checksum")
+        return Contents(str(path), arrays, origin)
     except UNREADABLE as error:
         raise ConfigError(
             f'{field}="{path}" cannot be read as a file of --mode={kind.mode} ({error}). Write one by that '
             "mode."
         ) from error
+
+
+def _origin(text, kind):
+    """What a file of a FileKind says of what was measured, in text where its readers use it."""
+    try:
+        origin = json.loads(text)
+    except RecursionError:
+        raise ValueError("its origin is nested too deeply") from None
+    if not isinstance(origin, dict):
+        raise ValueError("its origin is no dict")
+    for name in {*kind.origin, *(name for name in ("parameters",) if origin.get(name) is not None)}:
+        if not isinstance(origin.get(name), str):
+            raise ValueError(f"its origin has no text for {name}")
+    return origin
+
+
+def _require(arrays, kind):
+    """Raises ValueError where the arrays are not what a FileKind says of them."""
+    lengths = {}
+    for name, wanted in kind.arrays.items():
+        found = arrays[name]
+        if found.dtype.kind not in "fiu":
+            raise ValueError(f"{name} is of type {found.dtype}, and must hold real numbers")
+        fits = found.ndim == len(wanted.shape)
+        for length, axis in zip(found.shape, wanted.shape, strict=False):
+            low, high = kind.lengths[axis] if isinstance(axis, str) else (axis, axis)
+            fits = fits and low <= length <= high and lengths.setdefault(axis, length) == length
+        if not fits:
+            known = ", ".join(f"{axis} = {n}" for axis, n in lengths.items() if isinstance(axis, str))
+            shape = f"[{', '.join(map(str, wanted.shape))}]"
+            raise ValueError(f"{name} is of shape {list(found.shape)}, and must be {shape} with {known}")
+        if not np.isfinite(found).all():
+            raise ValueError(f"{name} is not finite")
+        least, largest = float(found.min()), float(found.max())
+        if not (wanted.low <= least and largest <= wanted.high):
+            raise ValueError(
+                f"{name} lies in {least:g}..{largest:g}, and must lie in {wanted.low:g}..{wanted.high:g}"
+            )
+        if wanted.increasing and not (np.diff(found.astype(float), axis=0) > 0).all():
+            raise ValueError(f"{name} does not increase")
 
 
 def prepare_workdir(workdir, flag="--workdir"):

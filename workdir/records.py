@@ -109,12 +109,17 @@ class Records:
 
 
 def read_metrics(workdir):
-    """The rows of a run's metrics.jsonl, oldest first; a line cut off by a kill is skipped."""
+    """The rows of a run's metrics.jsonl, oldest first; a line that is no row of numbers is skipped.
+
+    A kill leaves such a line, which it cut off.
+    """
     path = Path(workdir) / "metrics.jsonl"
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(row, dict) and "step" in row and all(isinstance(v, int | float) for v in row.values()):
+            rows.append(row)
     return rows

@@ -1,6 +1,7 @@
 """The config of a run, as it lies in its workdir."""
 
 import json
+import reprlib
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -37,13 +38,24 @@ def read_config(workdir, schema):
             f"--config is missing, and there is no {path} to take it from. Example: "
             "--config=configs/digits.py; see --help."
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}). Give the run's --config.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ConfigError(
+            f"{path} cannot be read ({_first_line(error)}). Give the run's --config."
+        ) from error
     known = dict(leaves(schema))
     for name, value in leaves(saved):
         if name not in known:
             raise ConfigError(f"{path} has the field {name}, which there is none of now. Give a --config.")
         if value is not None:
             value = tuple(value) if isinstance(value, list | tuple) else value
-            schema.update_from_flattened_dict({name: value})
+            try:
+                schema.update_from_flattened_dict({name: value})
+            except (TypeError, ValueError, KeyError, AttributeError):
+                raise ConfigError(
+                    f"{path} has {name}={reprlib.repr(value)}, not of the field's type. Give a --config."
+                ) from None
     return schema
+
+
+def _first_line(error):
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -8,6 +8,7 @@ from samplers.solvers.predictors import infinite_drift
 from samplers.table import Samples, prior_noise
 from sde_lib.base import expand
 from sde_lib.noise import fold_in, normal
+from sde_lib.probability_flow import require_tolerance
 
 MAX_STEPS = 20_000
 
@@ -44,8 +45,7 @@ class AdaptiveSDE:
 
     def __post_init__(self):
         for name in ("absolute_tolerance", "relative_tolerance"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be positive")
+            require_tolerance(getattr(self, name), name)
 
     def refusal(self, sde, times=None):
         """Why this solver cannot serve the SDE, or None."""

@@ -3,13 +3,24 @@
 import dataclasses
 from typing import ClassVar
 
-from components import Contents, FileKind
+from components import Contents, FileKind, Numbers
 from samplers.table import Table
 from samplers.tape import Solver
 
-# A fitted solver adds no noise that depends on what a call found.
+# K calls and what is remembered of H - 1 of them. A fitted solver adds no noise that depends on what a call
+# found.
 TABLE_FILE = FileKind(
-    ("times", "move", "noise", "look", "record", "closing_move", "closing_noise"), mode="calibrate"
+    {
+        "times": Numbers(("K",), low=0.0),
+        "move": Numbers(("K", "H")),
+        "noise": Numbers(("K",), low=0.0),
+        "look": Numbers(("K", "H")),
+        "record": Numbers(("K", 2)),
+        "closing_move": Numbers(("H",)),
+        "closing_noise": Numbers((), low=0.0),
+    },
+    mode="calibrate",
+    lengths={"K": (1, 1000), "H": (2, 1000)},
 )
 
 
@@ -41,6 +52,11 @@ class Fitted(Solver):
         fitted_to = self.file.origin["sde"]
         if fitted_to != repr(sde):
             return f"was fitted to {fitted_to}, not to {sde!r}. Run --mode=calibrate for this process."
+        latest = self.file.arrays["times"].max()
+        if latest > sde.t_max:
+            return (
+                f"has a call at t = {latest:g}, beyond sde.t_max={sde.t_max:g}. Run --mode=calibrate again."
+            )
         return None
 
     def walk(self, tape, sde, points):

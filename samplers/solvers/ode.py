@@ -26,8 +26,7 @@ class AdaptiveODE:
         if self.method not in probability_flow.SOLVERS:
             known = ", ".join(probability_flow.SOLVERS)
             raise ValueError(f'method="{self.method}" must be one of {known}')
-        if not self.tolerance > 0:
-            raise ValueError(f"tolerance={self.tolerance} must be positive")
+        probability_flow.require_tolerance(self.tolerance)
 
     def refusal(self, sde, times=None):
         """Why this solver cannot serve the SDE: None, it serves all."""

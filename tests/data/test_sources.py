@@ -1,5 +1,6 @@
 """Sources: what they hold, and what they say when they cannot."""
 
+import dataclasses
 import io
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 import data
+import main
 from components import ConfigError, UserError
 from configs import base
 from data.source import Decoded, fit, split_indices
@@ -328,3 +330,35 @@ def test_png_bytes_survive(tmp_path):
     file = io.BytesIO()
     Image.fromarray(pixels, "RGBA").save(file, "png")
     np.testing.assert_array_equal(fit(Image.open(file), None, 4), pixels)
+
+
+@pytest.mark.parametrize(
+    ("values", "advice"),
+    [((0, 1), "data.pixel_values=2."), ((0, 255), "0..1 in the files"), ((0, 3, 9), "data.pixel_values=10.")],
+)
+def test_images_that_use_few_pixel_values_are_told_of_by_inspect_train_and_eval(
+    values, advice, tmp_path, capsys
+):
+    images = np.random.default_rng(0).choice(np.array(values, np.uint8), (80, 8, 8))
+    np.savez(tmp_path / "few.npz", images=images)
+    fields = {
+        **TINY,
+        "data.source": f"npz:{tmp_path / 'few.npz'}",
+        "training.steps": 1,
+        "model.attention": "()",
+    }
+    fields |= {"eval.bits_per_dim.compute": False, "eval.max_images": 8, "eval.two_sample.num_samples": 8}
+    command = ["main.py", "--config=configs/digits.py", f"--workdir={tmp_path / 'run'}", *as_flags(fields)]
+    for mode in ("inspect", "train", "eval") if values == (0, 1) else ("inspect",):
+        assert main.main([*command, f"--mode={mode}"]) == 0
+        said = "".join(capsys.readouterr())
+        assert f"the images use {len(values)} of data.pixel_values=256" in said and advice in said
+
+
+def test_images_that_use_all_pixel_values_or_are_few_are_not_told_of(config):
+    source = data.create(config, "train")
+    data.resolve(config, source)
+    assert data.unused_values(config, source) is None
+    few = dataclasses.replace(source, images=source.images[:2], labels=None)
+    config.pixel_values = 256
+    assert data.unused_values(config, few) is None and data.unused_values(config, source) is not None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import main
-from modes import MODES
+from modes import MODES, check
 from tests.conftest import TINY, as_flags
 
 DIGITS = "--config=configs/digits.py"
@@ -98,6 +98,20 @@ def test_a_sound_run_is_refused_nothing(trained, capsys):
         flags = [DIGITS, f"--workdir={trained}", "--mode=check", f"--for={mode}", *as_flags(TINY)]
         assert main.main(["main.py", *flags]) == 0
         assert f"ok: --mode={mode} would refuse nothing" in capsys.readouterr().out
+
+
+def test_data_that_is_refused_unread_is_not_read(monkeypatch, capsys):
+    def read(*_):
+        raise AssertionError("the data was read")
+
+    monkeypatch.setattr(check.data, "create", read)
+    for field, value in (
+        ("data.classes", 2**31 - 8),
+        ("data.threads", 10**6),
+        ("data.class_frequencies", "('x',)"),
+    ):
+        (line,) = _refused(capsys, [DIGITS, "--mode=check", f"--config.{field}={value}"])
+        assert field in line
 
 
 def test_check_marks_what_is_changed_and_shows_the_chosen_classes_fields_alone(capsys):
