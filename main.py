@@ -326,10 +326,10 @@ def _set_up_jax():
 
     import jax
 
-    from sde_lib import noise
+    from sde_lib.numerics import fix_numerics
     from workdir.hooks import quiet_threads
 
-    noise.use_partitionable_threefry()
+    fix_numerics()
     # Orbax narrates every save, and what goes wrong in one reaches the user as an error of ours.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
 

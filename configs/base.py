@@ -87,6 +87,9 @@ def get_config():
     # A second output for the reverse variance: none, fraction (between small and large, iDDPM), second_moment
     # (SN-DPM), residual (NPR-DPM), covariance (optimal covariance matching)
     denoiser.variance_head = "none"
+    # Of the network's products of float32: default (TF32 on GPU, bfloat16 on TPU), high, highest (float32).
+    # Whatever is not a network has the highest
+    denoiser.precision = "default"
 
     loss = config.loss = ConfigDict()
     weighting = loss.weighting = ConfigDict()

@@ -118,6 +118,11 @@ def index_input(sde, t):
     return sde.index(t)
 
 
+# Of products of float32 in the network, as jax.default_matmul_precision names them: of TF32 or bfloat16 where
+# the accelerator would have it so, of several such products, of float32.
+PRECISIONS = {name: name for name in ("default", "high", "highest")}
+
+
 # The noise level as the network is shown it.
 NOISE_INPUTS = {
     "time": time_input,
@@ -137,6 +142,7 @@ class Denoiser:
       noise_input: key of NOISE_INPUTS.
       sigma_data: standard deviation of the data, for "edm" and for variance heads.
       variance_head: key of VARIANCE_HEADS; all but "none" take a second half of the network's channels.
+      precision: key of PRECISIONS.
     """
 
     network: Network
@@ -145,6 +151,7 @@ class Denoiser:
     noise_input: str = "time"
     sigma_data: float = 0.5
     variance_head: str = "none"
+    precision: str = "default"
 
     @property
     def takes_labels(self):
@@ -176,9 +183,10 @@ class Denoiser:
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
         c = PARAMETRIZATIONS[self.parametrization](alpha, sigma / alpha, self.sigma_data)
         y, noise = x / alpha, NOISE_INPUTS[self.noise_input](self.sde, t)
-        output = self.network.apply(
-            {"params": params}, c.c_in * y, noise, label=label, dropout_keys=dropout_keys
-        )
+        with jax.named_scope("network"), jax.default_matmul_precision(self.precision):
+            output = self.network.apply(
+                {"params": params}, c.c_in * y, noise, label=label, dropout_keys=dropout_keys
+            )
         head = VARIANCE_HEADS[self.variance_head]
         if head:
             output, raw = jnp.split(output, 2, axis=-1)
@@ -217,6 +225,7 @@ def create(config, network, sde):
     choose(PARAMETRIZATIONS, config.parametrization, "denoiser.parametrization")
     choose(NOISE_INPUTS, config.noise_input, "denoiser.noise_input")
     choose(VARIANCE_HEADS, config.variance_head, "denoiser.variance_head")
+    choose(PRECISIONS, config.precision, "denoiser.precision")
     if not config.sigma_data > 0:
         raise ConfigError(f"denoiser.sigma_data={config.sigma_data} must be positive.")
     if config.noise_input == "index" and not sde.noise_levels:

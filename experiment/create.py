@@ -35,6 +35,7 @@ from samplers.correctors import CORRECTORS
 from samplers.time_grids import TIME_GRIDS
 from sde_lib import noise
 from sde_lib.base import SDE
+from sde_lib.numerics import fix_numerics
 from training import frozen_network, optimizers, state
 from workdir import files
 
@@ -317,7 +318,7 @@ def create(config, reads=OF_A_RUN):
     Raises:
       ConfigError: one line for each refusal.
     """
-    noise.use_partitionable_threefry()
+    fix_numerics()
     refusals = Refusals()
     refusals.add(refused_numbers(config, reads))
     refusals.raise_if_any()

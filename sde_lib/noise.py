@@ -2,8 +2,8 @@
 
 Every draw of a run descends from `root_key(seed)`: `purpose_key` gives a part of the program its own key,
 `example_keys` each example its own below that. The keys are threefry's by name, because the environment may
-choose another generator as the default, and `use_partitionable_threefry` fixes the other half of what a
-draw depends on.
+choose another generator as the default, and sde_lib/numerics.py fixes the other half of what a draw depends
+on.
 """
 
 import hashlib
@@ -14,11 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 IMPLEMENTATION = "threefry2x32"
-
-
-def use_partitionable_threefry():
-    """Makes every draw the same however it is sharded, whatever JAX_THREEFRY_PARTITIONABLE says."""
-    jax.config.update("jax_threefry_partitionable", True)
 
 
 def root_key(seed):

@@ -32,6 +32,7 @@ NOT_STORED = (
     "data.directory",
     "data.memory_gib",
     "data.threads",
+    "denoiser.precision",
     "model.dropout",
     "model.dtype",
     "sde.sampling_t_min",
