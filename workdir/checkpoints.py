@@ -20,6 +20,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from components import ConfigError, UserError
+from workdir import strict_json
 from workdir.compatibility import FROM_SOURCE, OF_THE_MODEL, OF_THE_TRAINING, config_changes
 from workdir.files import checksum
 from workdir.provenance import collect
@@ -106,7 +107,7 @@ class Checkpoints:
         items = _items(host)
         record = {
             "step": step,
-            "config": json.loads(json.dumps(self._config.to_dict())),
+            "config": strict_json.plain(self._config.to_dict()),
             "provenance": collect(),
             "checksums": {name: checksum(tree) for name, tree in items.items()},
         }
@@ -307,12 +308,12 @@ class Checkpoints:
         damaged, chosen = ", ".join(map(str, paths)), self._config.restore.step if self._read_only else None
         if chosen is not None:
             return CheckpointError(
-                f"restore.step={chosen} cannot be read: {damaged} is damaged. Restore it from a copy, or choose "
-                "another step."
+                f"restore.step={chosen} cannot be read: {damaged} is damaged. Restore it from a copy, or "
+                "choose another step."
             )
         return CheckpointError(
-            f"No checkpoint in {self.folder.parent} can be read, and some are damaged: {damaged}. Restore them "
-            f"from a copy, or choose another {self._field or '--workdir'}."
+            f"No checkpoint in {self.folder.parent} can be read, and some are damaged: {damaged}. Restore "
+            f"them from a copy, or choose another {self._field or '--workdir'}."
         )
 
     def _read(self, targets, step):

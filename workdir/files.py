@@ -1,7 +1,6 @@
 """The folder of a run."""
 
 import contextlib
-import json
 import os
 import secrets
 import tempfile
@@ -13,6 +12,7 @@ import jax
 import numpy as np
 
 from components import ConfigError, Contents, UserError
+from workdir import strict_json
 
 # What reading a damaged file may raise.
 UNREADABLE = (
@@ -45,8 +45,7 @@ def write_measured(path, kind, arrays, origin):
       origin: JSON-able dict of what was measured, with `sde` at least.
     """
     arrays = {name: np.asarray(arrays[name]) for name in kind.arrays}
-    text = json.dumps(origin, default=_plain)
-    np.savez(path, **arrays, origin=text, checksum=checksum(arrays))
+    np.savez(path, **arrays, origin=strict_json.dumps(origin), checksum=checksum(arrays))
 
 
 def read_measured(path, kind, field):
@@ -68,7 +67,7 @@ def read_measured(path, kind, field):
         with np.load(path) as found:
             if not {*kind.arrays, "origin", "checksum"} <= set(found):
                 raise ValueError(f"it holds {', '.join(found) or 'nothing'}")
-            origin = dict(json.loads(str(found["origin"])))
+            origin = dict(strict_json.loads(str(found["origin"])))
             arrays = {name: found[name] for name in kind.arrays}
             if str(found["checksum"]) != checksum(arrays):
                 raise ValueError("its arrays do not match their checksum")
@@ -117,12 +116,6 @@ def replacing(path):
 
 
 def write_json(path, content):
-    """Writes JSON in one piece."""
+    """Writes JSON in one piece; see workdir/strict_json.py."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, default=_plain) + "\n")
-
-
-def _plain(value):
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    raise TypeError(f"{type(value)} is not JSON")
+        temporary.write_text(strict_json.dumps(content, indent=2) + "\n")
