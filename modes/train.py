@@ -16,7 +16,6 @@ from experiment.draw import NumberedSamples
 from experiment.load import load
 from modes import MODES, check
 from parallel import devices
-from parallel.processes import StopRequest
 from reports import figures, pictures
 from training import frozen_network
 from training.step import TrainStep
@@ -26,6 +25,7 @@ from workdir.lock import Lock
 from workdir.provenance import collect
 from workdir.records import Progress, Records, read_metrics, say
 from workdir.results import Results
+from workdir.signals import StopRequest
 
 FREQUENCIES = ("training.log_every", "training.eval_every", "training.sample_every", "checkpoint.every")
 
