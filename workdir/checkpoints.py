@@ -289,7 +289,9 @@ class Checkpoints:
                 damaged += [path for path in self._aside() if path not in damaged]
                 if damaged:
                     raise self._all_damaged(damaged)
-                return None
+                # A list that was made while names changed may miss the old and the new one.
+                if not (self._read_only and self._has_moved_on(listed)):
+                    return None
         raise CheckpointError(
             f"The checkpoints in {self.folder} are replaced faster than they can be read. Wait for the "
             "training run, or train with a larger checkpoint.keep or checkpoint.every."
@@ -298,7 +300,7 @@ class Checkpoints:
     def _has_moved_on(self, listed):
         """Whether a training run, which deletes old checkpoints, has saved a newer one than those listed."""
         self._reload()
-        return max(self.all_steps(), default=-1) > max(listed)
+        return max(self.all_steps(), default=-1) > max(listed, default=-1)
 
     def _aside(self):
         return sorted(self.folder.parent.glob("damaged-checkpoint-*"))
