@@ -122,7 +122,7 @@ def _evaluate_network(config, workdir, experiment, params, checkpoint, samples, 
 
     count = min(settings.two_sample.num_samples, len(held_out))
     progress = Progress(count, "image", "sample")
-    generated = experiment.transform.to_pixels(samples.draw(params, count, progress))
+    generated = samples.draw(params, count, progress, experiment.transform.to_pixels)
     progress.close()
     two_sample = functools.partial(left_out.two_sample, neighbours=settings.two_sample.neighbours)
     model["two_sample"] = {

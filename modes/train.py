@@ -165,7 +165,7 @@ def _train(config, results, lock, experiment, source, held_out, checkpoints, sto
             records.scalars(step, {"held_out_loss": float(by_level.mean())})
         if due(config.training.sample_every):
             count = config.sampling.num_samples
-            pixels = experiment.transform.to_pixels(preview.draw(average, count))
+            pixels = preview.draw(average, count, convert=experiment.transform.to_pixels)
             picture = pictures.samples(pixels, config.data.pixel_values, preview.labels(range(count)))
             results.write(f"samples_{step:07d}.png", pictures.save_picture, picture)
             records.image(step, "samples", picture)
