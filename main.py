@@ -9,6 +9,13 @@ Any field of the config can be changed: --config.sde=ve, --config.training.steps
 configs/base.py lists them all with their meaning; --mode=check prints those in use.
 """
 
+from workdir import hooks, signals
+
+if __name__ == "__main__":
+    # The imports below take seconds, in which a signal may come.
+    signals.install()
+    hooks.install()
+
 import ast
 import decimal
 import difflib
@@ -38,6 +45,18 @@ FLAGS = {
 }
 PATH_FLAGS = ("config", "workdir", "output")
 
+# A disk is at fault, not the program: it is full, over a quota or limit, not writable, or failing.
+OF_THE_DISK = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EIO,
+    errno.ESTALE,
+)
+
 
 def usage():
     """The text of --help."""
@@ -47,8 +66,9 @@ def usage():
         f"{__doc__}\n"
         f"options:\n{options}\n\n"
         f"modes:\n{modes}\n\n"
-        "exit codes: 0 done, or stopped by a signal with everything saved; 1 the run failed, and the\n"
-        "message says how to go on; 2 the command or its config is wrong, and nothing was started."
+        "exit codes: 0 done, or a training run stopped by a signal with everything saved; 1 the run failed,\n"
+        "and the message says how to go on; 2 the command or its config is wrong, and nothing was started;\n"
+        "130, 143 stopped by Ctrl-C or SIGTERM, and the last line says whether the same command goes on."
     )
 
 
@@ -311,6 +331,7 @@ def parse(argv):
     """
     given, overrides = _own_flags(_joined(argv[1:]))
     name, mode = _check_flags(given)
+    signals.expect(mode.after_a_stop)
     if "config" in given:
         config = _file_config(given["config"])
     elif "config" not in mode.needs or (name == "check" and "workdir" in given):
@@ -327,7 +348,6 @@ def _set_up_jax():
     import jax
 
     from sde_lib.numerics import fix_numerics
-    from workdir.hooks import quiet_threads
 
     fix_numerics()
     # Orbax narrates every save, and what goes wrong in one reaches the user as an error of ours.
@@ -337,7 +357,6 @@ def _set_up_jax():
         cache = os.path.join(os.path.expanduser("~"), ".cache", "undrift", f"jax-{jax.__version__}")
         jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    quiet_threads()
 
 
 def _batch_sizes(config, mode):
@@ -371,18 +390,17 @@ def main(argv):
             print(f"error: {line}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in OF_THE_DISK:
             raise
+        place = error.filename or given.get("output") or given.get("workdir")
         print(
-            f"error: {error.strerror}: {error.filename or given.get('workdir')}. Nothing saved is lost: mend "
-            "this and run the same command again.",
+            f"error: {error.strerror}: {place}. Nothing saved is lost: mend this and run the same command "
+            f"again; it {MODES[given.get('mode', 'train')].after_a_stop}.",
             file=sys.stderr,
         )
-        # TensorBoard's writer tries once more at exit, in vain and at length.
-        sys.unraisablehook = lambda _: None
         return UserError.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print(signals.farewell("SIGINT"), file=sys.stderr)
         return 130
     return 0
 

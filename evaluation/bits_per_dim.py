@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from components import Refusals, UserError, choose, positive
+from evaluation.held_out import TooFew
 from experiment.create import data_shape
 from likelihood.exact import PROBES, bits_per_dim, log_likelihood, standard_errors
 from parallel import memory
@@ -169,6 +170,9 @@ def network_bits_per_dim(experiment, params, examples, config, folder):
 
     Returns:
       dict with value, standard error and its parts, NFE, and t_min, where the flow starts.
+
+    Raises:
+      TooFew: fewer than two images were solved.
     """
     settings, repeats = config.eval.bits_per_dim, config.eval.bits_per_dim.dequantizations
     partial = partial_likelihoods(folder / "bits_per_dim", config, params, examples, repeats)
@@ -185,6 +189,8 @@ def network_bits_per_dim(experiment, params, examples, config, folder):
         examples.get("label"),
     )
     solved = solved_examples(solutions["log_prob"], settings)
+    if solved.sum() < 2:
+        raise TooFew("its standard error takes 2 examples, and there is 1")
     values = np.asarray(bits(experiment, solutions["log_prob"][solved]))
     parts = standard_errors(values)
     t_min = experiment.sde.t_min

@@ -204,7 +204,11 @@ def bounded_images(experiment, examples, settings):
 
 
 def network_bounds(experiment, params, examples, config, levels=None):
-    """Variational bounds in bits/dim of held-out examples; see `bounded_images`."""
+    """Variational bounds in bits/dim of held-out examples; see `bounded_images`.
+
+    Raises:
+      TooFew: fewer than two examples.
+    """
     held_out, decoder, scale, offset = bounded_images(experiment, examples, config.eval.bound)
     entries = describe_bounds(
         bounds_in_nats(experiment, params, held_out, decoder, config, levels), scale, offset

@@ -1,5 +1,6 @@
 """Held-out data, and the loss on it by noise level."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 
@@ -7,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import metrics
 from losses import Objective
 from parallel import memory
 from parallel.batches import BatchMap
 from sde_lib import noise
+from workdir.records import say
 
 
 def subset(source, count):
@@ -110,7 +113,53 @@ class HeldOutLoss:
         return self._by_level(of_gaussian, gaussian)
 
 
+class TooFew(Exception):
+    """A set is too small for a figure; says how many examples there are, and how many it takes."""
+
+
+class LeftOut:
+    """The figures of an evaluation that its sets are too small for.
+
+        with left_out("bits_per_dim"):
+            model["bits_per_dim"] = ...
+
+    goes on after the block where it raises TooFew.
+
+    Attributes:
+      reasons: by the figure's name.
+    """
+
+    def __init__(self):
+        self.reasons = {}
+
+    @contextlib.contextmanager
+    def __call__(self, name):
+        """Names the figure of a block, should a set be too small for it."""
+        try:
+            yield
+        except TooFew as error:
+            self.add(name, str(error))
+
+    def add(self, name, reason):
+        """Says and keeps why a figure is left out."""
+        self.reasons[name] = reason
+        say(f"{name} is left out: {reason}")
+
+    def two_sample(self, name, real, generated, neighbours):
+        """metrics.two_sample, of which the figures that the sets are too small for are named."""
+        size = min(len(real), len(generated))
+        for figure, least in metrics.too_small_for(size, neighbours).items():
+            self.add(f"{name}.{figure}", f"it takes {least} examples of each set, and there are {size}")
+        return metrics.two_sample(real, generated, neighbours)
+
+
 def mean_and_error(values):
-    """Mean of two values or more and its standard error, for a JSON file."""
+    """Mean of two values or more and its standard error, for a JSON file.
+
+    Raises:
+      TooFew: there are fewer than two.
+    """
+    if len(values) < 2:
+        raise TooFew(f"its standard error takes 2 examples, and there is {len(values)}")
     error = np.std(values, ddof=1) / np.sqrt(len(values))
     return {"value": float(np.mean(values)), "standard_error": float(error)}

@@ -11,12 +11,22 @@ from evaluation.held_out import subset
 from workdir.files import checksum
 
 
-def training_examples(config, experiment, count, purpose):
-    """`count` examples of the training data, as HeldOut holds them, or draws of a mixture."""
+def training_examples(config, experiment, count, purpose, least=1):
+    """`count` examples of the training data, as HeldOut holds them, or draws of a mixture.
+
+    Raises:
+      UserError: the training data has fewer than `least`.
+    """
     if experiment.mixture is not None:
         draw = jax.jit(experiment.mixture.sample, static_argnums=1)
         return {"image": np.asarray(draw(experiment.key(purpose), count))}
-    return subset(data.create(config.data, "train"), count)
+    source = data.create(config.data, "train")
+    if len(source) < least:
+        raise UserError(
+            f'data.source="{config.data.source}" has {len(source)} training image, and a standard error '
+            f"takes {least}. Use more images."
+        )
+    return subset(source, count)
 
 
 def identity_of(experiment, checkpoint, params, config, examples):

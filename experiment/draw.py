@@ -7,7 +7,7 @@ import samplers
 from components import ConfigError, UserError
 from experiment.checks import refused_labels
 from parallel import memory
-from parallel.batches import BatchMap, one_by_one
+from parallel.batches import BatchMap, joined, one_by_one
 from sde_lib.noise import example_keys, uniform
 
 
@@ -103,13 +103,22 @@ class NumberedSamples:
             )
         return drawn
 
-    def draw(self, params, count, progress=None):
-        """Samples 0..count-1 [count, ...] in the model's range."""
-        parts = []
-        for start in range(0, count, self.batch_size):
-            parts.append(self.numbered(params, range(start, min(start + self.batch_size, count))))
-            if progress is not None:
-                progress.update(len(parts[-1].x))
+    def draw(self, params, count, progress=None, convert=None):
+        """Samples 0..count-1 [count, ...].
+
+        Args:
+          progress: records.Progress, or None.
+          convert: what is kept of a batch, to_pixels for example; None: all of it, in the model's range.
+        """
+
+        def parts():
+            for start in range(0, count, self.batch_size):
+                drawn = self.numbered(params, range(start, min(start + self.batch_size, count)))
+                yield {"x": convert(drawn.x) if convert else drawn.x, "nfe": drawn.nfe}
+                if progress is not None:
+                    progress.update(len(drawn.x))
+
+        whole = joined(parts(), count)
         if self.nfe is None:
-            self.nfe = float(np.concatenate([part.nfe for part in parts]).mean())
-        return np.concatenate([part.x for part in parts])
+            self.nfe = float(whole["nfe"].mean())
+        return whole["x"]

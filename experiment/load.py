@@ -80,7 +80,7 @@ class Run:
             config.sampling.labels = (label,) if isinstance(label, int) else tuple(label)
         experiment = dataclasses.replace(self.experiment, files=read_files(config, ("sampling",)))
         samples = NumberedSamples(experiment, config.sampling, batch_size=self._batch_size(count))
-        return self._to_images(samples.draw(self.params, count))
+        return samples.draw(self.params, count, convert=self._to_images)
 
     def log_likelihood(self, images, label=None):
         """[N] nats: the log-density by the probability-flow ODE, as `eval.bits_per_dim` sets it.

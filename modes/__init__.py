@@ -3,19 +3,23 @@
 from modes.mode import Mode
 
 _OF_A_RUN = {"flags": ("output",), "needs": ("workdir",)}
+_GOES_ON = "goes on where it stopped"
 
 MODES = {
     "train": Mode(
         "modes.train", ("loss", "optim", "ema", "training", "checkpoint", "sampling"), (),
         ("config", "workdir", "data"), "train, or resume from the newest checkpoint in the workdir",
+        "resumes from the newest checkpoint, or begins anew where there is none",
     ),
     "sample": Mode(
         "modes.sample", ("restore", "sampling"), **_OF_A_RUN,
         summary="draw samples: samples.png, samples.npz, trajectory.png",
+        after_a_stop=_GOES_ON,
     ),
     "eval": Mode(
         "modes.eval", ("restore", "sampling", "eval"), **_OF_A_RUN,
         summary="held-out loss, bits/dim, bounds, two-sample metrics: metrics.json, evaluation.png",
+        after_a_stop="takes up finished log-densities and measures the rest anew",
     ),
     "encode": Mode(
         "modes.encode", ("restore", "encoding"), **_OF_A_RUN,
@@ -28,10 +32,12 @@ MODES = {
     "variance": Mode(
         "modes.variance", ("restore", "variance"), **_OF_A_RUN,
         summary="measure what optimal reverse variances need: variance.npz, variance.png",
+        after_a_stop=_GOES_ON,
     ),
     "optimal_grid": Mode(
         "modes.optimal_grid", ("restore", "optimal_grid", "eval.bound"), **_OF_A_RUN,
         summary="the noise levels with the best bound, for any number of steps: optimal_grid.npz",
+        after_a_stop=_GOES_ON,
     ),
     "coefficients": Mode(
         "modes.coefficients", ("sampling",), (), ("config",),

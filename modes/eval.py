@@ -4,6 +4,7 @@ Beside each figure stands the same figure for a Gaussian with full covariance fi
 the training set, and for training images themselves where that makes sense.
 """
 
+import functools
 import math
 from pathlib import Path
 
@@ -11,14 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import data
-import metrics
 from components import positive
 from denoisers.gaussian_mixture import GaussianMixture
 from evaluation import bits_per_dim, bounds, mixture
 from evaluation.bits_per_dim import bits, dequantized, network_bits_per_dim
 from evaluation.bounds import network_bounds, sampled_levels
 from evaluation.diagnostics import diagnose
-from evaluation.held_out import HeldOut, HeldOutLoss, mean_and_error, subset
+from evaluation.held_out import HeldOut, HeldOutLoss, LeftOut, mean_and_error, subset
 from experiment.create import resolved
 from experiment.draw import NumberedSamples
 from experiment.load import load, warn_of_other_parameters
@@ -89,10 +89,11 @@ def run(config, workdir, output=None):
 
 
 def _diagnose(config, experiment, params, held_out, results):
-    if config.eval.diagnostics.compute:
-        measured = diagnose(experiment, params, held_out, config)
-        results.json("diagnostics.json", measured)
-        results.write("diagnostics.png", figures.diagnostics_figure, measured)
+    if not config.eval.diagnostics.compute:
+        return
+    measured = diagnose(experiment, params, held_out, config)
+    results.json("diagnostics.json", measured)
+    results.write("diagnostics.png", figures.diagnostics_figure, measured)
 
 
 def _evaluate_mixture(config, experiment, samples, results):
@@ -114,7 +115,7 @@ def _evaluate_network(config, workdir, experiment, params, checkpoint, samples, 
     held_out = examples["image"]
     say(f"evaluating step {checkpoint['step']} on {len(held_out)} held-out images")
     gaussian = fit_gaussian(experiment, train_source)
-    model, baseline, copies = {}, {}, {}
+    model, baseline, copies, left_out = {}, {}, {}, LeftOut()
 
     scaled = HeldOut.from_experiment(experiment, examples)
     by_level = HeldOutLoss(experiment, scaled, settings)
@@ -124,26 +125,30 @@ def _evaluate_network(config, workdir, experiment, params, checkpoint, samples, 
 
     count = min(settings.two_sample.num_samples, len(held_out))
     progress = Progress(count, "image", "sample")
-    generated = experiment.transform.to_pixels(samples.draw(params, count, progress))
+    generated = samples.draw(params, count, progress, experiment.transform.to_pixels)
     progress.close()
+    two_sample = functools.partial(left_out.two_sample, neighbours=settings.two_sample.neighbours)
     model["two_sample"] = {
         "nfe": samples.nfe,
-        **metrics.two_sample(held_out, generated, settings.two_sample.neighbours),
+        **two_sample("model.two_sample", held_out, generated),
     }
-    copies["two_sample"] = metrics.two_sample(
-        held_out, subset(train_source, count)["image"], settings.two_sample.neighbours
-    )
+    copied = subset(train_source, count)["image"]
+    copies["two_sample"] = two_sample("training_images.two_sample", held_out, copied)
     if gaussian:
         drawn = experiment.transform.to_pixels(gaussian.sample(experiment.key("gaussian"), count))
-        baseline["two_sample"] = metrics.two_sample(held_out, drawn, settings.two_sample.neighbours)
+        baseline["two_sample"] = two_sample("fitted_gaussian.two_sample", held_out, drawn)
 
     if settings.bits_per_dim.compute:
-        model["bits_per_dim"] = network_bits_per_dim(experiment, params, examples, config, results.folder)
+        with left_out("model.bits_per_dim"):
+            model["bits_per_dim"] = network_bits_per_dim(experiment, params, examples, config, results.folder)
         if gaussian:
-            log_prob = gaussian.log_prob(jnp.asarray(dequantized(experiment, held_out)))
-            baseline["bits_per_dim"] = mean_and_error(bits(experiment, log_prob))
-    model.update(network_bounds(experiment, params, examples, config, levels))
-    _diagnose(config, experiment, params, scaled, results)
+            with left_out("fitted_gaussian.bits_per_dim"):
+                log_prob = gaussian.log_prob(jnp.asarray(dequantized(experiment, held_out)))
+                baseline["bits_per_dim"] = mean_and_error(bits(experiment, log_prob))
+    with left_out("model.bounds"):
+        model.update(network_bounds(experiment, params, examples, config, levels))
+    with left_out("diagnostics"):
+        _diagnose(config, experiment, params, scaled, results)
 
     measured = {
         "step": checkpoint["step"],
@@ -152,6 +157,7 @@ def _evaluate_network(config, workdir, experiment, params, checkpoint, samples, 
         "model": model,
         "fitted_gaussian": baseline or None,
         "training_images": copies,
+        "left_out": left_out.reasons,
         "config": resolved(config).to_dict(),
         "provenance": checkpoint["provenance"],
     }
@@ -165,7 +171,10 @@ def _evaluate_network(config, workdir, experiment, params, checkpoint, samples, 
         model["eps_error_by_level"],
         baselines,
     )
-    results.write("evaluation.png", figures.bars_figure, _panels(measured))
+    panels = _panels(measured)
+    if panels:
+        results.write("evaluation.png", figures.bars_figure, panels)
+    results.remove_others("evaluation.png")
     _report_network(measured, results)
 
 
@@ -174,21 +183,21 @@ def _panels(measured):
     model, baseline = measured["model"], measured["fitted_gaussian"] or {}
     columns = {"model": model, "fitted Gaussian": baseline, "training images": measured["training_images"]}
 
-    def bars(*path, error=None):
-        groups = {label: column[path[0]] for label, column in columns.items() if path[0] in column}
-        return {label: (group[path[1]], group[error] if error else 0.0) for label, group in groups.items()}
+    def bars(figure, name, error=None):
+        groups = {label: column.get(figure, {}) for label, column in columns.items()}
+        return {
+            label: (group[name], group[error] if error else 0.0)
+            for label, group in groups.items()
+            if name in group
+        }
 
     panels = {
+        "bits/dim (lower is better)": bars("bits_per_dim", "value", error="standard_error"),
         "1-NN accuracy (0.5 is perfect)": bars("two_sample", "accuracy", error="accuracy_standard_error"),
         "precision": bars("two_sample", "precision"),
         "recall": bars("two_sample", "recall"),
     }
-    if "bits_per_dim" in model:
-        panels = {
-            "bits/dim (lower is better)": bars("bits_per_dim", "value", error="standard_error"),
-            **panels,
-        }
-    return panels
+    return {title: panel for title, panel in panels.items() if panel}
 
 
 def _report_network(measured, results):
@@ -209,10 +218,16 @@ def _report_network(measured, results):
             continue
         bits = column.get("bits_per_dim")
         bits = f"{bits['value']:.3f} ± {bits['standard_error']:.3f}" if bits else "-"
-        pair = column["two_sample"]
-        halves = f"{pair['accuracy']:.3f} ({pair['accuracy_real']:.2f}, {pair['accuracy_generated']:.2f})"
-        others = f"{pair['precision']:>12.3f}{pair['recall']:>10.3f}"
-        results.print(f"{name.replace('_', ' '):18}{bits:>16}{halves:>34}{others}")
+        pair, halves = column["two_sample"], "-"
+        if "accuracy" in pair:
+            halves = f"{pair['accuracy']:.3f} ({pair['accuracy_real']:.2f}, {pair['accuracy_generated']:.2f})"
+        precision, recall = (_shown(pair, name) for name in ("precision", "recall"))
+        results.print(f"{name.replace('_', ' '):18}{bits:>16}{halves:>34}{precision:>12}{recall:>10}")
+
+
+def _shown(figures, name):
+    """A figure as text, or - where it was left out."""
+    return f"{figures[name]:.3f}" if name in figures else "-"
 
 
 def _report_mixture(measured, results):
@@ -237,7 +252,8 @@ def _report_mixture(measured, results):
     )
     for name in ("samples", "floor"):
         pair = measured["two_sample"][name]
+        accuracy, error = _shown(pair, "accuracy"), _shown(pair, "accuracy_standard_error")
+        precision, recall = _shown(pair, "precision"), _shown(pair, "recall")
         results.print(
-            f"1-NN accuracy of {name:8} {pair['accuracy']:.3f} ± {pair['accuracy_standard_error']:.3f}   "
-            f"precision {pair['precision']:.3f}   recall {pair['recall']:.3f}"
+            f"1-NN accuracy of {name:8} {accuracy} ± {error}   precision {precision}   recall {recall}"
         )

@@ -14,6 +14,7 @@ class Mode(NamedTuple):
       needs: "config", "workdir", and "data" for a data set rather than a mixture. Where "workdir" stands
         without "config", the run's own config stands in for a --config left out.
       summary: one line for --help.
+      after_a_stop: what the same command does after a signal or a kill.
     """
 
     module: str
@@ -21,3 +22,4 @@ class Mode(NamedTuple):
     flags: tuple[str, ...]
     needs: tuple[str, ...]
     summary: str
+    after_a_stop: str = "begins anew"

@@ -77,6 +77,7 @@ def _draw(partial, experiment, samples, params, checkpoint, config):
 
 def _write(partial, experiment, params, checkpoint, config, samples, results):
     arrays = partial.merged(config.sampling.num_samples)
+    results.arrays("samples.npz", **arrays, step=checkpoint["step"])
     if experiment.transform:
         labels = arrays["label"][:LARGEST_GRID] if "label" in arrays else None
         picture = pictures.samples(arrays["images"][:LARGEST_GRID], experiment.transform.pixel_values, labels)
@@ -84,10 +85,10 @@ def _write(partial, experiment, params, checkpoint, config, samples, results):
     elif experiment.shape == (2,):
         exact = np.asarray(experiment.mixture.sample(experiment.key("picture"), len(arrays["x"])))
         results.write("samples.png", figures.scatter_figure, {"samples": arrays["x"], "exact": exact})
-    results.remove("trajectory.npz", "trajectory.png")
     if samples.times is not None:
         _write_trajectories(experiment, params, config, len(samples.times), results)
-    results.arrays("samples.npz", **arrays, step=checkpoint["step"])
+    # Once all is written: a full disk costs nobody the pictures of an earlier run.
+    results.remove_others("samples.png", "trajectory.npz", "trajectory.png")
 
 
 def _write_trajectories(experiment, params, config, rows, results):

@@ -16,9 +16,8 @@ from experiment.draw import NumberedSamples
 from experiment.load import load
 from modes import MODES, check
 from parallel import devices, memory
-from parallel.processes import StopRequest
 from reports import figures, pictures
-from training import frozen_network
+from training import frozen_network, optimizers
 from training.step import TrainStep
 from training.watch import MetricsWatch
 from workdir.checkpoints import Checkpoints
@@ -26,6 +25,7 @@ from workdir.lock import Lock
 from workdir.provenance import collect
 from workdir.records import Progress, Records, read_metrics, say
 from workdir.results import Results
+from workdir.signals import StopRequest
 
 FREQUENCIES = ("training.log_every", "training.eval_every", "training.sample_every", "checkpoint.every")
 
@@ -97,6 +97,18 @@ def _start(config, experiment):
     return state.replace(params=params, ema={name: jax.tree.map(np.copy, params) for name in state.ema})
 
 
+def _say_of_the_rate(config, start, steps_before):
+    """Says how the learning rate goes on where its schedule depends on a number of steps that has changed."""
+    steps = config.training.steps
+    before, now = (float(optimizers.learning_rate(config.optim, n)(start)) for n in (steps_before, steps))
+    if before != now:
+        say(
+            f"note: training.steps was {steps_before} and is {steps}; with "
+            f'optim.schedule="{config.optim.schedule}" the learning rate at step {start} goes from '
+            f"{before:.3g} to {now:.3g}, that of a run of {steps} steps from the start"
+        )
+
+
 def _train(config, results, lock, experiment, source, held_out, checkpoints, stop):
     workdir, steps, jitted = results.folder, config.training.steps, config.training.jitted_steps
     restored = checkpoints.restore(experiment.state_template())
@@ -105,6 +117,8 @@ def _train(config, results, lock, experiment, source, held_out, checkpoints, sto
     if start >= steps:
         say(f"{workdir} is already trained to step {start}; training.steps={steps}.")
         return True
+    if restored:
+        _say_of_the_rate(config, start, restored[1]["config"]["training"]["steps"])
     results.json(
         "config.json",
         {"config": config.to_dict(), "provenance": collect(), "data_recipe": source.recipe},
@@ -155,7 +169,7 @@ def _train(config, results, lock, experiment, source, held_out, checkpoints, sto
             records.scalars(step, {"held_out_loss": float(by_level.mean())})
         if due(config.training.sample_every):
             count = config.sampling.num_samples
-            pixels = experiment.transform.to_pixels(preview.draw(average, count))
+            pixels = preview.draw(average, count, convert=experiment.transform.to_pixels)
             picture = pictures.samples(pixels, config.data.pixel_values, preview.labels(range(count)))
             results.write(f"samples_{step:07d}.png", pictures.save_picture, picture)
             records.image(step, "samples", picture)

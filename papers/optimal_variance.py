@@ -206,7 +206,7 @@ def fill(arguments, show):
                 config = of_method(run.config, method, schedule, steps, variance_file, arguments.probes)
                 experiment = create(config)
                 samples = NumberedSamples(experiment, config.sampling)
-                generated = transform.to_pixels(samples.draw(run.params, len(real)))
+                generated = samples.draw(run.params, len(real), convert=transform.to_pixels)
                 cell = {"nfe": samples.nfe, **_distances(transform, real, generated)}
                 if method.has_bound:
                     levels = sampled_levels(config, samples)

@@ -33,9 +33,26 @@ class BatchMap:
             yield _merge(self._mapped(constants, shard(batch)), size)
 
     def __call__(self, constants, examples):
-        """All results, concatenated."""
-        parts = list(self.batches(constants, examples))
-        return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+        """All results, one batch after the other."""
+        return joined(self.batches(constants, examples), len(jax.tree.leaves(examples)[0]))
+
+
+def joined(parts, count):
+    """Trees of arrays [b, ...] that follow each other as one of [count, ...], of which no more is held twice
+    than a part.
+
+    Args:
+      parts: an iterable that makes them as they are asked for.
+    """
+    whole, start = None, 0
+    for part in parts:
+        if whole is None:
+            whole = jax.tree.map(lambda a: np.empty((count, *a.shape[1:]), a.dtype), part)
+        stop = start + len(jax.tree.leaves(part)[0])
+        for into, values in zip(jax.tree.leaves(whole), jax.tree.leaves(part), strict=True):
+            into[start:stop] = values
+        start = stop
+    return whole
 
 
 def one_by_one(function):

@@ -1,6 +1,4 @@
-"""Several processes: who writes, waiting for each other, and stopping by a signal."""
-
-import signal
+"""Several processes: who writes, and waiting for each other."""
 
 import jax
 import numpy as np
@@ -44,25 +42,3 @@ def decided_by_first(action):
         raise error
     if refused:
         raise UserError("process 0 was refused, see its message; this process stops with it")
-
-
-class StopRequest:
-    """Remembers SIGTERM and Ctrl-C until the loop has a state to save; a second Ctrl-C stops at once."""
-
-    def __init__(self):
-        self.signal = None
-        self._previous = {}
-
-    def __enter__(self):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._previous[number] = signal.signal(number, self._remember)
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _remember(self, number, frame):
-        if self.signal is not None:
-            raise KeyboardInterrupt
-        self.signal = signal.Signals(number).name

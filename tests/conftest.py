@@ -103,6 +103,20 @@ def command():
     return run
 
 
+def events(folder):
+    """The events of the only file of events for TensorBoard in a folder."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    (path,) = folder.iterdir()
+    content, start, found = path.read_bytes(), 0, []
+    while start < len(content):
+        # A record is its length in 8 bytes, 4 bytes of checksum, the event, 4 bytes of checksum.
+        length = int.from_bytes(content[start : start + 8], "little")
+        found.append(Event.FromString(content[start + 12 : start + 12 + length]))
+        start += length + 16
+    return found
+
+
 def command_line(mode, workdir, fields=None):
     """The command that runs a mode on the tiny config with some fields changed."""
     fields = as_flags({**TINY, **(fields or {})})

@@ -5,14 +5,14 @@ import optax
 from components import ConfigError, choose
 
 
-def adam(config, learning_rate):
+def adam(config, rate):
     """Adam (Kingma & Ba 2015); eps 1e-8."""
-    return optax.adam(learning_rate, config.beta1, config.beta2)
+    return optax.adam(rate, config.beta1, config.beta2)
 
 
-def adamw(config, learning_rate):
+def adamw(config, rate):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
-    return optax.adamw(learning_rate, config.beta1, config.beta2, weight_decay=config.weight_decay)
+    return optax.adamw(rate, config.beta1, config.beta2, weight_decay=config.weight_decay)
 
 
 OPTIMIZERS = {"adam": adam, "adamw": adamw}
@@ -23,17 +23,31 @@ SCHEDULES = {
 }
 
 
+def learning_rate(config, steps):
+    """The function from a step to its learning rate that the subtree `optim` describes, for a run of `steps`.
+
+    It rises linearly over `warmup` steps and then follows the schedule.
+
+    Raises:
+      ConfigError: unknown name of the schedule.
+    """
+    schedule = choose(SCHEDULES, config.schedule, "optim.schedule")(config, steps - config.warmup)
+    if not config.warmup:
+        return schedule
+    warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup)
+    return optax.join_schedules([warmup, schedule], [config.warmup])
+
+
 def create(config, steps):
     """The optax transformation that the subtree `optim` describes, for a run of `steps`.
 
-    The learning rate rises linearly over `warmup` steps and then follows the schedule;
-    gradients are clipped by their global norm first.
+    It has the learning rate of `learning_rate`; gradients are clipped by their global norm first.
 
     Raises:
       ConfigError: unknown names, or numbers out of range.
     """
     choose(OPTIMIZERS, config.name, "optim.name")
-    schedule = choose(SCHEDULES, config.schedule, "optim.schedule")(config, steps - config.warmup)
+    choose(SCHEDULES, config.schedule, "optim.schedule")
     for field in ("beta1", "beta2"):
         if not 0 <= config[field] < 1:
             raise ConfigError(f"optim.{field}={config[field]} must lie in [0, 1).")
@@ -47,8 +61,5 @@ def create(config, steps):
             f'optim.weight_decay={config.weight_decay} needs optim.name="adamw", '
             f'but optim.name="{config.name}".'
         )
-    if config.warmup:
-        warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup)
-        schedule = optax.join_schedules([warmup, schedule], [config.warmup])
     clip = optax.clip_by_global_norm(config.grad_clip) if config.grad_clip else optax.identity()
-    return optax.chain(clip, OPTIMIZERS[config.name](config, schedule))
+    return optax.chain(clip, OPTIMIZERS[config.name](config, learning_rate(config, steps)))

@@ -3,10 +3,12 @@
 A checkpoint holds the items `params`, `ema`, `optimizer` (step and optax state) and
 `record` (config, provenance and a checksum of each item). Orbax does not notice a
 flipped bit in an array file, so the checksums are compared on every restore; what does
-not match is set aside and the next older checkpoint taken.
+not match is set aside and the next older checkpoint taken. Where a training run deletes what
+is just being read, nothing is damaged, and its newest checkpoint is taken.
 """
 
 import contextlib
+import functools
 import json
 import shutil
 import zlib
@@ -18,6 +20,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from components import ConfigError, UserError
+from workdir import strict_json
 from workdir.compatibility import FROM_SOURCE, OF_THE_MODEL, OF_THE_TRAINING, config_changes
 from workdir.files import checksum
 from workdir.provenance import collect
@@ -28,8 +31,21 @@ class CheckpointError(UserError):
     """No checkpoint to read, or one that could not be written."""
 
 
+# How often a reader begins again because a training run has meanwhile saved, and may have deleted.
+NEW_LISTS = 100
+
+
 class _Damaged(Exception):
-    """A checkpoint that cannot be trusted."""
+    """A checkpoint that cannot be trusted: the path of the part that cannot be read, and why."""
+
+    def __init__(self, path, error):
+        super().__init__(_reason(error))
+        self.path = path
+
+
+def _reason(error):
+    """The first line of an error's message; its type where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _text_checksum(record):
@@ -91,7 +107,7 @@ class Checkpoints:
         items = _items(host)
         record = {
             "step": step,
-            "config": json.loads(json.dumps(self._config.to_dict())),
+            "config": strict_json.plain(self._config.to_dict()),
             "provenance": collect(),
             "checksums": {name: checksum(tree) for name, tree in items.items()},
         }
@@ -144,9 +160,9 @@ class Checkpoints:
             raise
         except Exception as error:
             self._reload()
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = _reason(error)[:300]
             raise CheckpointError(
-                f"Checkpoint {step} could not be written to {self.folder}: {reason[:300]} {self._advice()}"
+                f"Checkpoint {step} could not be written to {self.folder}: {reason} {self._advice()}"
             ) from error
 
     def _reload(self):
@@ -167,7 +183,7 @@ class Checkpoints:
           ConfigError: the checkpoint was made with a config that differs where it matters.
           CheckpointError: there are checkpoints, but every one is damaged.
         """
-        found = self._newest(_items(template))
+        found = self._newest_good(functools.partial(self._read, _items(template)))
         if found is None:
             return None
         items, record = found
@@ -187,24 +203,17 @@ class Checkpoints:
         Raises:
           ConfigError: the run was trained with a config that differs where it matters, or `restore.step` is
             not there.
-          CheckpointError: there is no checkpoint that can be read.
+          CheckpointError: there is none, or every one is damaged.
         """
-        for step in self._candidates():
-            try:
-                record = self._read_record(step)
-            except MemoryError:
-                raise
-            except Exception as error:
-                self._set_aside(step, error)
-                continue
-            for field in FROM_SOURCE:
-                if config[field] is None:
-                    # JSON has no tuples.
-                    value = record["config"]["data"].get(field)
-                    config[field] = tuple(value) if isinstance(value, list) else value
-            self._require_same(record)
-            return
-        raise self._none()
+        record = self._newest_good(self._read_record)
+        if record is None:
+            raise self._none()
+        for field in FROM_SOURCE:
+            if config[field] is None:
+                # JSON has no tuples.
+                value = record["config"]["data"].get(field)
+                config[field] = tuple(value) if isinstance(value, list) else value
+        self._require_same(record)
 
     def restore_ema(self, params):
         """Averaged parameters for sampling and evaluation, as the subtree `restore` chooses them.
@@ -221,7 +230,7 @@ class Checkpoints:
           CheckpointError: there is none, or every one is damaged.
         """
         names = [repr(float(decay)) for decay in self._config.ema.decays]
-        found = self._newest({"ema": dict.fromkeys(names, params)})
+        found = self._newest_good(functools.partial(self._read, {"ema": dict.fromkeys(names, params)}))
         if found is None:
             raise self._none()
         items, record = found
@@ -260,66 +269,103 @@ class Checkpoints:
             f"The checkpoints in {self.folder} were made with another config: {'; '.join(changes)}. {advice}"
         )
 
-    def _newest(self, targets):
-        """(items, record) of the newest good checkpoint, or None where there is none at all.
+    def _newest_good(self, read):
+        """What `read(step)` returns for the newest step that it can read, or None if there is no checkpoint.
+
+        Raises:
+          CheckpointError: every checkpoint is damaged.
+        """
+        for _ in range(NEW_LISTS):
+            listed, damaged = self.all_steps(), []
+            for step in self._candidates():
+                try:
+                    return read(step)
+                except _Damaged as error:
+                    if self._read_only and self._has_moved_on(listed):
+                        break
+                    damaged.append(self._set_aside(step, error))
+            else:
+                # A restart must not begin anew, as if nothing had been trained, where all was damaged.
+                damaged += [path for path in self._aside() if path not in damaged]
+                if damaged:
+                    raise self._all_damaged(damaged)
+                # A list that was made while names changed may miss the old and the new one.
+                if not (self._read_only and self._has_moved_on(listed)):
+                    return None
+        raise CheckpointError(
+            f"The checkpoints in {self.folder} are replaced faster than they can be read. Wait for the "
+            "training run, or train with a larger checkpoint.keep or checkpoint.every."
+        )
+
+    def _has_moved_on(self, listed):
+        """Whether a training run, which deletes old checkpoints, has saved a newer one than those listed."""
+        self._reload()
+        return max(self.all_steps(), default=-1) > max(listed, default=-1)
+
+    def _aside(self):
+        return sorted(self.folder.parent.glob("damaged-checkpoint-*"))
+
+    def _all_damaged(self, paths):
+        """The error that names what cannot be read, where nothing can."""
+        damaged, chosen = ", ".join(map(str, paths)), self._config.restore.step if self._read_only else None
+        if chosen is not None:
+            return CheckpointError(
+                f"restore.step={chosen} cannot be read: {damaged} is damaged. Restore it from a copy, or "
+                "choose another step."
+            )
+        return CheckpointError(
+            f"No checkpoint in {self.folder.parent} can be read, and some are damaged: {damaged}. Restore "
+            f"them from a copy, or choose another {self._field or '--workdir'}."
+        )
+
+    def _read(self, targets, step):
+        """(items, record) of a step.
 
         Args:
           targets: dict from item to a tree of arrays or ShapeDtypeStructs.
+
+        Raises:
+          ConfigError: the checkpoint is of another config.
+          _Damaged: it is not whole.
         """
-        steps = self._candidates()
-        for step in steps:
-            try:
-                record = self._read_record(step)
-            except MemoryError:
-                raise
-            except Exception as error:
-                self._set_aside(step, error)
-                continue
-            self._require_same(record)
-            try:
-                return self._read_arrays(step, targets, record), record
-            except MemoryError:
-                raise
-            except Exception as error:
-                self._set_aside(step, error)
-        # A restart must not begin anew, as if nothing had been trained, where all was damaged.
-        aside = sorted(path.name for path in self.folder.parent.glob("damaged-checkpoint-*"))
-        if steps or aside:
-            raise CheckpointError(
-                f"No checkpoint in {self.folder.parent} can be read, and some are damaged: "
-                f"{', '.join(aside) or steps}. Restore them from a copy, or choose another --workdir to "
-                "start anew."
-            )
-        return None
+        record = self._read_record(step)
+        self._require_same(record)
+        return {name: self._read_item(step, name, tree, record) for name, tree in targets.items()}, record
 
     def _read_record(self, step):
-        restored = self._manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))
-        record = restored.record
-        if record["checksum"] != _text_checksum(record):
-            raise _Damaged("its record does not match its checksum")
+        record = self._restored(step, "record", ocp.args.JsonRestore())
+        if not isinstance(record, dict) or record.get("checksum") != _text_checksum(record):
+            raise _Damaged(self.folder / str(step) / "record", "it does not match its checksum")
         return record
 
-    def _read_arrays(self, step, targets, record):
-        arguments = {
-            name: ocp.args.StandardRestore(jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree))
-            for name, tree in targets.items()
-        }
-        restored = self._manager.restore(step, args=ocp.args.Composite(**arguments))
-        for name in targets:
-            if checksum(restored[name]) != record["checksums"][name]:
-                raise _Damaged(f"the arrays of {name} do not match their checksum")
-        return {name: restored[name] for name in targets}
+    def _read_item(self, step, name, tree, record):
+        empty = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)
+        item = self._restored(step, name, ocp.args.StandardRestore(empty))
+        if checksum(item) != record["checksums"][name]:
+            raise _Damaged(self.folder / str(step) / name, "its arrays do not match their checksum")
+        return item
+
+    def _restored(self, step, name, arguments):
+        """One item of a step, as Orbax reads it."""
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**{name: arguments}))[name]
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise _Damaged(self.folder / str(step) / name, error) from error
 
     def _set_aside(self, step, error):
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        """Moves a damaged checkpoint out of the way, where this run writes; the path of what is damaged."""
+        said = f"warning: {error.path} is damaged ({str(error)[:200]})"
         if self._read_only:
-            say(f"warning: checkpoint {step} is damaged ({reason}); trying an older one.")
-            return
+            say(f"{said}; trying an older checkpoint.")
+            return error.path
         # Orbax would refuse to save any step up to a newer one that is still there.
         target = self.folder.parent / f"damaged-checkpoint-{step}"
         while target.exists():
             target = target.with_name(target.name + "-again")
         shutil.move(self.folder / str(step), target)
-        say(f"warning: checkpoint {step} is damaged ({reason}); moved to {target}, trying an older one.")
+        say(f"{said}; moved checkpoint {step} to {target}, trying an older one.")
         self._manager.close()
         self._open()
+        return target

@@ -1,6 +1,6 @@
 """What makes a checkpoint fit a config: a list of the fields that give the stored arrays their meaning."""
 
-import json
+from workdir import strict_json
 
 # Beginnings of the fields that say what the parameters are: sampling and evaluation need these alone.
 OF_THE_MODEL = (
@@ -56,8 +56,8 @@ def config_changes(saved, config, meaning=OF_THE_TRAINING):
       config: today's ConfigDict; data fields left to the source (None) always agree.
       meaning: beginnings of the fields that are compared.
     """
-    now = dict(_flatten(json.loads(json.dumps(config.to_dict()))))
-    before = dict(_flatten(saved))
+    now = dict(_flatten(strict_json.plain(config.to_dict())))
+    before = dict(_flatten(strict_json.plain(saved)))
     left_to_source = {f"data.{f}" for f in FROM_SOURCE if config.data[f] is None}
     return [
         f"{field}: {before.get(field)} -> {now.get(field)}"

@@ -1,7 +1,6 @@
 """The folder of a run."""
 
 import contextlib
-import json
 import os
 import secrets
 import tempfile
@@ -14,6 +13,7 @@ import numpy as np
 
 import archives
 from components import ConfigError, Contents, UserError
+from workdir import strict_json
 
 # What reading a damaged file may raise.
 UNREADABLE = (
@@ -46,8 +46,7 @@ def write_measured(path, kind, arrays, origin):
       origin: JSON-able dict of what was measured, with `sde` at least.
     """
     arrays = {name: np.asarray(arrays[name]) for name in kind.arrays}
-    text = json.dumps(origin, default=_plain)
-    np.savez(path, **arrays, origin=text, checksum=checksum(arrays))
+    np.savez(path, **arrays, origin=strict_json.dumps(origin), checksum=checksum(arrays))
 
 
 def read_measured(path, kind, field):
@@ -85,7 +84,7 @@ def read_measured(path, kind, field):
 def _origin(text, kind):
     """What a file of a FileKind says of what was measured, in text where its readers use it."""
     try:
-        origin = json.loads(text)
+        origin = strict_json.loads(text)
     except RecursionError:
         raise ValueError("its origin is nested too deeply") from None
     if not isinstance(origin, dict):
@@ -159,12 +158,6 @@ def replacing(path):
 
 
 def write_json(path, content):
-    """Writes JSON in one piece."""
+    """Writes JSON in one piece; see workdir/strict_json.py."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, default=_plain) + "\n")
-
-
-def _plain(value):
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    raise TypeError(f"{type(value)} is not JSON")
+        temporary.write_text(strict_json.dumps(content, indent=2) + "\n")

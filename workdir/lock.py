@@ -173,7 +173,7 @@ class Lock:
     def _read(self):
         """The text of the file, or None if there is none."""
         try:
-            return self._path.read_text()
+            return self._path.read_text(errors="replace")
         except FileNotFoundError:
             return None
 
@@ -191,10 +191,16 @@ class Lock:
         }
         if new:
             try:
-                with self._path.open("x") as file:
-                    json.dump(content, file)
+                file = self._path.open("x")
             except FileExistsError:
                 return False
+            try:
+                with file:
+                    json.dump(content, file)
+            except OSError:
+                # On a full disk an empty lock would stay, and keep the next run waiting.
+                self._path.unlink(missing_ok=True)
+                raise
         else:
             with replacing(self._path) as temporary:
                 temporary.write_text(json.dumps(content))

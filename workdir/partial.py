@@ -1,5 +1,6 @@
 """Unfinished results of long work, which survive a kill."""
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -39,6 +40,9 @@ class Partial:
         for part in self._parts():
             try:
                 rows = self._read(part, ("rows",))["rows"]
+            except FileNotFoundError:
+                # Another run of the same command has finished and cleaned up.
+                continue
             except UNREADABLE as error:
                 part.unlink(missing_ok=True)
                 say(f"warning: {part} cannot be read ({error}) and was removed; its rows are computed anew.")
@@ -93,9 +97,15 @@ class Partial:
         if not self._unsaved:
             return
         part = {name: np.concatenate([a[name] for a in self._unsaved]) for name in self._unsaved[0]}
-        self.folder.mkdir(parents=True, exist_ok=True)
         # No two processes have a row in common: neither have they a file's name.
-        self._write(self.folder / f"{part['rows'][0]:09d}-{part['rows'][-1]:09d}.npz", part)
+        path = self.folder / f"{part['rows'][0]:09d}-{part['rows'][-1]:09d}.npz"
+        written = False
+        while not written:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # Another run of the same command may finish, and delete the folder, just then.
+            with contextlib.suppress(FileNotFoundError):
+                self._write(path, part)
+                written = True
         self._unsaved, self._saved = [], time.monotonic()
         self._known = np.union1d(self._known, part["rows"])
 
@@ -113,6 +123,9 @@ class Partial:
         for path in self._parts():
             try:
                 part = self._read(path)
+            except FileNotFoundError:
+                # Another run of the same command has finished: its rows are where it keeps them.
+                return self.merged(count)
             except UNREADABLE as error:
                 path.unlink(missing_ok=True)
                 raise UserError(

@@ -1,6 +1,7 @@
 """What a run shows and records: a progress bar, metrics.jsonl, TensorBoard files."""
 
-import json
+import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from parallel.processes import is_first
+from workdir import strict_json
 from workdir.files import replacing
 
 
@@ -77,49 +79,91 @@ class Records:
         self._writes = is_first()
         if not self._writes:
             return
-        from tensorboardX import SummaryWriter
-
         path = Path(workdir) / "metrics.jsonl"
         kept = [row for row in read_metrics(workdir) if row["step"] <= start]
         with replacing(path) as temporary:
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
+            temporary.write_text("".join(strict_json.dumps(row) + "\n" for row in kept))
         self._file = path.open("a")
-        self._writer = SummaryWriter(str(Path(workdir) / "tensorboard"), purge_step=start + 1)
+        self._events = _Events(Path(workdir) / "tensorboard", start)
 
     def scalars(self, step, values):
-        """Records a dict of numbers at a step."""
+        """Records a dict of numbers at a step; one that is not finite is left out, which is said."""
         if not self._writes:
             return
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        for name in values.keys() - finite.keys():
+            say(f"warning: {name} is {values[name]} at step {step}, and is left out of the records")
+        self._file.write(strict_json.dumps({"step": step, **finite}) + "\n")
         self._file.flush()
-        for name, value in values.items():
-            if isinstance(value, (int, float)):
-                self._writer.add_scalar(name, value, step)
+        self._events.scalars(step, finite)
 
     def image(self, step, name, picture):
         """Records a uint8 picture [H, W, C] in TensorBoard."""
         if self._writes:
-            self._writer.add_image(name, picture, step, dataformats="HWC")
+            self._events.image(step, name, picture)
 
     def close(self):
         """Flushes both."""
         if self._writes:
             self._file.close()
-            self._writer.close()
+            self._events.close()
+
+
+class _Events:
+    """A file of events for TensorBoard.
+
+    They are written where they arise: a thread that a full disk stopped would leave the loop waiting for it.
+    """
+
+    def __init__(self, folder, start):
+        from tensorboardX import summary
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+        self._summary, self._event = summary, Event
+        folder.mkdir(parents=True, exist_ok=True)
+        # Two runs within one second differ by their process.
+        self._writer = EventsWriter(str(folder / "events"), f".{os.getpid()}")
+        # Hides what a killed run recorded after the step it resumes from.
+        log = SessionLog(status=SessionLog.START)
+        self._writer.write_event(Event(step=start + 1, wall_time=time.time(), session_log=log))
+
+    def _write(self, step, content):
+        self._writer.write_event(self._event(step=step, wall_time=time.time(), summary=content))
+
+    def scalars(self, step, values):
+        for name, value in values.items():
+            self._write(step, self._summary.scalar(name, value))
+        self._writer.flush()
+
+    def image(self, step, name, picture):
+        self._write(step, self._summary.image(name, picture, dataformats="HWC"))
+        self._writer.flush()
+
+    def close(self):
+        self._writer.close()
 
 
 def read_metrics(workdir):
-    """The rows of a run's metrics.jsonl, oldest first; a line that is no row of numbers is skipped.
+    """The rows of a run's metrics.jsonl, oldest first.
 
-    A kill leaves such a line, which it cut off.
+    A last line that a kill cut off is skipped; other lines that cannot be read are, too, which is said.
     """
     path = Path(workdir) / "metrics.jsonl"
-    rows = []
-    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    rows, unreadable = [], []
+    for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line)
+            row = strict_json.loads(line)
         except (ValueError, RecursionError):
-            continue
+            row = None
         if isinstance(row, dict) and "step" in row and all(isinstance(v, int | float) for v in row.values()):
             rows.append(row)
+        elif number < len(lines):
+            unreadable.append(number)
+    if unreadable:
+        say(
+            f"warning: {path} is damaged: {len(unreadable)} of its lines, from line {unreadable[0]} on, are "
+            "left out"
+        )
     return rows

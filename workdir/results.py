@@ -46,10 +46,10 @@ class Results:
         """Writes a compressed .npz file."""
         self.write(name, lambda path: np.savez_compressed(path, **arrays))
 
-    def remove(self, *names):
-        """Deletes files that an earlier run left and this one does not write."""
+    def remove_others(self, *names):
+        """Deletes those of the files that an earlier run left and this one has not written."""
         if self.writes:
-            for name in names:
+            for name in set(names) - set(self._names):
                 (self.folder / name).unlink(missing_ok=True)
 
     def print(self, line):

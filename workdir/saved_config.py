@@ -1,12 +1,12 @@
 """The config of a run, as it lies in its workdir."""
 
-import json
 import reprlib
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from components import ConfigError
+from workdir import strict_json
 
 
 def leaves(config, prefix=""):
@@ -32,7 +32,7 @@ def read_config(workdir, schema):
     """
     path = Path(workdir) / "config.json"
     try:
-        saved = ConfigDict(json.loads(path.read_text())["config"])
+        saved = ConfigDict(strict_json.loads(path.read_text())["config"])
     except FileNotFoundError:
         raise ConfigError(
             f"--config is missing, and there is no {path} to take it from. Example: "

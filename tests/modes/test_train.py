@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,8 +31,8 @@ def _start(workdir, fields):
     )
 
 
-def _wait_for_step(process, workdir, step):
-    deadline = time.monotonic() + 120
+def _wait_for_step(process, workdir, step, seconds=240):
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
         if (workdir / "metrics.jsonl").exists() and max(_losses(workdir), default=0) >= step:
             return
@@ -162,6 +163,25 @@ def test_nan_stops_with_the_step_and_keeps_the_last_good_checkpoint(tmp_path, co
     steps = [int(p.name) for p in (broken / "checkpoints").glob("[0-9]*")]
     failed = int(done.stderr.split("error: Step ")[1].split(":")[0])
     assert all(step < failed for step in steps)
+
+
+@pytest.mark.slow
+def test_a_run_with_evaluations_and_saves_grows_no_larger(tmp_path):
+    often = {"checkpoint.every": 50, "training.eval_every": 50, "training.log_every": 10}
+    process = _start(tmp_path, {**LONG, **often})
+
+    def resident():
+        pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    # By then all is compiled, and every thread has its share.
+    _wait_for_step(process, tmp_path, 1000)
+    before = resident()
+    _wait_for_step(process, tmp_path, 3000)
+    after = resident()
+    process.kill()
+    process.communicate(timeout=60)
+    assert after < 1.03 * before
 
 
 @pytest.mark.slow

@@ -74,7 +74,9 @@ def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(tmp_path, tiny_con
     restored, record = checkpoints.restore(setup.state_template())
     assert record["step"] == 3 and _same(restored, _state(setup, 3))
     assert (tmp_path / "damaged-checkpoint-7").is_dir()
-    assert "checkpoint 7 is damaged" in capfd.readouterr().err
+    error = capfd.readouterr().err
+    part = {"truncated": "params", "missing files": "params", "empty folder": "record", "no record": "record"}
+    assert f"warning: {newest / part[damage]} is damaged" in error and len(error.splitlines()) == 1
     # The way forward is free: step 7 can be saved again.
     checkpoints.save(_state(setup, 7))
     checkpoints.finish()
@@ -129,9 +131,41 @@ def test_nothing_but_damage_is_an_error(tmp_path, tiny_config, setup):
     shutil.rmtree(tmp_path / "checkpoints" / "3" / "params")
     with pytest.raises(UserError, match="No checkpoint in"):
         Checkpoints(tmp_path, tiny_config).restore(setup.state_template())
-    # Nor does the same command, run again, begin anew as if nothing had been trained.
+    # Nor does the same command, run again, begin anew as if nothing had been trained,
     with pytest.raises(UserError, match="damaged-checkpoint-3"):
         Checkpoints(tmp_path, tiny_config).restore(setup.state_template())
+    # nor is it said of another one that nothing had.
+    with pytest.raises(UserError, match="damaged-checkpoint-3"):
+        Checkpoints(tmp_path, tiny_config, read_only=True).resolve_data(tiny_config.data)
+
+
+def test_damaged_records_are_damage_and_no_want_of_training(tmp_path, tiny_config, setup):
+    _saved(tmp_path, tiny_config, setup, [3, 7])
+    for step in (3, 7):
+        (tmp_path / "checkpoints" / str(step) / "record" / "metadata").write_text("null")
+    checkpoints = Checkpoints(tmp_path, tiny_config, read_only=True)
+    with pytest.raises(UserError, match=r"some are damaged: .*/7/record, .*/3/record") as refusal:
+        checkpoints.resolve_data(tiny_config.data)
+    assert "--mode=train" not in str(refusal.value)
+    tiny_config.restore.step = 3
+    with pytest.raises(UserError, match=r"restore.step=3 cannot be read: .*/3/record is damaged"):
+        checkpoints.resolve_data(tiny_config.data)
+
+
+def test_where_nothing_was_trained_it_is_said(tmp_path, tiny_config):
+    with pytest.raises(UserError, match="There is no checkpoint in .*Run --mode=train first"):
+        Checkpoints(tmp_path, tiny_config, read_only=True).resolve_data(tiny_config.data)
+
+
+def test_what_a_training_run_deletes_while_it_is_read_is_not_damaged(tmp_path, tiny_config, setup, capfd):
+    tiny_config.checkpoint.keep = 1
+    _saved(tmp_path, tiny_config, setup, [3])
+    reader = Checkpoints(tmp_path, tiny_config, read_only=True)
+    _saved(tmp_path, tiny_config, setup, [7])
+    assert not (tmp_path / "checkpoints" / "3").exists()
+    params, record = reader.restore_ema(setup.params_template())
+    assert record["step"] == 7 and _same(params, _state(setup, 7).ema["0.999"])
+    assert "damaged" not in capfd.readouterr().err
 
 
 def test_sampling_asks_only_for_what_the_parameters_mean(tmp_path, tiny_config, setup):

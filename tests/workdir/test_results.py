@@ -1,14 +1,11 @@
 """What a mode leaves behind: whole files, by one process, and no traces of ended threads."""
 
 import json
-import sys
-import threading
 
 import jax
 import numpy as np
 import pytest
 
-from workdir.hooks import quiet_threads
 from workdir.records import Records
 from workdir.results import Results
 
@@ -34,7 +31,7 @@ def test_one_process_alone_writes_and_prints_results(tmp_path, monkeypatch, caps
     results = Results(tmp_path)
     results.json("a.json", {})
     results.arrays("b.npz", x=np.ones(2))
-    results.remove("old.png")
+    results.remove_others("old.png")
     results.print("a figure")
     results.say_written()
     records = Records(tmp_path, start=0)
@@ -43,17 +40,3 @@ def test_one_process_alone_writes_and_prints_results(tmp_path, monkeypatch, caps
     records.close()
     assert [path.name for path in tmp_path.iterdir()] == ["old.png"]
     assert capsys.readouterr() == ("", "")
-
-
-def test_ended_threads_print_a_line_or_nothing(monkeypatch, capsys):
-    seen = []
-    monkeypatch.setattr(sys, "excepthook", lambda *error: seen.append(error[0]))
-    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
-    quiet_threads.__wrapped__()
-    sys.excepthook(RuntimeError, RuntimeError("Event loop is closed"), None)
-    sys.excepthook(ValueError, ValueError("something else"), None)
-    assert seen == [ValueError]
-    thread = threading.Thread(target=lambda: 1 / 0, name="writer")
-    thread.start()
-    thread.join()
-    assert capsys.readouterr().err == "warning: writer: division by zero\n"
