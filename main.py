@@ -29,9 +29,8 @@ import sys
 
 from ml_collections import ConfigDict
 
-import schema
 from components import ConfigError, UserError, closest, local_path
-from configs import base, renamed
+from configs import base, renamed, schema
 from modes import MODES
 from workdir.saved_config import leaves, read_config
 

@@ -7,8 +7,8 @@ Keys `train_images` and `test_images`, [N, H, W, C] or [N, H, W], with optional
 
 import numpy as np
 
-import archives
 from data.source import DataError, Source, split_indices
+from workdir import archives
 
 
 def load(path, split, config):

@@ -18,9 +18,9 @@ import denoisers
 import losses
 import models
 import samplers
-import schema
 import sde_lib
 from components import ConfigError, Contents, Refusals
+from configs import schema
 from data.transforms import Transform
 from denoisers import chain
 from denoisers.gaussian_mixture import ExactDenoiser, GaussianMixture

@@ -7,29 +7,27 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # room -> rooms of ours that it may import, besides itself
 _SCIENCE = "components denoisers likelihood losses models samplers sde_lib"
-_EXPERIMENT = f"{_SCIENCE} archives data experiment parallel training workdir"
+_EXPERIMENT = f"{_SCIENCE} data experiment parallel training workdir"
 MAY_IMPORT = {
-    "archives": "",
     "components": "",
     "configs": "",
-    "schema": "configs",
     "reports": "",
     "metrics": "",
     "parallel": "components",
     "sde_lib": "components",
     "models": "components",
-    "data": "archives components sde_lib",
-    "workdir": "archives components parallel",
+    "data": "components sde_lib workdir",
+    "workdir": "components parallel",
     "denoisers": "components models sde_lib",
     "likelihood": "components denoisers sde_lib",
     "samplers": "components denoisers sde_lib",
     "losses": "components denoisers likelihood sde_lib",
     "training": "components data denoisers likelihood losses sde_lib",
-    "experiment": f"{_EXPERIMENT} configs schema",
+    "experiment": f"{_EXPERIMENT} configs",
     "evaluation": f"{_EXPERIMENT} metrics",
     "modes": f"{_EXPERIMENT} configs evaluation metrics reports",
     "papers": f"{_EXPERIMENT} configs evaluation metrics modes reports",
-    "main": "components configs experiment modes parallel schema sde_lib workdir",
+    "main": "components configs experiment modes parallel sde_lib workdir",
 }
 MAY_IMPORT = {room: set(targets.split()) for room, targets in MAY_IMPORT.items()}
 OPEN_NO_FILES = ("sde_lib", "denoisers", "samplers", "likelihood", "losses", "metrics")

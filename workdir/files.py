@@ -11,9 +11,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-import archives
 from components import ConfigError, Contents, UserError
-from workdir import strict_json
+from workdir import archives, strict_json
 
 # What reading a damaged file may raise.
 UNREADABLE = (

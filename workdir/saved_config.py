@@ -44,9 +44,11 @@ def read_config(workdir, schema):
         ) from error
     known = dict(leaves(schema))
     for name, value in leaves(saved):
-        if name not in known:
-            raise ConfigError(f"{path} has the field {name}, which there is none of now. Give a --config.")
-        if value is not None:
+        if value is not None:  # None says nothing, also where the field is gone
+            if name not in known:
+                raise ConfigError(
+                    f"{path} has the field {name}, which there is none of now. Give a --config."
+                )
             value = tuple(value) if isinstance(value, list | tuple) else value
             try:
                 schema.update_from_flattened_dict({name: value})

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-import schema
-from configs import base
+from configs import base, schema
 from experiment.create import FAMILIES, subtree
 from modes import MODES
 from tests.fuzz import trial

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-import archives
+from workdir import archives
 
 
 def _member(header, content):
