@@ -17,7 +17,7 @@ import re
 import sys
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict, FieldReference, config_flags
 
 from components import ConfigError, UserError, closest
 from configs import base, renamed
@@ -164,13 +164,30 @@ def _fields_of(config, path):
     return [name for name, _ in leaves(config)]
 
 
+def _optional(config, prefix=""):
+    """The paths of the fields that may be None."""
+    for name, value in config.items(preserve_field_references=True):
+        if isinstance(value, ConfigDict):
+            yield from _optional(value, f"{prefix}{name}.")
+        elif isinstance(value, FieldReference):
+            yield f"{prefix}{name}"
+
+
 def _overridden(config, overrides):
     """The config with its overrides applied.
 
     Raises:
       ConfigError: names the first override that cannot be.
     """
-    argv = ["main.py", *(_override_flag(config, *override) for override in overrides)]
+    optional, given = set(_optional(config)), []
+    for flag, value in overrides:
+        path = flag.removeprefix("config.")
+        # A number's parser does not know None.
+        if value == "None" and path in optional:
+            config.update_from_flattened_dict({path: None})
+        else:
+            given.append(_override_flag(config, flag, value))
+    argv = ["main.py", *given]
     values = flags.FlagValues()
     config_flags.DEFINE_config_dict("config", config, "", values, sys_argv=argv)
     try:

@@ -6,6 +6,8 @@ does not read does not stop it: `reads` names the subtrees beside those that mak
 """
 
 import dataclasses
+import functools
+import math
 from typing import Any
 
 import jax
@@ -64,6 +66,7 @@ class Experiment:
       transform: scaling of the pixels; None for a mixture that is not of images.
       shape: of one data point; [H, W, C] for images.
       mixture: the data where its denoiser is exact, else None.
+      data_std: standard deviation of the data, as the config has it or the mixture's own.
       class_frequencies: of the labels of the training data, or None where it has none.
       ema_names: the averages that are kept, the evaluated one first.
       seed: root of every random draw.
@@ -77,6 +80,7 @@ class Experiment:
     transform: Transform | None
     shape: tuple[int, ...]
     mixture: GaussianMixture | None
+    data_std: float
     class_frequencies: tuple[float, ...] | None
     ema_names: tuple[str, ...]
     seed: int
@@ -145,6 +149,23 @@ def resolved(config):
 def data_range(config):
     """(low, high) of the data of a config that is not refused, or None where it has no pixels."""
     return checks.data_range(config, mixture_case(config.mixture))
+
+
+@functools.cache
+def _std_of_mixture(case):
+    return case.build().std
+
+
+def data_std(config):
+    """Standard deviation of the data: the mixture's own, or denoiser.sigma_data; None where that is refused.
+
+    Raises:
+      ConfigError: a mixture that cannot be.
+    """
+    case = mixture_case(config.mixture)
+    if case:
+        return _std_of_mixture(case)
+    return config.denoiser.sigma_data if 0 < config.denoiser.sigma_data < math.inf else None
 
 
 def data_shape(config):
@@ -234,8 +255,9 @@ def _create_parts(config, reads, refusals):
         parts.files = read_files(config, reads)
     data_range = checks.data_range(config, parts.case)
     if "sampling" in reads and parts.sde and parts.files is not None:
+        std = None if of_mixture and parts.case is None else data_std(config)
         with refusals:
-            samplers.create(config.sampling, parts.sde, data_range, parts.files)
+            samplers.create(config.sampling, parts.sde, data_range, parts.files, std)
     if is_read("eval.bound", reads) and parts.files is not None:
         with refusals:
             path = "eval.bound.variance"
@@ -302,6 +324,7 @@ def create(config, reads=OF_A_RUN):
         transform=transform,
         shape=shape,
         mixture=mixture,
+        data_std=data_std(config),
         class_frequencies=None if parts.case else config.data.class_frequencies,
         ema_names=parts.ema_names,
         seed=config.seed,

@@ -14,7 +14,7 @@ def run(config, workdir):
     """
     sde, data_range = sde_lib.create(config.sde), experiment.data_range(config)
     files = experiment.read_files(config, ("sampling",))
-    sampler = samplers.create(config.sampling, sde, data_range, files)
+    sampler = samplers.create(config.sampling, sde, data_range, files, experiment.data_std(config))
     name = experiment.resolved(config).sampling.predictor.name
     if sampler.table is None:
         raise ConfigError(f'sampling.predictor.name="{name}" chooses its steps on the way: it has no table.')

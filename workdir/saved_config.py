@@ -43,7 +43,8 @@ def read_config(workdir, schema):
     for name, value in leaves(saved):
         if name not in known:
             raise ConfigError(f"{path} has the field {name}, which there is none of now. Give a --config.")
-        if value is not None:
+        # None in place of a default says more than the schema does.
+        if value is not None or known[name] is not None:
             value = tuple(value) if isinstance(value, list | tuple) else value
             schema.update_from_flattened_dict({name: value})
     return schema
