@@ -90,7 +90,7 @@ class Spectral:
     def traces(self):
         """[K] sums of the variances of all dimensions."""
         dimension, rank = self.axes.shape[1:]
-        return jnp.sum(self.variances, axis=1) + (dimension - rank) * self.rest
+        return self.variances.sum(axis=1) + (dimension - rank) * self.rest
 
     def dense(self):
         """The covariances [K, d, d]."""
@@ -159,7 +159,7 @@ class LowRankPlusDiagonal:
 
     def traces(self):
         """[K] sums of the variances of all dimensions."""
-        return jnp.sum(self.diagonal, axis=1) + jnp.sum(self.factors**2, axis=(1, 2))
+        return self.diagonal.sum(axis=1) + (self.factors**2).sum(axis=(1, 2))
 
     def dense(self):
         """The covariances [K, d, d]."""
@@ -261,11 +261,11 @@ class GaussianMixture:
     @property
     def std(self):
         """Standard deviation of the data about their mean, root mean square over the dimensions."""
-        weights = jnp.exp(self.log_weights)
-        offsets = self.means - weights @ self.means
-        within = weights @ self.covariances.traces()
-        between = weights @ jnp.sum(offsets**2, axis=1)
-        return float(jnp.sqrt((within + between) / self.dimension))
+        own = jax.tree.map(np.asarray, self)
+        weights = np.exp(own.log_weights)
+        offsets = own.means - weights @ own.means
+        variances = own.covariances.traces() + (offsets**2).sum(axis=1)
+        return float(np.sqrt(weights @ variances / self.dimension))
 
     def astype(self, dtype):
         """The same mixture, cast."""

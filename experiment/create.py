@@ -152,8 +152,13 @@ def data_range(config):
 
 
 @functools.cache
-def _std_of_mixture(case):
-    return case.build().std
+def _built(case, precision):
+    return case.build()
+
+
+def build(case):
+    """The GaussianMixture of a ready-made mixture; some take seconds, so that each is built once."""
+    return _built(case, jax.numpy.result_type(float))
 
 
 def data_std(config):
@@ -164,7 +169,7 @@ def data_std(config):
     """
     case = mixture_case(config.mixture)
     if case:
-        return _std_of_mixture(case)
+        return build(case).std
     return config.denoiser.sigma_data if 0 < config.denoiser.sigma_data < math.inf else None
 
 
@@ -172,7 +177,7 @@ def data_shape(config):
     """Shape of one data point, or None where it is not known yet."""
     case = mixture_case(config.mixture)
     if case:
-        return case.build().shape
+        return build(case).shape
     if config.data.image_size is None:
         return None
     return (config.data.image_size, config.data.image_size, config.data.channels or 1)
@@ -310,7 +315,7 @@ def create(config, reads=OF_A_RUN):
     parts = _create_parts(config, reads, refusals)
     refusals.raise_if_any()
     if parts.case:
-        mixture = parts.case.build()
+        mixture = build(parts.case)
         denoiser, shape = ExactDenoiser(parts.sde, mixture), mixture.shape
         transform = Transform(parts.case.pixel_values) if parts.case.pixel_values else None
     else:

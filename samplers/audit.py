@@ -151,16 +151,18 @@ def advice(config, described, accepted):
         changes[f"sampling.predictor={other}"] = {"predictor": other, "grid": None}
     ways = []
     for change, groups in changes.items():
+        if len(ways) == 2:
+            break
         changed = _renamed(config, **groups)
         count = "" if accepted(changed) else _enough(changed, accepted)
-        if count is not None and len(ways) < 2:
+        if count is not None:
             ways.append(" with ".join(filter(None, (change, count))))
     ways.append("sampling.temperature=1.0" if tempered else "sampling.largest_bias=None")
     return " or ".join(filter(None, (", ".join(ways[:-1]), ways[-1])))
 
 
 def _enough(config, accepted):
-    """Nearly the least number of steps, or of calls, with which a sampler is taken, as text; None if none is."""
+    """Nearly the least number of steps or calls with which a sampler is taken, as text; None if none is."""
     # The field by which the length of a run is given.
     field = "steps" if config.nfe is None else "nfe"
 
