@@ -40,6 +40,8 @@ from workdir import files
 
 # What reads a run: samples are drawn and measured.
 OF_A_RUN = ("restore", "sampling", "eval.bound", "eval")
+# What draws samples reads one of these; a table that is only printed may have any bias.
+DRAWS = {"restore", "training"}
 # Where a name chooses a class: the subtree, and the table of its family.
 FAMILIES = {
     "sde": sde_lib.SDES,
@@ -260,7 +262,8 @@ def _create_parts(config, reads, refusals):
         parts.files = read_files(config, reads)
     data_range = checks.data_range(config, parts.case)
     if "sampling" in reads and parts.sde and parts.files is not None:
-        std = None if of_mixture and parts.case is None else data_std(config)
+        asked = bool(DRAWS & set(reads)) and not (of_mixture and parts.case is None)
+        std = data_std(config) if asked else None
         with refusals:
             samplers.create(config.sampling, parts.sde, data_range, parts.files, std)
     if is_read("eval.bound", reads) and parts.files is not None:

@@ -327,14 +327,17 @@ def test_a_large_bias_is_said_when_sampling_starts_and_a_small_one_is_not(tmp_pa
 
 
 def test_none_turns_the_bound_off_on_the_command_line_and_stays_in_a_run(tmp_path, capsys):
-    overshooting = ["predictor=edm", "steps=4"]
-    command = ["--config.sde=rectified_flow"]
-    config = ["main.py", "--config=configs/gaussian_mixture.py:ring,rectified_flow", "--mode=coefficients"]
-    flags = [f"--config.sampling.{flag}" for flag in overshooting]
-    assert main.main([*config, *command, *flags]) == 2
-    assert "sampling.largest_bias=2" in capsys.readouterr().err
-    assert main.main([*config, *command, *flags, "--config.sampling.largest_bias=None"]) == 0
-    changed = main.parse([*config, "--config.sampling.largest_bias=None"])[0]
+    config = ["main.py", "--config=configs/gaussian_mixture.py:ring,rectified_flow"]
+    flags = ["--config.sampling.predictor=edm", "--config.sampling.steps=4"]
+    check, off = ["--mode=check", "--for=sample"], "--config.sampling.largest_bias=None"
+    with pytest.raises(SystemExit, match="2"):
+        main.main([*config, *flags, *check])
+    assert "sampling.largest_bias=2" in "".join(capsys.readouterr())
+    assert main.main([*config, *flags, *check, off]) == 0
+    # A table that is only printed is not refused: its bias is said.
+    assert main.main([*config, *flags, "--mode=coefficients"]) == 0
+    assert "% off what it should be" in capsys.readouterr().err
+    changed = main.parse([*config, *check, off])[0]
     write_json(tmp_path / "config.json", {"config": changed.to_dict()})
     assert read_config(tmp_path, base.get_config()).sampling.largest_bias is None
 
