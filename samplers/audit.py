@@ -13,9 +13,11 @@ Thresholds, learned variances, correctors whose effect on a Gaussian is not know
 their steps on the way are outside the audit: creation then says nothing.
 """
 
+import functools
 import math
 from typing import Any, NamedTuple
 
+from denoisers.variance import Bounded, Heuristic
 from samplers.moments import limit_of_many_steps, moments
 from samplers.sampler import Sampler
 from samplers.tape import evaluate
@@ -61,6 +63,13 @@ class Described(NamedTuple):
         )
 
     @property
+    def estimate(self):
+        """The mean of the estimate of Var[x_0 | x_t] where that is not right on Gaussian data, else None."""
+        heuristics = [wrapper for wrapper in self.sampler.wrappers if isinstance(wrapper, Heuristic)]
+        bounds = [wrapper.most for wrapper in self.sampler.wrappers if isinstance(wrapper, Bounded)]
+        return functools.partial(heuristics[0].mean, most=min(bounds)) if heuristics else None
+
+    @property
     def named(self):
         """The sampler as messages call it."""
         config = self.config
@@ -85,7 +94,8 @@ def variance_ratio(described, sde, data_std):
         return None
     table, between = described.sampler.table, described.sampler.between
     temperature, variance = described.config.temperature, data_std**2
-    found = moments(sde, table, 0.0, variance, temperature=temperature, between=between)[1]
+    given = {"temperature": temperature, "between": between, "estimate": described.estimate}
+    found = moments(sde, table, 0.0, variance, **given)[1]
     alpha, sigma = (float(evaluate(method, [described.end])[0]) for method in (sde.alpha, sde.sigma))
     at_end = alpha**2 * variance + sigma**2
     if temperature != 1:

@@ -15,15 +15,17 @@ import numpy as np
 from samplers.tape import evaluate
 
 
-def moments(sde, table, mean, variance, prior_variance=None, *, temperature=1.0, between=()):
+def moments(sde, table, mean, variance, prior_variance=None, *, temperature=1.0, between=(), estimate=None):
     """Mean and variance of the samples of a float64 table on data N(mean, variance), one dimension.
 
     Exact, but for a Langevin step whose size follows from norms: there the norms are taken to be their
-    expectations, as they are in many dimensions. Estimates of the variance of x_0 are taken to be right.
+    expectations, as they are in many dimensions; and for an `estimate`, which leaves the states no Gaussians.
 
     Args:
       prior_variance: of the states at which runs begin; by default that of the SDE's prior.
       temperature: by which the score is divided.
+      estimate: the mean of the estimate of Var[x_0 | x_t] as a function of (sigma / alpha)^2 and E[eps^2], for
+        one that depends on the state; by default the estimate is taken to be right.
       between: correctors that act between the moves; each has a `mean_size`.
 
     Returns:
@@ -61,7 +63,6 @@ def moments(sde, table, mean, variance, prior_variance=None, *, temperature=1.0,
         known = 0.0
         for k in range(table.rows):
             means, covariance = moved(table.move[k], table.noise[k], spread[k], most[k], known)
-            known = unknown[k]
             at = alpha[k] * mean
             for acting, factors in zip(between, damping, strict=True):
                 for _ in range(acting.steps):
@@ -74,6 +75,10 @@ def moments(sde, table, mean, variance, prior_variance=None, *, temperature=1.0,
                     covariance[0] *= factor
                     covariance[:, 0] *= factor
                     covariance[0, 0] += 2 * length
+            known = unknown[k]
+            if estimate is not None:
+                square = (sigma[k] / total[k]) ** 2 * ((means[0] - at) ** 2 + covariance[0, 0])
+                known = estimate((sigma[k] / alpha[k]) ** 2, square)
             weight = table.record[k] @ [gain[k], slope[k]]
             step = np.zeros((size, size))
             step[0, 0] = 1.0

@@ -83,6 +83,22 @@ def test_the_moments_are_those_of_samples_that_are_drawn(case, name):
     assert abs(x.var() / variance - 1) < 5 * np.sqrt(2 / x.size) + 2 * bool(sampler.between) / size
 
 
+@pytest.mark.parametrize("data_range", [None, (-1.0, 1.0)])
+@pytest.mark.parametrize("steps", [5, 10])
+def test_the_heuristic_variance_is_too_large_by_as_much_as_the_audit_says(steps, data_range):
+    sde, shape = VP(), (500,)
+    data = GaussianMixture.diagonal([1.0], np.zeros((1, *shape)), np.full((1, *shape), STD**2))
+    fields = {"predictor": "ancestral", "variance": "heuristic", "steps": steps, "grid": "log_snr"}
+    config = sampling({**fields, "largest_bias": None})
+    sampler, ratio = samplers.create_audited(config, sde, data_range, data_std=STD)
+    keys = example_keys(root_key(0), np.arange(40))
+    draw = jax.jit(lambda s, k: s.draw(k, sde, lambda x, t: data.denoise(sde, x, t), shape).x)
+    x = np.asarray(draw(sampler.astype(np.float32), keys), np.float64)
+    # Noise that depends on the state leaves it no Gaussian: the audit is near, not exact.
+    assert x.var() / STD**2 == pytest.approx(ratio, rel=0.3)
+    assert ratio > 1.2
+
+
 @pytest.mark.parametrize("name", ["vp", "ve", "edm", "cosine"])
 @pytest.mark.parametrize("temperature", [0.5, 0.8, 1.0, 2.0, 3.0])
 def test_the_limit_of_many_steps_is_where_more_and_more_steps_lead(name, temperature):
