@@ -24,9 +24,9 @@ def moments(sde, table, mean, variance, prior_variance=None, *, temperature=1.0,
     Args:
       prior_variance: of the states at which runs begin; by default that of the SDE's prior.
       temperature: by which the score is divided.
-      estimate: the mean of the estimate of Var[x_0 | x_t] as a function of (sigma / alpha)^2 and E[eps^2], for
-        one that depends on the state; by default the estimate is taken to be right.
       between: correctors that act between the moves; each has a `mean_size`.
+      estimate: the mean of the estimate of Var[x_0 | x_t] as a function of (sigma / alpha)^2 and E[eps^2],
+        where it depends on the state; by default the estimate is taken to be right.
 
     Returns:
       (mean, variance) of the final state; not finite where they exceed what float64 holds.

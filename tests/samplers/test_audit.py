@@ -84,7 +84,7 @@ def test_the_moments_are_those_of_samples_that_are_drawn(case, name):
 
 
 @pytest.mark.parametrize("data_range", [None, (-1.0, 1.0)])
-@pytest.mark.parametrize("steps", [5, 10])
+@pytest.mark.parametrize("steps", [10, 25])
 def test_the_heuristic_variance_is_too_large_by_as_much_as_the_audit_says(steps, data_range):
     sde, shape = VP(), (500,)
     data = GaussianMixture.diagonal([1.0], np.zeros((1, *shape)), np.full((1, *shape), STD**2))
@@ -95,8 +95,8 @@ def test_the_heuristic_variance_is_too_large_by_as_much_as_the_audit_says(steps,
     draw = jax.jit(lambda s, k: s.draw(k, sde, lambda x, t: data.denoise(sde, x, t), shape).x)
     x = np.asarray(draw(sampler.astype(np.float32), keys), np.float64)
     # Noise that depends on the state leaves it no Gaussian: the audit is near, not exact.
-    assert x.var() / STD**2 == pytest.approx(ratio, rel=0.3)
-    assert ratio > 1.2
+    assert x.var() / STD**2 == pytest.approx(ratio, rel=0.1)
+    assert ratio > 1.05
 
 
 @pytest.mark.parametrize("name", ["vp", "ve", "edm", "cosine"])
