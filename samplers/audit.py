@@ -151,7 +151,7 @@ def advice(config, described, accepted):
       config: the subtree `sampling`, as it was given; described: what came of it.
       accepted: function of such a subtree, whether its sampler is taken.
     """
-    tempered, name = config.temperature != 1, described.config.predictor.name
+    tempered, name = config.temperature != 1, config.predictor.name
     # Another number of steps gives a sampler no noise.
     changes = {} if tempered and described.deterministic else {"": {}}
     if described.sampler.between:
