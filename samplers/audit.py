@@ -152,8 +152,10 @@ def advice(config, described, accepted):
       accepted: function of such a subtree, whether its sampler is taken.
     """
     tempered, name = config.temperature != 1, config.predictor.name
-    # Another number of steps gives a sampler no noise.
+    # Another number of steps, or another grid, gives a sampler no noise.
     changes = {} if tempered and described.deterministic else {"": {}}
+    if changes and described.config.grid.name == "uniform":
+        changes["sampling.grid=vp_time"] = {"grid": "vp_time"}
     if described.sampler.between:
         changes["sampling.corrector=none"] = {"corrector": "none"}
     other = "sde_dpm_solver++" if tempered else "default" if described.deterministic else "ancestral"
