@@ -237,7 +237,7 @@ def padded(table):
 def table_of(fields, sde):
     """The Table that fields of `sampling` give, or None where they are refused."""
     config = base.get_config().sampling
-    config.update(fields)
+    config.update({**fields, "largest_bias": None})
     try:
         return samplers.create(config, sde).table
     except ConfigError:

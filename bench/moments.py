@@ -81,7 +81,7 @@ SAMPLERS = [
 def bias(sde, predictor, steps):
     """Variance bias in percent, or None where the sampler does not serve the process."""
     config = base.get_config().sampling
-    config.update({"predictor": predictor, "steps": steps})
+    config.update({"predictor": predictor, "steps": steps, "largest_bias": None})
     try:
         table = samplers.create(config, sde).table
     except ConfigError:

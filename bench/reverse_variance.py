@@ -52,6 +52,7 @@ COLUMNS += ("floor_spread", "off_data", "variance_ratio")
 def measured(case, folder):
     """The config of a mixture on VP; its analytic variance and its optimal grid are in the folder."""
     config = gaussian_mixture.get_config(case)
+    config.sampling.largest_bias = None
     config.variance.examples = 20_000
     config.optimal_grid.update({"levels": 100, "examples": 2000, "batch_size": 500, "steps": CALLS})
     config.eval.batch_size = config.sampling.batch_size = 1000

@@ -60,7 +60,7 @@ def main():
 
     def sampler_of(fields):
         own = digits.get_config().sampling
-        own.update({"corrector": {"name": "none"}, **fields})
+        own.update({"corrector": {"name": "none"}, "largest_bias": None, **fields})
         return samplers.create(own, experiment.sde).astype(np.float32)
 
     call = jax.jit(lambda x, t: denoise(x, t).x0)

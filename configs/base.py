@@ -153,7 +153,11 @@ def get_config():
     # Classes of the samples where the network reads labels: one, or a list that is repeated; None: drawn by
     # their frequencies in the training data
     sampling.labels = placeholder(tuple)
-    sampling.temperature = 1.0  # divides the score; below 1: sharper samples
+    sampling.temperature = 1.0  # divides the score; below 1: sharper samples; for solvers with noise
+    # A sampler whose samples have more than so many times the data's variance, by the exact moments of one
+    # Gaussian, is refused; None: never
+    sampling.largest_bias = placeholder(float)
+    sampling.largest_bias = 2.0
 
     predictor = sampling.predictor = ConfigDict()  # the solver; classes in samplers/solvers/
     # adams, ddim, edm, dpm_solver, dpm_solver_fast, dpm_solver++, dpm_solver++_single, sde_dpm_solver++,

@@ -6,10 +6,11 @@ predictions of x_0 are brought back into range.
 """
 
 ORDER = ("variance", "temperature", "threshold", "clip")
-# Samples may be drawn in any way; a likelihood is that of the model as it was trained.
+# Samples may be drawn in any way; a likelihood is that of the model as it was trained. A fitted solver
+# follows the probability flow, for which there is no temperature.
 READERS = {
     "sampler": ("variance", "temperature", "threshold"),
-    "calibration": ("temperature", "threshold"),
+    "calibration": ("threshold",),
     "bound": ("variance", "clip"),
     "likelihood": (),
     "encoder": (),

@@ -87,6 +87,11 @@ class Spectral:
             x += jnp.sqrt(self.rest[component])[:, None] * outside
         return x
 
+    def traces(self):
+        """[K] sums of the variances of all dimensions."""
+        dimension, rank = self.axes.shape[1:]
+        return self.variances.sum(axis=1) + (dimension - rank) * self.rest
+
     def dense(self):
         """The covariances [K, d, d]."""
         identity = jnp.eye(self.axes.shape[1], dtype=self.axes.dtype)
@@ -151,6 +156,10 @@ class LowRankPlusDiagonal:
         z = jax.random.normal(factor_key, factors.shape[::2], factors.dtype)
         x = jnp.sqrt(diagonal) * jax.random.normal(diagonal_key, diagonal.shape, diagonal.dtype)
         return x + jnp.einsum("ndr,nr->nd", factors, z)
+
+    def traces(self):
+        """[K] sums of the variances of all dimensions."""
+        return self.diagonal.sum(axis=1) + (self.factors**2).sum(axis=(1, 2))
 
     def dense(self):
         """The covariances [K, d, d]."""
@@ -248,6 +257,15 @@ class GaussianMixture:
     def dimension(self):
         """Numbers d in one data point."""
         return self.means.shape[1]
+
+    @property
+    def std(self):
+        """Standard deviation of the data about their mean, root mean square over the dimensions."""
+        own = jax.tree.map(np.asarray, self)
+        weights = np.exp(own.log_weights)
+        offsets = own.means - weights @ own.means
+        variances = own.covariances.traces() + (offsets**2).sum(axis=1)
+        return float(np.sqrt(weights @ variances / self.dimension))
 
     def astype(self, dtype):
         """The same mixture, cast."""

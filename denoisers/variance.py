@@ -54,6 +54,25 @@ class Heuristic:
         """The denoiser with that x0_variance."""
         return _replaced(denoise, lambda p, x, t: _squared_ratio(p) * (1 - p.eps**2))
 
+    def mean(self, ratio, eps_square, most=math.inf):
+        """Its mean, once it is brought into [0, most], where eps_hat is Gaussian with mean zero.
+
+        Args:
+          ratio: r^2; eps_square: E[eps_hat^2].
+        """
+        std = math.sqrt(eps_square)
+
+        def inside(bound):
+            return math.erf(bound / std / math.sqrt(2))
+
+        def gathered(bound):
+            density = math.exp(-0.5 * (bound / std) ** 2) / math.sqrt(2 * math.pi)
+            return (1 - eps_square) * inside(bound) + 2 * std * bound * density
+
+        # Below this |eps_hat| the estimate is above `most`.
+        least = math.sqrt(max(1 - most / ratio, 0.0))
+        return ratio * (gathered(1.0) - gathered(least)) + (most * inside(least) if least else 0.0)
+
 
 @flax.struct.dataclass
 class Analytic:
@@ -138,12 +157,16 @@ class Bounded:
     high: float = math.inf
     average: bool = False
 
+    @property
+    def most(self):
+        """The largest variance that data within the bounds can have."""
+        return ((self.high - self.low) / 2) ** 2
+
     def __call__(self, denoise):
         """The denoiser with x0_variance within the bounds."""
-        most = ((self.high - self.low) / 2) ** 2
 
         def variance(p, x, t):
-            found = jnp.clip(p.x0_variance, 0, most)
+            found = jnp.clip(p.x0_variance, 0, self.most)
             if self.average:
                 mean = jnp.mean(found, axis=tuple(range(1, x.ndim)), keepdims=True)
                 return jnp.broadcast_to(mean, x.shape)

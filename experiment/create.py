@@ -6,6 +6,7 @@ does not read does not stop it: `reads` names the subtrees beside those that mak
 """
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -41,6 +42,8 @@ from workdir import files
 
 # What reads a run: samples are drawn and measured.
 OF_A_RUN = ("restore", "sampling", "eval.bound", "eval")
+# What draws samples reads one of these; a table that is only printed may have any bias.
+DRAWS = {"restore", "training"}
 # Where a name chooses a class: the subtree, and the table of its family.
 FAMILIES = {
     "sde": sde_lib.SDES,
@@ -67,6 +70,7 @@ class Experiment:
       transform: scaling of the pixels; None for a mixture that is not of images.
       shape: of one data point; [H, W, C] for images.
       mixture: the data where its denoiser is exact, else None.
+      data_std: standard deviation of the data, as the config has it or the mixture's own.
       class_frequencies: of the labels of the training data; None where it has none or the model reads none.
       ema_names: the averages that are kept, the evaluated one first.
       seed: root of every random draw.
@@ -80,6 +84,7 @@ class Experiment:
     transform: Transform | None
     shape: tuple[int, ...]
     mixture: GaussianMixture | None
+    data_std: float
     class_frequencies: tuple[float, ...] | None
     ema_names: tuple[str, ...]
     seed: int
@@ -148,6 +153,28 @@ def resolved(config):
 def data_range(config):
     """(low, high) of the data of a config that is not refused, or None where it has no pixels."""
     return checks.data_range(config, mixture_case(config.mixture))
+
+
+@functools.cache
+def _built(case, precision):
+    return case.build()
+
+
+def build(case):
+    """The GaussianMixture of a ready-made mixture; some take seconds, so that each is built once."""
+    return _built(case, jax.numpy.result_type(float))
+
+
+def data_std(config):
+    """Standard deviation of the data: the mixture's own, or denoiser.sigma_data; None where that is refused.
+
+    Raises:
+      ConfigError: a mixture that cannot be.
+    """
+    case = mixture_case(config.mixture)
+    if case:
+        return build(case).std
+    return config.denoiser.sigma_data if 0 < config.denoiser.sigma_data < math.inf else None
 
 
 def data_shape(config):
@@ -241,8 +268,10 @@ def _create_parts(config, reads, refusals):
         parts.files = read_files(config, reads)
     data_range = checks.data_range(config, parts.case)
     if "sampling" in reads and parts.sde and parts.files is not None:
+        asked = bool(DRAWS & set(reads)) and not (of_mixture and parts.case is None)
+        std = data_std(config) if asked else None
         with refusals:
-            samplers.create(config.sampling, parts.sde, data_range, parts.files)
+            samplers.create(config.sampling, parts.sde, data_range, parts.files, std)
     if is_read("eval.bound", reads) and parts.files is not None:
         with refusals:
             path = "eval.bound.variance"
@@ -325,7 +354,7 @@ def create(config, reads=OF_A_RUN):
     parts = _create_parts(config, reads, refusals)
     refusals.raise_if_any()
     if parts.case:
-        mixture = parts.case.build()
+        mixture = build(parts.case)
         denoiser, shape = ExactDenoiser(parts.sde, mixture), mixture.shape
         transform = Transform(parts.case.pixel_values) if parts.case.pixel_values else None
     else:
@@ -339,6 +368,7 @@ def create(config, reads=OF_A_RUN):
         transform=transform,
         shape=shape,
         mixture=mixture,
+        data_std=data_std(config),
         class_frequencies=config.data.class_frequencies if denoiser.takes_labels else None,
         ema_names=parts.ema_names,
         seed=config.seed,

@@ -8,7 +8,9 @@ from components import ConfigError, UserError
 from experiment.checks import refused_labels
 from parallel import memory
 from parallel.batches import BatchMap, joined, one_by_one
+from samplers import audit
 from sde_lib.noise import example_keys, uniform
+from workdir.records import say
 
 
 def class_labels(experiment, purpose, numbers, wanted=None):
@@ -51,7 +53,9 @@ class NumberedSamples:
     """
 
     def __init__(self, experiment, config, keep=None, batch_size=None):
-        sampler = samplers.create(config, experiment.sde, experiment.data_range, experiment.files)
+        sampler, self._ratio = samplers.create_audited(
+            config, experiment.sde, experiment.data_range, experiment.files, experiment.data_std
+        )
         self.sampler, self._key = sampler.astype(np.float32), experiment.key("sample")
         self.times, self.nfe = sampler.times, sampler.nfe
 
@@ -78,6 +82,12 @@ class NumberedSamples:
 
         self._map = BatchMap(draw, batch_size or config.batch_size)
         self.batch_size = self._map.batch_size
+
+    def say_bias(self):
+        """Says it where the sampler by itself makes the samples' variance differ much from the data's."""
+        remark = audit.remark(self._ratio)
+        if remark:
+            say(remark)
 
     def labels(self, numbers):
         """[count] int32 classes of the samples of these numbers, or None where the data has no labels."""

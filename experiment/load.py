@@ -1,5 +1,6 @@
 """From a workdir to the objects of its run: what the modes read, and the way to use a run from Python."""
 
+import contextlib
 import dataclasses
 import functools
 from typing import Any
@@ -75,11 +76,14 @@ class Run:
             group = isinstance(config.sampling[name], ConfigDict)
             if group and not isinstance(value, dict):
                 value = {"name": value}
-            config.sampling.update({name: value})
+            # None is of no field's type.
+            with config.ignore_type() if value is None else contextlib.nullcontext():
+                config.sampling.update({name: value})
         if label is not None:
             config.sampling.labels = (label,) if isinstance(label, int) else tuple(label)
         experiment = dataclasses.replace(self.experiment, files=read_files(config, ("sampling",)))
         samples = NumberedSamples(experiment, config.sampling, batch_size=self._batch_size(count))
+        samples.say_bias()
         return samples.draw(self.params, count, convert=self._to_images)
 
     def log_likelihood(self, images, label=None):

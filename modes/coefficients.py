@@ -4,6 +4,8 @@ import experiment
 import samplers
 import sde_lib
 from components import ConfigError
+from samplers import audit
+from workdir.records import say
 
 
 def run(config, workdir):
@@ -14,10 +16,16 @@ def run(config, workdir):
     """
     sde, data_range = sde_lib.create(config.sde), experiment.data_range(config)
     files = experiment.read_files(config, ("sampling",))
-    sampler = samplers.create(config.sampling, sde, data_range, files)
+    config.sampling.largest_bias = None
+    sampler, ratio = samplers.create_audited(
+        config.sampling, sde, data_range, files, experiment.data_std(config)
+    )
     name = experiment.resolved(config).sampling.predictor.name
     if sampler.table is None:
         raise ConfigError(f'sampling.predictor.name="{name}" chooses its steps on the way: it has no table.')
     print(f"{name} on {sde}")
     print(sampler.table)
     print(", ".join([f"NFE {sampler.nfe}", *map(str, sampler.between)]))
+    remark = audit.remark(ratio)
+    if remark:
+        say(remark)

@@ -80,6 +80,7 @@ def run(config, workdir, output=None):
     samples = NumberedSamples(experiment, config.sampling)
     levels = sampled_levels(config, samples)
     warn_of_other_parameters(loaded)
+    samples.say_bias()
     results = Results(workdir, output)
     if experiment.mixture is not None:
         _evaluate_mixture(config, experiment, samples, results)

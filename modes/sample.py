@@ -72,6 +72,7 @@ def _draw(partial, experiment, samples, params, checkpoint, config):
     )
     cost = "steps chosen on the way" if samples.nfe is None else f"NFE {samples.nfe}"
     say(f"drawing {count} samples from {origin}, {cost}")
+    samples.say_bias()
     partial.fill(count, samples.batch_size, draw, "sample", "sample", "were drawn")
 
 

@@ -138,6 +138,8 @@ def _train(config, results, lock, experiment, source, held_out, checkpoints, sto
         experiment, HeldOut.images(experiment, held_out, config.eval.max_images), config.eval
     )
     preview = NumberedSamples(experiment, config.sampling)
+    if config.training.sample_every:
+        preview.say_bias()
     records = Records(workdir, start)
     progress = Progress(steps, "step", "train", initial=start)
     watch, key = MetricsWatch(), experiment.key("train")

@@ -83,6 +83,7 @@ def base_config(arguments):
     config.checkpoint.every = 1000
     config.ema.decays = (0.9995,)
     config.sampling.update({"corrector": {"name": "none"}, "threshold": {"name": "data_range"}})
+    config.sampling.largest_bias = None
     config.sampling.batch_size = 256
     config.variance.update({"levels": 200, "examples": arguments.examples})
     config.model.width = arguments.width

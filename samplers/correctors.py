@@ -1,7 +1,8 @@
 """Correctors: moves that leave the marginal at time t in place and use its score.
 
 Between two moves of a table stands a tuple of such objects, and of projections (which put known pixels in
-place): each has `step(keys, x, t, denoise) -> x` and `calls`, its network calls at each noise level.
+place): each has `step(keys, x, t, denoise) -> x` and `calls`, its network calls at each noise level. A
+Langevin step has `mean_size` as well, by which the moment audit (samplers/moments.py) knows its effect.
 """
 
 import dataclasses
@@ -114,6 +115,14 @@ class Langevin:
 
         return _repeat(self.steps, once, x)
 
+    def mean_size(self, k, sigma, score_square):
+        """The step's size in the limit of many dimensions, where |z|^2 and |score|^2 are their expectations.
+
+        Args:
+          k: damping; sigma: of the marginal; score_square: E[score^2] of one dimension.
+        """
+        return 2 * k * self.snr**2 / score_square
+
 
 @dataclasses.dataclass(frozen=True)
 class AnnealedLangevin:
@@ -157,6 +166,10 @@ class AnnealedLangevin:
             return x + size * prediction.score + jnp.sqrt(2 * size) * z
 
         return _repeat(self.steps, once, x)
+
+    def mean_size(self, k, sigma, score_square):
+        """The step's size, with the arguments of Langevin's; the score has no part in it."""
+        return 2 * k * (self.snr * sigma) ** 2
 
 
 @dataclasses.dataclass(frozen=True)

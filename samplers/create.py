@@ -12,7 +12,7 @@ from denoisers import chain
 from denoisers.temperature import Temperature
 from denoisers.thresholds import THRESHOLDS
 from denoisers.variance import CHOICES
-from samplers import time_grids
+from samplers import audit, time_grids
 from samplers.correctors import CORRECTORS
 from samplers.sampler import Sampler
 from samplers.solvers import SOLVERS, adams
@@ -165,7 +165,7 @@ def wrappers(reader, config, data_range, variance=None):
     return chain.create(reader, variance=estimate, temperature=tempered, threshold=thresholds)
 
 
-def create(config, sde, data_range=None, files=None):
+def create(config, sde, data_range=None, files=None, data_std=0.5):
     """The sampler that the subtree `sampling` describes.
 
         >>> import samplers, sde_lib
@@ -177,15 +177,53 @@ def create(config, sde, data_range=None, files=None):
     Args:
       data_range: (low, high) of the model's data where it has one, for thresholds.
       files: Contents by config field, for the fields that name files.
+      data_std: standard deviation of the data, at which the moment audit is asked; None: it is not asked.
 
     Raises:
-      ConfigError: unknown names, fields that do not belong together, numbers out of range, or a solver
-        that cannot serve this SDE.
+      ConfigError: unknown names, fields that do not belong together, numbers out of range, a solver
+        that cannot serve this SDE, samples that vary too much (sampling.largest_bias), or a temperature that
+        the solver does not reach.
     """
+    return create_audited(config, sde, data_range, files, data_std)[0]
+
+
+def create_audited(config, sde, data_range=None, files=None, data_std=0.5):
+    """The sampler of `create`, and the variance of its samples over what it should be.
+
+    Returns:
+      (Sampler, ratio); the ratio is None where the audit (samplers/audit.py) does not know it.
+
+    Raises:
+      ConfigError: as `create`.
+    """
+    config = config.copy_and_resolve_references()
+
+    def audited(config):
+        described = _describe(config, sde, data_range, files)
+        ratio = audit.variance_ratio(described, sde, data_std)
+        return described, ratio, audit.refusal(described, ratio, data_std)
+
+    def accepted(config):
+        try:
+            return audited(config)[-1] is None
+        except ConfigError:
+            return False
+
+    described, ratio, refusal = audited(config)
+    if refusal:
+        raise ConfigError(f"{refusal} Use {audit.advice(config, described, accepted)}.")
+    return described.sampler, ratio
+
+
+def _describe(config, sde, data_range, files):
+    """The audit.Described of the subtree `sampling`, whatever its samples' variance."""
     config = config.copy_and_resolve_references()
     refusals = Refusals()
     with refusals:
         resolve(config)
+    largest = config.largest_bias
+    if largest is not None and not largest >= 1:
+        refusals.add([f"sampling.largest_bias={largest} must be at least 1, or None."])
     for field in ("steps", "nfe"):
         if config[field] is not None and not 0 < config[field] <= MOST_STEPS:
             refusals.add([f"sampling.{field}={config[field]} must lie in 1..{MOST_STEPS}."])
@@ -210,7 +248,7 @@ def create(config, sde, data_range=None, files=None):
     refusals.raise_if_any()
     if not isinstance(solver, Solver):
         _require_no_table(config, solver, sde)
-        return Sampler(adaptive=solver, wrappers=around)
+        return audit.Described(config, Sampler(adaptive=solver, wrappers=around))
 
     def build(steps):
         return _table(config, solver, grid, sde, steps)
@@ -233,9 +271,9 @@ def create(config, sde, data_range=None, files=None):
     table = build(steps)
     acting = between(table.rows)
     _require_states(config, table, acting)
-    return Sampler(
-        _varied(config, table, variance, solver, grid, sde, steps, data_range), acting, wrappers=around
-    )
+    end = grid(sde, solver.intervals(steps))[-1]
+    varied = _varied(config, table, variance, sde, end, data_range)
+    return audit.Described(config, Sampler(varied, acting, wrappers=around), end)
 
 
 def _grid(config, solver_class, component):
@@ -258,7 +296,7 @@ def _require_no_table(config, solver, sde):
         raise ConfigError(f'sampling.predictor.name="{config.predictor.name}" {solver.refusal(sde)}')
 
 
-def _varied(config, table, variance, solver, grid, sde, steps, data_range):
+def _varied(config, table, variance, sde, end, data_range):
     """The table with the chosen variance of its moves."""
     reason = None
     if variance.choice != "small" and config.predictor.probability_flow:
@@ -266,7 +304,6 @@ def _varied(config, table, variance, solver, grid, sde, steps, data_range):
     try:
         if reason:
             raise ValueError(reason)
-        end = grid(sde, solver.intervals(steps))[-1]
         return with_variance(table, variance, sde, end, data_range)
     except ValueError as error:
         raise ConfigError(

@@ -34,6 +34,7 @@ TINY = {
     "training.eval_every": 0,
     "training.sample_every": 0,
     "sampling.steps": 5,
+    "sampling.largest_bias": None,
     "sampling.batch_size": 16,
     "sampling.num_samples": 16,
     "eval.batch_size": 16,

@@ -44,7 +44,8 @@ def read_config(workdir, schema):
         ) from error
     known = dict(leaves(schema))
     for name, value in leaves(saved):
-        if value is not None:  # None says nothing, also where the field is gone
+        # None says nothing, also of a field that is gone, unless the schema's default is another.
+        if value is not None or known.get(name) is not None:
             if name not in known:
                 raise ConfigError(
                     f"{path} has the field {name}, which there is none of now. Give a --config."

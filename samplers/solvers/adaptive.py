@@ -1,5 +1,7 @@
 """The adaptive-step solver of the reverse SDE (Jolicoeur-Martineau et al. 2021)."""
 
+from typing import ClassVar
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -38,6 +40,7 @@ class AdaptiveSDE:
       final_denoise: end with E[x_0 | x].
     """
 
+    deterministic: ClassVar[bool] = False
     absolute_tolerance: float = flax.struct.field(pytree_node=False, default=0.0078)
     relative_tolerance: float = flax.struct.field(pytree_node=False, default=0.05)
     redraw: bool = flax.struct.field(pytree_node=False, default=False)

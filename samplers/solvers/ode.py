@@ -1,5 +1,7 @@
 """Black-box adaptive solvers of the probability flow (Song et al. 2021, section 4.3), by diffrax."""
 
+from typing import ClassVar
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,7 @@ class AdaptiveODE:
       final_denoise: end with E[x_0 | x].
     """
 
+    deterministic: ClassVar[bool] = True
     method: str = flax.struct.field(pytree_node=False, default="dopri5")
     tolerance: float = flax.struct.field(pytree_node=False, default=1e-5)
     final_denoise: bool = flax.struct.field(pytree_node=False, default=True)

@@ -77,7 +77,9 @@ def _config(**fields):
 
 
 def test_config_makes_the_wrappers():
-    sampler = samplers.create(_config(temperature=0.9, threshold="dynamic"), SDES["vp"](), (-1.0, 1.0))
+    sampler = samplers.create(
+        _config(eta=1.0, temperature=0.9, threshold="dynamic"), SDES["vp"](), (-1.0, 1.0)
+    )
     assert sampler.wrappers == (Temperature(0.9), DynamicThreshold(0.995))
     sampler = samplers.create(_config(threshold="data_range"), SDES["vp"](), (0.0, 1.0))
     assert sampler.wrappers == (Clip(0.0, 1.0),)

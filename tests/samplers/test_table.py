@@ -124,7 +124,7 @@ def test_rows_without_noise_draw_none():
 
 
 def test_a_table_prints_one_line_a_call():
-    config = sampling({"predictor": "edm", "steps": 2})
+    config = sampling({"predictor": "edm", "steps": 2, "largest_bias": None})
     text = str(samplers.create(config, SDES["vp"]()).table)
     assert len(text.splitlines()) == 1 + 5 + 1
     assert "eps" in text and "x0" in text and "unchanged" in text
