@@ -54,7 +54,10 @@ def get_config():
     data.centered = True  # pixels in [-1, 1]; False: [0, 1]
     data.random_flip = False  # horizontal flips in training
     data.dequantize = False  # add uniform noise of one level in training
-    data.holdout = 0.1  # part held out where the source has no test split
+    data.background = "white"  # colour below transparent pixels, where data.channels has no alpha
+    data.holdout = 0.1  # part held out where the source has no test split, by the hash of each image's name
+    # Go on, or evaluate, though the data is not what the run was trained on; for one command
+    data.allow_changed = False
     data.memory_gib = 8.0  # larger sources are decoded on demand
     data.threads = 8  # decoders on demand
 

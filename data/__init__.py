@@ -1,6 +1,6 @@
 """What is fed: random-access image sources, and the order in which training reads them."""
 
-from data.create import create, refusals, resolve, transform
+from data.create import create, hold, identity, refusals, resolve, transform
 from data.sources import SOURCES, parse
 
-__all__ = ["SOURCES", "create", "parse", "refusals", "resolve", "transform"]
+__all__ = ["SOURCES", "create", "hold", "identity", "parse", "refusals", "resolve", "transform"]

@@ -5,18 +5,23 @@ import json
 import jax
 import numpy as np
 
-import data
 from components import UserError
 from evaluation.held_out import subset
+from experiment.run_data import data_of
 from workdir.files import checksum
 
 
-def training_examples(config, experiment, count, purpose):
-    """`count` examples of the training data, as HeldOut holds them, or draws of a mixture."""
+def training_examples(run, count, purpose):
+    """`count` examples of the training data of a Run, as HeldOut holds them, or draws of a mixture.
+
+    Raises:
+      ConfigError: the data has changed since the run was trained.
+    """
+    experiment = run.experiment
     if experiment.mixture is not None:
         draw = jax.jit(experiment.mixture.sample, static_argnums=1)
         return {"image": np.asarray(draw(experiment.key(purpose), count))}
-    return subset(data.create(config.data, "train"), count)
+    return subset(data_of(run, held=False).train, count)
 
 
 def identity_of(experiment, checkpoint, params, config, examples):

@@ -14,11 +14,11 @@ MODES = {
         summary="draw samples: samples.png, samples.npz, trajectory.png",
     ),
     "eval": Mode(
-        "modes.eval", ("restore", "sampling", "eval"), **_OF_A_RUN,
+        "modes.eval", ("restore", "data", "sampling", "eval"), **_OF_A_RUN,
         summary="held-out loss, bits/dim, bounds, two-sample metrics: metrics.json, evaluation.png",
     ),
     "encode": Mode(
-        "modes.encode", ("restore", "encoding"), **_OF_A_RUN,
+        "modes.encode", ("restore", "data", "encoding"), **_OF_A_RUN,
         summary="latent codes of held-out data, decoded and interpolated: encoding.png",
     ),
     "calibrate": Mode(
@@ -26,11 +26,11 @@ MODES = {
         summary="fit solvers of few calls to the model: fitted_<calls>.npz, calibration.png",
     ),
     "variance": Mode(
-        "modes.variance", ("restore", "variance"), **_OF_A_RUN,
+        "modes.variance", ("restore", "data", "variance"), **_OF_A_RUN,
         summary="measure what optimal reverse variances need: variance.npz, variance.png",
     ),
     "optimal_grid": Mode(
-        "modes.optimal_grid", ("restore", "optimal_grid", "eval.bound"), **_OF_A_RUN,
+        "modes.optimal_grid", ("restore", "data", "optimal_grid", "eval.bound"), **_OF_A_RUN,
         summary="the noise levels with the best bound, for any number of steps: optimal_grid.npz",
     ),
     "coefficients": Mode(

@@ -10,7 +10,6 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-import data
 import metrics
 from components import positive
 from denoisers.gaussian_mixture import GaussianMixture
@@ -22,6 +21,7 @@ from evaluation.held_out import HeldOut, HeldOutLoss, mean_and_error, subset
 from experiment.create import resolved
 from experiment.draw import NumberedSamples
 from experiment.load import load, warn_of_other_parameters
+from experiment.run_data import data_of
 from modes import MODES
 from parallel import devices
 from reports import figures
@@ -76,7 +76,7 @@ def run(config, workdir, output=None):
       output: folder of the results; default the workdir.
     """
     loaded = load(workdir, config, MODES["eval"].reads)
-    experiment, params, checkpoint = loaded.experiment, loaded.params, loaded.checkpoint
+    experiment = loaded.experiment
     samples = NumberedSamples(experiment, config.sampling)
     levels = sampled_levels(config, samples)
     warn_of_other_parameters(loaded)
@@ -84,7 +84,7 @@ def run(config, workdir, output=None):
     if experiment.mixture is not None:
         _evaluate_mixture(config, experiment, samples, results)
     else:
-        _evaluate_network(config, Path(workdir), experiment, params, checkpoint, samples, levels, results)
+        _evaluate_network(loaded, Path(workdir), samples, levels, results)
     results.say_written()
 
 
@@ -104,10 +104,11 @@ def _evaluate_mixture(config, experiment, samples, results):
     _report_mixture(measured, results)
 
 
-def _evaluate_network(config, workdir, experiment, params, checkpoint, samples, levels, results):
-    settings = config.eval
-    train_source, test_source = data.create(config.data, "train"), data.create(config.data, "test")
-    examples = subset(test_source, settings.max_images)
+def _evaluate_network(loaded, workdir, samples, levels, results):
+    experiment, params, checkpoint = loaded.experiment, loaded.params, loaded.checkpoint
+    config, settings = loaded.config, loaded.config.eval
+    found = data_of(loaded)
+    train_source, examples = found.train, subset(found.test, settings.max_images)
     held_out = examples["image"]
     say(f"evaluating step {checkpoint['step']} on {len(held_out)} held-out images")
     gaussian = fit_gaussian(experiment, train_source)
@@ -149,6 +150,7 @@ def _evaluate_network(config, workdir, experiment, params, checkpoint, samples, 
         "model": model,
         "fitted_gaussian": baseline or None,
         "training_images": copies,
+        "data": found.record(),
         "config": resolved(config).to_dict(),
         "provenance": checkpoint["provenance"],
     }

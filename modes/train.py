@@ -14,6 +14,7 @@ from evaluation.held_out import HeldOut, HeldOutLoss
 from experiment.create import create, resolved
 from experiment.draw import NumberedSamples
 from experiment.load import load
+from experiment.run_data import open_data, open_splits
 from modes import MODES, check
 from parallel import devices
 from parallel.processes import StopRequest
@@ -61,11 +62,11 @@ def run(config, workdir):
       whether it got there, rather than being stopped by a signal.
 
     Raises:
+      ConfigError: the run was trained on other data than there is now, and data.allow_changed is not set.
       UserError: another run trains in the workdir, or see the message; what was saved before stays as it was.
     """
-    source = data.create(config.data, "train")
-    data.resolve(config.data, source)
-    held_out = data.create(config.data, "test")
+    sources = open_splits(config)
+    data.resolve(config.data, sources["train"])
     check.require("train", config)
     results = Results(workdir)
     experiment = create(config, MODES["train"].reads)
@@ -73,17 +74,17 @@ def run(config, workdir):
         checkpoints = Checkpoints(workdir, resolved(config))
         try:
             with StopRequest() as stop:
-                return _train(config, results, lock, experiment, source, held_out, checkpoints, stop)
+                return _train(config, results, lock, experiment, sources, checkpoints, stop)
         finally:
             checkpoints.finish()
             checkpoints.close()
 
 
 def _start(config, experiment):
-    """The state at step 0; with `training.network_from` the network is the one trained there."""
+    """(state at step 0, None); with `training.network_from` the network trained there, and its record."""
     state = experiment.create_state()
     if config.training.network_from is None:
-        return state
+        return state, None
     trained = config.copy_and_resolve_references()
     trained.update({"denoiser": {"variance_head": "none"}, "loss": {"variance_weight": 0.0}})
     trained.training.network_from = None
@@ -91,20 +92,33 @@ def _start(config, experiment):
     step = network.checkpoint["step"]
     say(f"the network of {config.training.network_from}, step {step}, stays as it is")
     params = frozen_network.onto(state.params, network.params)
-    return state.replace(params=params, ema={name: jax.tree.map(np.copy, params) for name in state.ema})
+    averages = {name: jax.tree.map(np.copy, params) for name in state.ema}
+    return state.replace(params=params, ema=averages), network.checkpoint
 
 
-def _train(config, results, lock, experiment, source, held_out, checkpoints, stop):
+def _train(config, results, lock, experiment, sources, checkpoints, stop):
     workdir, steps, jitted = results.folder, config.training.steps, config.training.jitted_steps
     restored = checkpoints.restore(experiment.state_template())
-    state = devices.replicate(restored[0] if restored else _start(config, experiment))
+    state, record = restored or _start(config, experiment)
+    what = "the run" if restored else f"the network of training.network_from={config.training.network_from}"
+    found = open_data(config, sources, record, what, latest=bool(restored))
+    source, trained_on = found.train, (record or {}).get("data", [])
+    checkpoints.trained_on = trained_on if trained_on and not found.changes else [*trained_on, found.identity]
+    # Allowed once: the record of a run does not allow it to those who read the run.
+    config.data.allow_changed = False
+    state = devices.replicate(state)
     start = int(state.step)
     if start >= steps:
         say(f"{workdir} is already trained to step {start}; training.steps={steps}.")
         return True
     results.json(
         "config.json",
-        {"config": config.to_dict(), "provenance": collect(), "data_recipe": source.recipe},
+        {
+            "config": config.to_dict(),
+            "provenance": collect(),
+            "data_recipe": source.recipe,
+            "data": checkpoints.trained_on,
+        },
     )
     size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     say(
@@ -116,9 +130,8 @@ def _train(config, results, lock, experiment, source, held_out, checkpoints, sto
     batch_size = config.training.batch_size
     pipeline = Pipeline(source, config.seed, batch_size, jax.process_index(), jax.process_count())
     one_call = devices.train_step(TrainStep.from_experiment(experiment, batch_size, config.ema.ramp))
-    held_out_loss = HeldOutLoss(
-        experiment, HeldOut.images(experiment, held_out, config.eval.max_images), config.eval
-    )
+    held_out = HeldOut.images(experiment, found.test, HeldOutLoss.examples(config.eval))
+    held_out_loss = HeldOutLoss(experiment, held_out, config.eval)
     preview = NumberedSamples(experiment, config.sampling)
     records = Records(workdir, start)
     progress = Progress(steps, "step", "train", initial=start)

@@ -2,6 +2,8 @@
 
 import json
 
+from components import ConfigError
+
 # Beginnings of the fields that say what the parameters are: sampling and evaluation need these alone.
 OF_THE_MODEL = (
     "data.centered",
@@ -27,8 +29,13 @@ OF_THE_TRAINING = (
     "training.network_from",
     "training.parallel",
 )
+# Fields that choose the data: what they choose is compared, by its identity, and not how it is written.
+OF_THE_DATA = ("source", "holdout", "background")
 # Fields among them that change no stored array, nor what it means.
 NOT_STORED = (
+    *(f"data.{field}" for field in OF_THE_DATA),
+    "data.allow_changed",
+    "data.class_frequencies",
     "data.directory",
     "data.memory_gib",
     "data.threads",
@@ -52,17 +59,73 @@ def config_changes(saved, config, meaning=OF_THE_TRAINING):
 
     Args:
       saved: the config of a checkpoint, as read from JSON.
-      config: today's ConfigDict; data fields left to the source (None) always agree.
+      config: today's ConfigDict; data fields left to the source (None) always agree, and so do fields that
+        there were none of when the checkpoint was made.
       meaning: beginnings of the fields that are compared.
     """
     now = dict(_flatten(json.loads(json.dumps(config.to_dict()))))
     before = dict(_flatten(saved))
     left_to_source = {f"data.{f}" for f in FROM_SOURCE if config.data[f] is None}
     return [
-        f"{field}: {before.get(field)} -> {now.get(field)}"
-        for field in sorted(before.keys() | now.keys())
-        if before.get(field) != now.get(field)
+        f"{field}: {before[field]} -> {now.get(field)}"
+        for field in sorted(before)
+        if before[field] != now.get(field)
         and field.startswith(meaning)
         and field not in NOT_STORED
         and field not in left_to_source
     ]
+
+
+def _differences(was, now):
+    """Lines on what one split of the data has changed, from identity to identity."""
+    if was["images"] != now["images"]:
+        yield f"{was['images']} images -> {now['images']}"
+        return
+    known = [what for what in ("contents", "labels") if was[what] and now[what]]
+    if "contents" not in known:
+        # What nothing but reading can tell is not known of large sets.
+        known = ["names", "sizes", "labels", "recipe"]
+    yield from (f"other {what}" for what in known if was[what] != now[what])
+
+
+def data_changes(record, config, identity, latest=False):
+    """Lines on how data differs from what a model was trained on; none where it is equal, wherever it lies.
+
+    Args:
+      record: of a checkpoint; its `data` lists the identities of all data that it was trained on.
+      config: today's ConfigDict.
+      identity: {split: what data.Source.identity tells}, of the splits to compare.
+      latest: compare with the last data that it was trained on alone.
+    """
+    trained_on = record.get("data")
+    if not trained_on:
+        return ["the checkpoint was made by an older version, which did not record its data"]
+    lines = [
+        f"{split}: {line}"
+        for data in (trained_on[-1:] if latest else trained_on)
+        for split in identity
+        for line in _differences(data[split], identity[split])
+    ]
+    before = record["config"]["data"]
+    fields = [
+        f"data.{field}: {before[field]} -> {config.data[field]}"
+        for field in OF_THE_DATA
+        if lines and field in before and before[field] != config.data[field]
+    ]
+    return [*fields, *dict.fromkeys(lines)]
+
+
+def require_same_data(changes, config, what):
+    """Refuses changed data, unless `data.allow_changed` allows it.
+
+    Args:
+      changes: from `data_changes`; what: the run or network that was trained on other data, for the message.
+
+    Raises:
+      ConfigError: names what changed.
+    """
+    if changes and not config.data.allow_changed:
+        raise ConfigError(
+            f"The data is not what {what} was trained on: {'; '.join(changes)}. Images that are held out now "
+            "may have been trained on. Put the data back, or set data.allow_changed=True."
+        )
