@@ -138,6 +138,7 @@ def get_config():
     sampling.nfe = placeholder(int)  # in place of steps: as many as fit into this number of network calls
     sampling.num_samples = 64
     sampling.batch_size = 256  # over all devices together
+    sampling.png = False  # --mode=sample also writes a PNG of each, into the folder samples/
     sampling.final_denoise = True  # one last call that returns E[x_0 | x]
     # Classes of the samples where the data has labels: one, or a list that is repeated; None: drawn by the
     # frequencies in the training data
