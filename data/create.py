@@ -88,10 +88,12 @@ def identity(config, sources, contents=True):
     Args:
       config: the subtree `data`.
       sources: {"train": Source, "test": Source}.
-      contents: False leaves out what needs images to be read.
+      contents: False leaves out what needs image files to be read, as where they do not fit into
+        `data.memory_gib`.
     """
-    memory_gib = config.memory_gib if contents else 0
-    return {split: source.identity(memory_gib) for split, source in sources.items()}
+    size = sum(source.bytes for source in sources.values())
+    contents = contents and size <= config.memory_gib * 2**30
+    return {split: source.identity(contents) for split, source in sources.items()}
 
 
 def _check_labels(source, config, split):

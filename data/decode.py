@@ -109,8 +109,12 @@ def fit(image, size, channels, background="white"):
     """
     if _bits(image) > 8:
         raise ValueError(f"it has more than 8 bits a channel (mode {image.mode}); convert it to 8 bits")
+    turn = _turn(image)
+    if image.format == "TIFF":
+        # After the pixels Pillow reads all metadata of a TIFF, and turns it itself.
+        image.load_end = lambda: None
     image.load()
-    image = _upright(image)
+    image = image if turn is None else image.transpose(turn)
     if MODES[channels][-1] != "A" and image.has_transparency_data:
         image = image.convert("RGBA")
         below = Image.new("RGBA", image.size, ImageColor.getrgb(background))
@@ -142,13 +146,13 @@ def _bits(image):
     return 16 if any(";16" in str(tile[3]) for tile in stored) else 8
 
 
-def _upright(image):
-    """The image turned as its EXIF orientation says, where that can be read."""
+def _turn(image):
+    """What undoes the EXIF orientation of an image, or None where it is upright or that cannot be read."""
     try:
-        orientation = image.getexif().get(_ORIENTATION)
+        metadata = image.tag_v2 if image.format == "TIFF" else image.getexif()
+        orientation = metadata.get(_ORIENTATION)
         # Stored twice, it is a tuple.
         orientation = orientation[0] if isinstance(orientation, tuple) else orientation
-        turn = _UPRIGHT.get(orientation)
+        return _UPRIGHT.get(orientation)
     except Exception:  # odd blocks raise anything, and say nothing about the pixels
-        return image
-    return image if turn is None else image.transpose(turn)
+        return None

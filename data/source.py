@@ -87,36 +87,34 @@ class Source:
 
     def in_memory(self, memory_gib, description):
         """The same source with its images as one array, if that takes at most `memory_gib`."""
-        if not isinstance(self.images, Decoded) or self._bytes > memory_gib * 2**30:
+        if not isinstance(self.images, Decoded) or self.bytes > memory_gib * 2**30:
             return self
         return dataclasses.replace(self, images=self.images.load(description))
 
     @property
-    def _bytes(self):
-        return np.prod(self.images.shape, dtype=np.int64)
+    def bytes(self):
+        """What the images take in memory."""
+        return int(np.prod(self.images.shape, dtype=np.int64))
 
     @functools.cached_property
     def _pixels(self):
         return digest([str(self.images.shape).encode(), np.ascontiguousarray(self.images).data])
 
-    def identity(self, memory_gib):
+    def identity(self, contents=True):
         """What tells these images from others, wherever they lie: a dict for JSON of text, numbers and None.
 
         Args:
-          memory_gib: what the images hold is told where they take at most so much; of larger sets, and with
-            0, it is None, as what needs reading is not known.
+          contents: False leaves None for what the images hold, where files would have to be read for it.
         """
-        if isinstance(self.images, np.ndarray) and self.contents is None:
-            contents = self._pixels
-        elif self.contents is not None and self._bytes <= memory_gib * 2**30:
-            contents = self.contents()
+        if self.contents is not None:
+            held = self.contents() if contents else None
         else:
-            contents = None
+            held = self._pixels if isinstance(self.images, np.ndarray) else None
         return {
             "images": len(self),
             "names": None if self.names is None else digest(self.names),
             "sizes": None if self.sizes is None else digest(map(str, self.sizes)),
-            "contents": contents,
+            "contents": held,
             "labels": None if self.labels is None else digest([np.asarray(self.labels, np.int32).tobytes()]),
             "recipe": None if self.names is None else self.recipe,
         }

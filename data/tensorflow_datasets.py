@@ -95,7 +95,11 @@ def load(name, split, config):
         )
 
     def decode(i):
-        pixels = records[int(rows[i])]["image"]
+        try:
+            pixels = records[int(rows[i])]["image"]
+        except Exception as error:  # whatever a damaged record sets off
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DataError(f"example {rows[i]} of {builder.data_dir} cannot be read: {reason}") from None
         image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
         return fit(image, side, channels, config.background)
 

@@ -122,6 +122,13 @@ def test_every_orientation_is_undone(orientation):
     np.testing.assert_array_equal(decode(content, "a", None, 1, "white")[..., 0], views[orientation])
 
 
+def test_a_tiff_with_odd_metadata_is_read_and_turned():
+    pixels = _pixels()
+    for tag, value in ((700, 7), (40965, 10**6), (34853, 3)):
+        content = _file(Image.fromarray(pixels), "TIFF", tiffinfo={0x0112: 6, tag: value})
+        np.testing.assert_array_equal(decode(content, "a", None, 3, "white"), np.rot90(pixels, -1))
+
+
 def test_random_exif_blocks_cost_no_pixel():
     rng = np.random.default_rng(0)
     pixels = _pixels(16)

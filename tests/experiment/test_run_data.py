@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import data
 import main
+from components import ConfigError
+from configs import base
+from experiment.run_data import open_splits
 from tests.conftest import TINY, as_flags
+from workdir.compatibility import data_changes, require_same_data
 
 FIELDS = {**TINY, "data.image_size": 8, "data.holdout": 0.3, "data.dequantize": False}
 MODES = {
@@ -211,3 +216,25 @@ def test_what_is_held_out_and_left_out_is_said(copy, capsys):
     assert _run("eval", workdir, images) == 0
     said = capsys.readouterr().err
     assert "of 40 images are held out" in said and "1 .txt" in said
+
+
+def test_a_run_of_a_version_that_recorded_no_data_says_so(tiny_config):
+    record = {"config": json.loads(json.dumps(tiny_config.to_dict()))}
+    lines = data_changes(record, tiny_config, {})
+    assert lines and "older version" in lines[0]
+    with pytest.raises(ConfigError, match="older version.*data.allow_changed=True"):
+        require_same_data(lines, tiny_config, "the run")
+    tiny_config.data.allow_changed = True
+    require_same_data(lines, tiny_config, "the run")
+
+
+def test_large_sets_are_told_by_names_and_sizes_and_their_files_are_not_read(copy, monkeypatch):
+    images, _ = copy
+    config = base.get_config()
+    config.data.update({"source": f"folder:{images}", "image_size": 8, "memory_gib": 1e-9})
+    monkeypatch.setattr("pathlib.Path.read_bytes", None)
+    before = data.identity(config.data, open_splits(config))
+    _replace(images)
+    assert data.identity(config.data, open_splits(config)) == before
+    _add(images)
+    assert data.identity(config.data, open_splits(config)) != before
