@@ -5,6 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import main
 from data.transforms import Transform
@@ -69,3 +70,18 @@ def test_memory_is_that_of_a_batch_beside_the_images(tmp_path, capsys, monkeypat
     tracemalloc.stop()
     # All at once they would be 12 bytes a pixel and more, as float32 and float64.
     assert peak < 5 * images.nbytes
+
+
+def test_what_becomes_of_transparent_and_of_other_files_is_said(tmp_path, capsys):
+    for i in range(6):
+        Image.fromarray(np.full((8, 8, 4), 10 * i, np.uint8)).save(tmp_path / f"{i}.png")
+    (tmp_path / "notes.txt").write_text("")
+    command = ["main.py", "--config=configs/digits.py", "--mode=inspect", "--config.data.image_size=8"]
+    command += [f"--config.data.source=folder:{tmp_path}", "--config.data.background=black"]
+    assert main.main(command) == 0
+    out = capsys.readouterr().out
+    assert "transparent pixels on black" in out and "1 .txt" in out and "of 6 images are held out" in out
+    assert main.main([*command, "--config.data.channels=4"]) == 0
+    assert "transparent" not in capsys.readouterr().out
+    assert main.main([*command, "--config.data.background=whiteish"]) == 2
+    assert 'data.background="whiteish" is no colour' in capsys.readouterr().err
