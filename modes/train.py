@@ -23,6 +23,7 @@ from training import frozen_network
 from training.step import TrainStep
 from training.watch import MetricsWatch
 from workdir.checkpoints import Checkpoints
+from workdir.compatibility import trained_on
 from workdir.lock import Lock
 from workdir.provenance import collect
 from workdir.records import Progress, Records, read_metrics, say
@@ -73,8 +74,9 @@ def run(config, workdir):
     with Lock(workdir) as lock:
         checkpoints = Checkpoints(workdir, resolved(config))
         try:
+            state, found = _begin(config, experiment, sources, checkpoints)
             with StopRequest() as stop:
-                return _train(config, results, lock, experiment, sources, checkpoints, stop)
+                return _train(config, results, lock, experiment, state, found, checkpoints, stop)
         finally:
             checkpoints.finish()
             checkpoints.close()
@@ -96,18 +98,22 @@ def _start(config, experiment):
     return state.replace(params=params, ema=averages), network.checkpoint
 
 
-def _train(config, results, lock, experiment, sources, checkpoints, stop):
-    workdir, steps, jitted = results.folder, config.training.steps, config.training.jitted_steps
+def _begin(config, experiment, sources, checkpoints):
+    """(the state to go on from, RunData that agrees with what it was trained on)."""
     restored = checkpoints.restore(experiment.state_template())
     state, record = restored or _start(config, experiment)
     what = "the run" if restored else f"the network of training.network_from={config.training.network_from}"
     found = open_data(config, sources, record, what, latest=bool(restored))
-    source, trained_on = found.train, (record or {}).get("data", [])
-    checkpoints.trained_on = trained_on if trained_on and not found.changes else [*trained_on, found.identity]
+    before = trained_on(record) if record else []
+    checkpoints.trained_on = before if before and not found.changes else [*before, found.identity]
     # Allowed once: the record of a run does not allow it to those who read the run.
     config.data.allow_changed = False
-    state = devices.replicate(state)
-    start = int(state.step)
+    return devices.replicate(state), found
+
+
+def _train(config, results, lock, experiment, state, found, checkpoints, stop):
+    workdir, steps, jitted = results.folder, config.training.steps, config.training.jitted_steps
+    source, start = found.train, int(state.step)
     if start >= steps:
         say(f"{workdir} is already trained to step {start}; training.steps={steps}.")
         return True
@@ -122,7 +128,7 @@ def _train(config, results, lock, experiment, sources, checkpoints, stop):
     )
     size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     say(
-        f"{f'resuming at step {start}' if restored else 'training'}: {size / 1e6:.2f}M parameters, "
+        f"{f'resuming at step {start}' if start else 'training'}: {size / 1e6:.2f}M parameters, "
         f"{len(source)} images {'x'.join(map(str, experiment.shape))}, {jax.device_count()} device(s); "
         "compiling the first step"
     )

@@ -88,6 +88,11 @@ def _differences(was, now):
     yield from (f"other {what}" for what in known if was[what] != now[what])
 
 
+def trained_on(record):
+    """Identities of all data that the model of a checkpoint was trained on; None for what is not known."""
+    return record.get("data") or [None]
+
+
 def data_changes(record, config, identity, latest=False):
     """Lines on how data differs from what a model was trained on; none where it is equal, wherever it lies.
 
@@ -97,15 +102,16 @@ def data_changes(record, config, identity, latest=False):
       identity: {split: what data.Source.identity tells}, of the splits to compare.
       latest: compare with the last data that it was trained on alone.
     """
-    trained_on = record.get("data")
-    if not trained_on:
-        return ["the checkpoint was made by an older version, which did not record its data"]
-    lines = [
-        f"{split}: {line}"
-        for data in (trained_on[-1:] if latest else trained_on)
-        for split in identity
-        for line in _differences(data[split], identity[split])
-    ]
+    lines = []
+    for data in trained_on(record)[-1:] if latest else trained_on(record):
+        if data is None:
+            lines.append("an older version trained it, which did not record its data")
+        else:
+            lines += [
+                f"{split}: {line}"
+                for split in identity
+                for line in _differences(data[split], identity[split])
+            ]
     before = record["config"]["data"]
     fields = [
         f"data.{field}: {before[field]} -> {config.data[field]}"

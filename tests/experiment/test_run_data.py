@@ -13,7 +13,7 @@ from components import ConfigError
 from configs import base
 from experiment.run_data import open_splits
 from tests.conftest import TINY, as_flags
-from workdir.compatibility import data_changes, require_same_data
+from workdir.compatibility import data_changes, require_same_data, trained_on
 
 FIELDS = {**TINY, "data.image_size": 8, "data.holdout": 0.3, "data.dequantize": False}
 MODES = {
@@ -226,6 +226,12 @@ def test_a_run_of_a_version_that_recorded_no_data_says_so(tiny_config):
         require_same_data(lines, tiny_config, "the run")
     tiny_config.data.allow_changed = True
     require_same_data(lines, tiny_config, "the run")
+    # Once it has gone on with data that is known, that is compared for training, and never for evaluation.
+    split = {"images": 3, "names": None, "sizes": None, "contents": "a", "labels": None, "recipe": None}
+    identity = {"train": split, "test": split}
+    record["data"] = [*trained_on(record), identity]
+    assert data_changes(record, tiny_config, identity, latest=True) == []
+    assert data_changes(record, tiny_config, identity)
 
 
 def test_large_sets_are_told_by_names_and_sizes_and_their_files_are_not_read(copy, monkeypatch):
