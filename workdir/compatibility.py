@@ -81,11 +81,12 @@ def _differences(was, now):
     if was["images"] != now["images"]:
         yield f"{was['images']} images -> {now['images']}"
         return
-    known = [what for what in ("contents", "labels") if was[what] and now[what]]
-    if "contents" not in known:
-        # What nothing but reading can tell is not known of large sets.
-        known = ["names", "sizes", "labels", "recipe"]
-    yield from (f"other {what}" for what in known if was[what] != now[what])
+    # What nothing but reading can tell decides, where it is known: it is not of large sets.
+    known = was["contents"] and now["contents"]
+    decisive = ("contents", "labels") if known else ("names", "sizes", "labels", "recipe")
+    if any(was[what] != now[what] for what in decisive):
+        told = ("names", "sizes", "contents", "labels") if known else decisive
+        yield f"other {', '.join(what for what in told if was[what] != now[what])} of {now['images']} images"
 
 
 def trained_on(record):
