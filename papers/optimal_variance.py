@@ -86,7 +86,7 @@ def base_config(arguments):
     config.sampling.batch_size = 256
     config.variance.update({"levels": 200, "examples": arguments.examples})
     config.model.width = arguments.width
-    data.resolve(config.data, data.create(config.data, "train"))
+    data.resolve(config.data, data.create(config.data, "train", decoded=False))
     # Halved until at most 8 pixels are left, with attention there.
     halvings = max(1, math.ceil(math.log2(config.data.image_size / 8)))
     config.model.multipliers = (1,) + (2,) * halvings
@@ -121,7 +121,7 @@ def trained(arguments):
     origin = {}
     if found.exists():
         origin = read_measured(found, MOMENTS_FILE, "sampling.variance.file").origin
-    count = min(arguments.examples, len(data.create(config.data, "train")))
+    count = min(arguments.examples, len(data.create(config.data, "train", decoded=False)))
     if (origin.get("parameters"), origin.get("examples")) != (network, count):
         variance.run(config, workdir)
     return loaded, found
