@@ -59,10 +59,10 @@ def _walk(root, left_out):
     entered = {os.path.realpath(root)}
     for folder, below, files in os.walk(root, onerror=_unreadable, followlinks=True):
         enter = []
-        for name in sorted(below):
+        visible = [name for name in below if not name.startswith(".")]
+        # Real folders before links to them, whose names they keep.
+        for name in sorted(visible, key=lambda name: (os.path.islink(os.path.join(folder, name)), name)):
             path = Path(folder, name)
-            if name.startswith("."):
-                continue
             real = os.path.realpath(path)
             if real in entered:
                 left_out["links to folders that are there already"].append(str(path))

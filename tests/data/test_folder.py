@@ -88,10 +88,12 @@ def test_linked_class_folders_are_followed(config, tmp_path):
 
 def test_loops_of_links_end_and_no_image_is_met_twice(config, tmp_path):
     _fill(tmp_path / "a")
+    _fill(tmp_path / "c")
     (tmp_path / "a" / "up").symlink_to(tmp_path)
-    (tmp_path / "b").symlink_to(tmp_path / "a")
+    (tmp_path / "b").symlink_to(tmp_path / "c")
     source = _create(config, tmp_path)
-    assert len(source) + len(_create(config, tmp_path, "test")) == 6
+    assert len(source) + len(_create(config, tmp_path, "test")) == 12
+    assert source.label_names == ("a", "c")
     assert any("links to folders" in note and "up" in note and "b" in note for note in source.notes)
 
 
