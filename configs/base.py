@@ -65,7 +65,10 @@ def get_config():
     data.centered = True  # pixels in [-1, 1]; False: [0, 1]
     data.random_flip = False  # horizontal flips in training
     data.dequantize = False  # add uniform noise of one level in training
-    data.holdout = 0.1  # part held out where the source has no test split
+    data.background = "white"  # colour below transparent pixels, where data.channels has no alpha
+    data.holdout = 0.1  # part held out where the source has no test split, by the hash of each image's name
+    # Go on, or evaluate, though the data is not what the run was trained on; for one command
+    data.allow_changed = False
     data.memory_gib = 8.0  # larger sources are decoded on demand
     data.threads = 8  # decoders on demand
 
@@ -149,6 +152,7 @@ def get_config():
     sampling.nfe = placeholder(int)  # in place of steps: as many as fit into this number of network calls
     sampling.num_samples = 64
     sampling.batch_size = 256  # over all devices together
+    sampling.png = False  # --mode=sample also writes a PNG of each, into the folder samples/
     sampling.final_denoise = True  # one last call that returns E[x_0 | x]
     # Classes of the samples where the network reads labels: one, or a list that is repeated; None: drawn by
     # their frequencies in the training data

@@ -1,6 +1,9 @@
 """From the subtree `data` to a source that agrees with it."""
 
+import dataclasses
+
 import numpy as np
+from PIL import ImageColor
 
 from components import ConfigError, positive, within
 from data.source import DataError
@@ -31,10 +34,19 @@ def refusals(config):
             f"data.class_frequencies={frequencies} must be shares of the classes. Leave it out: the source "
             "fills it in."
         )
+    try:
+        colour = ImageColor.getrgb(config.background)
+    except (ValueError, TypeError, AttributeError):
+        colour = ()
+    if len(colour) != 3:
+        yield f'data.background="{config.background}" is no colour. Use a name or numbers: white, #7f7f7f.'
 
 
-def create(config, split):
+def create(config, split, decoded=True):
     """The source that the subtree `data` describes, checked against its fields.
+
+    Image files are decoded when they are read; but a training split that fits into `data.memory_gib` is
+    decoded here, all of it.
 
         >>> from configs import digits
         >>> create(digits.get_config().data, "train").shape
@@ -42,6 +54,7 @@ def create(config, split):
 
     Args:
       split: "train" or "test".
+      decoded: False leaves a training split as files, too; `hold` decodes it later.
 
     Raises:
       ConfigError, DataError: what is wrong, and with which field or file.
@@ -64,13 +77,37 @@ def create(config, split):
             )
     if source.labels is not None:
         _check_labels(source, config, split)
-    pixel_values = config.pixel_values or source.pixel_values
-    if isinstance(source.images, np.ndarray) and source.images.max() >= pixel_values:
-        raise ConfigError(
-            f'data.pixel_values={pixel_values}, but data.source="{config.source}" has pixels up to '
-            f"{source.images.max()}. Set data.pixel_values={source.images.max() + 1} or more."
-        )
-    return source
+    source = dataclasses.replace(source, pixel_values=config.pixel_values or source.pixel_values)
+    if isinstance(source.images, np.ndarray):
+        source.check_values(source.images)
+    return hold(config, source) if decoded and split == "train" else source
+
+
+def hold(config, source):
+    """The source with its images decoded, where they fit into `data.memory_gib`.
+
+    Raises:
+      DataError: names images that are broken.
+      ConfigError: images with more values than data.pixel_values.
+    """
+    held = source.in_memory(config.memory_gib, f"reading {config.source}")
+    if held is not source:
+        held.check_values(held.images)
+    return held
+
+
+def identity(config, sources, contents=True):
+    """What tells the data of an experiment from other data, wherever it lies; for JSON.
+
+    Args:
+      config: the subtree `data`.
+      sources: {"train": Source, "test": Source}.
+      contents: False leaves out what needs image files to be read, as where they do not fit into
+        `data.memory_gib`.
+    """
+    size = sum(source.bytes for source in sources.values())
+    contents = contents and size <= config.memory_gib * 2**30
+    return {split: source.identity(contents) for split, source in sources.items()}
 
 
 def _check_labels(source, config, split):

@@ -6,20 +6,22 @@ nothing is downloaded.
 
 import numpy as np
 
-from data.source import Source, split_indices
+from data.source import Source
+from data.split import content_keys, split_rows
 
 
 def load(argument, split, config):
-    """The digits of a split; `data.holdout` of all are held out."""
+    """The digits of a split; about `data.holdout` of all are held out."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    chosen = split_indices(len(images), split, config.holdout)
-    pixels = images[chosen].reshape(-1, 8, 8, 1).astype(np.uint8)
+    pixels = images.reshape(-1, 8, 8, 1).astype(np.uint8)
+    chosen, notes = split_rows(content_keys(pixels), split, config)
     return Source(
-        pixels,
+        pixels[chosen],
         labels[chosen],
         pixel_values=17,
         recipe="scikit-learn load_digits, values 0..16",
         label_names=tuple("0123456789"),
+        notes=notes,
     )

@@ -7,7 +7,8 @@ Keys `train_images` and `test_images`, [N, H, W, C] or [N, H, W], with optional
 
 import numpy as np
 
-from data.source import DataError, Source, split_indices
+from data.source import DataError, Source
+from data.split import content_keys, split_rows
 from workdir import archives
 
 
@@ -51,10 +52,13 @@ def load(path, split, config):
             f'data.source="npz:{path}": labels are {labels.dtype} of shape {labels.shape}; they must be '
             f"whole numbers [N] from 0 on{limit}."
         )
+    notes = ()
     if not prefix and len(images):
-        chosen = split_indices(len(images), split, config.holdout)
+        chosen, notes = split_rows(content_keys(images), split, config)
         images, labels = images[chosen], None if labels is None else labels[chosen]
-    return Source(images, labels, pixel_values=256, recipe=f"arrays of {path}", label_names=names)
+    return Source(
+        images, labels, pixel_values=256, recipe=f"arrays of {path}", label_names=names, notes=notes
+    )
 
 
 def _names(path, names):

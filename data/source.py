@@ -1,16 +1,15 @@
 """What every data set offers: random access to uint8 images of one shape."""
 
 import dataclasses
+import functools
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from components import UserError
-
-MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+from components import ConfigError, UserError
 
 
 class DataError(UserError):
@@ -28,6 +27,11 @@ class Source:
       pixel_values: number of pixel values: pixels lie in 0..pixel_values-1.
       recipe: how files became these arrays, recorded with every run.
       label_names: the name of each class, or None where they have none.
+      names: of the N images, relative to their set, wherever it lies; None where they have none.
+      sizes: of the N images in bytes, known without reading them; None where they are not.
+      contents: () -> digest of what the N images hold, at the cost of reading them; None where their pixels
+        in memory say it, or nothing does.
+      notes: lines about the set that its user should read.
     """
 
     images: "np.ndarray | Decoded"
@@ -35,6 +39,10 @@ class Source:
     pixel_values: int
     recipe: str
     label_names: tuple[str, ...] | None = None
+    names: tuple[str, ...] | None = None
+    sizes: tuple[int, ...] | None = None
+    contents: Callable | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self):
         return self.images.shape[0]
@@ -52,9 +60,75 @@ class Source:
         return len(self.label_names) if self.label_names else int(self.labels.max()) + 1
 
     def batch(self, indices):
-        """{"image": uint8 [b, H, W, C], "label": int32 [b] where there are labels} at indices [b]."""
+        """{"image": uint8 [b, H, W, C], "label": int32 [b] where there are labels} at indices [b].
+
+        Raises:
+          DataError: a file that cannot be decoded.
+          ConfigError: images decoded here have more than `pixel_values` values.
+        """
         labels = {} if self.labels is None else {"label": self.labels[indices].astype(np.int32)}
-        return {"image": self.images[indices], **labels}
+        images = self.images[indices]
+        if isinstance(self.images, Decoded):
+            self.check_values(images)
+        return {"image": images, **labels}
+
+    def check_values(self, images):
+        """Refuses uint8 images [b, ...] with values of `pixel_values` or more.
+
+        Raises:
+          ConfigError: names data.pixel_values and what it should be at least.
+        """
+        largest = images.max(initial=0)
+        if largest >= self.pixel_values:
+            raise ConfigError(
+                f"data.pixel_values={self.pixel_values}, but the data has pixels up to {largest}. "
+                f"Set data.pixel_values={largest + 1} or more."
+            )
+
+    def in_memory(self, memory_gib, description):
+        """The same source with its images as one array, if that takes at most `memory_gib`."""
+        if not isinstance(self.images, Decoded) or self.bytes > memory_gib * 2**30:
+            return self
+        return dataclasses.replace(self, images=self.images.load(description))
+
+    @property
+    def bytes(self):
+        """What the images take in memory."""
+        return int(np.prod(self.images.shape, dtype=np.int64))
+
+    @functools.cached_property
+    def _pixels(self):
+        return digest([str(self.images.shape).encode(), np.ascontiguousarray(self.images).data])
+
+    def identity(self, contents=True):
+        """What tells these images from others, wherever they lie: a dict for JSON of text, numbers and None.
+
+        Args:
+          contents: False leaves None for what the images hold, where files would have to be read for it.
+        """
+        if self.contents is not None:
+            held = self.contents() if contents else None
+        else:
+            held = self._pixels if isinstance(self.images, np.ndarray) else None
+        return {
+            "images": len(self),
+            "names": None if self.names is None else digest(self.names),
+            "sizes": None if self.sizes is None else digest(map(str, self.sizes)),
+            "contents": held,
+            "labels": None if self.labels is None else digest([np.asarray(self.labels, np.int32).tobytes()]),
+            "recipe": None if self.names is None else self.recipe,
+        }
+
+
+def digest(parts):
+    """SHA-256 of texts or bytes one after the other, as hexadecimal text of 16 digits."""
+    found = hashlib.sha256()
+    for part in parts:
+        part = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
+        # With its length, so that no two lists of parts run into the same bytes.
+        found.update(len(part).to_bytes(8, "big"))
+        found.update(part)
+    return found.hexdigest()[:16]
 
 
 class Decoded:
@@ -73,7 +147,16 @@ class Decoded:
         self._pool = ThreadPoolExecutor(threads)
 
     def __getitem__(self, indices):
-        return np.stack(list(self._pool.map(self._decode, indices)))
+        indices = np.arange(self.shape[0])[indices]
+        if indices.ndim == 0:
+            return self._decode(int(indices))
+        images = np.empty((len(indices), *self.shape[1:]), np.uint8)
+
+        def put(row):
+            images[row] = self._decode(int(indices[row]))
+
+        list(self._pool.map(put, range(len(indices))))
+        return images
 
     def load(self, description):
         """All images as one array; a progress bar shows on a terminal.
@@ -95,43 +178,3 @@ class Decoded:
             shown = "; ".join(sorted(broken)[:5])
             raise DataError(f"{len(broken)} of {total} images are broken: {shown}.")
         return images
-
-
-def fit(image, size, channels):
-    """A PIL image as uint8 [size, size, channels]: the largest centred square, resized.
-
-    The recipe is Pillow's: BOX in one step for shrinking, BICUBIC for enlarging; size
-    None keeps the image as it is.
-    """
-    if image.mode.startswith("I") or image.mode == "F":
-        raise ValueError(f"mode {image.mode} has more than 8 bits a channel; convert it to 8 bits")
-    image = ImageOps.exif_transpose(image).convert(MODES[channels])
-    if size is not None and image.size != (size, size):
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        method = Image.Resampling.BOX if side >= size else Image.Resampling.BICUBIC
-        image = image.resize((size, size), method, box=(left, top, left + side, top + side))
-    array = np.asarray(image, np.uint8)
-    return array.reshape(*array.shape[:2], channels)
-
-
-FIT_RECIPE = "largest centred square, Pillow BOX when shrinking, BICUBIC when enlarging"
-
-
-def in_memory_if_it_fits(decoded, memory_gib, description):
-    """The images as one array if they take at most `memory_gib`, else decoded on demand."""
-    if np.prod(decoded.shape, dtype=np.int64) <= memory_gib * 2**30:
-        return decoded.load(description)
-    return decoded
-
-
-def split_indices(count, split, holdout):
-    """Indices of a split where the data set has none: a fixed shuffle, cut in two.
-
-    Args:
-      split: "train" or "test".
-      holdout: part of the images in "test", at least one.
-    """
-    order = np.random.default_rng(0).permutation(count)
-    held = max(1, round(count * holdout))
-    return np.sort(order[held:] if split == "train" else order[:held])

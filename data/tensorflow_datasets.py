@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.source import FIT_RECIPE, DataError, Decoded, Source, fit, in_memory_if_it_fits, split_indices
+from data.decode import fit, recipe
+from data.source import DataError, Decoded, Source
+from data.split import split_rows
 
 TEST_SPLITS = ("test", "validation")
 
@@ -70,10 +72,20 @@ def load(name, split, config):
     train = "train" if "train" in splits else next(iter(splits))
     chosen = test if split == "test" and test else train
     records = builder.as_data_source(split=chosen)
-    rows = np.arange(len(records))
+    # The place in a prepared split, which is the same wherever the set is prepared.
+    keys = [f"{chosen}__{i}" for i in range(len(records))]
+    rows, notes = range(len(records)), ()
     if test is None:
-        rows = split_indices(len(records), split, config.holdout)
-    shape = builder.info.features["image"].shape
+        rows, notes = split_rows(keys, split, config)
+    unused = sorted(set(splits) - {train, test})
+    if unused:
+        notes = (*notes, f"left out: the splits {', '.join(unused)} of {name}")
+    features = builder.info.features
+    if np.dtype(features["image"].np_dtype) != np.uint8:
+        raise DataError(
+            f'data.source="tfds:{name}" holds images of {features["image"].np_dtype}; they must be uint8.'
+        )
+    shape = features["image"].shape
     side = config.image_size or shape[0]
     channels = config.channels or (shape[2] if len(shape) == 3 else 1) or 3
     if side is None or (shape[0] != shape[1] and config.image_size is None):
@@ -83,17 +95,23 @@ def load(name, split, config):
         )
 
     def decode(i):
-        pixels = np.asarray(records[int(rows[i])]["image"], np.uint8)
-        return fit(Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels), side, channels)
+        try:
+            pixels = records[int(rows[i])]["image"]
+        except Exception as error:  # whatever a damaged record sets off
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DataError(f"example {rows[i]} of {builder.data_dir} cannot be read: {reason}") from None
+        image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
+        return fit(image, side, channels, config.background)
 
-    decoded = Decoded(decode, len(rows), (side, side, channels), config.threads)
-    images = in_memory_if_it_fits(decoded, config.memory_gib, f"reading {name}")
-    recipe = f"TFDS {builder.info.full_name}, {FIT_RECIPE}, side {side}"
-    features = builder.info.features
     names = getattr(features["label"], "names", None) if "label" in features else None
-    labels = _labels(builder, chosen, rows, config.threads) if names else None
     return Source(
-        images, labels, pixel_values=256, recipe=recipe, label_names=tuple(names) if names else None
+        Decoded(decode, len(rows), (side, side, channels), config.threads),
+        _labels(builder, chosen, rows, config.threads) if names else None,
+        pixel_values=256,
+        recipe=f"TFDS {builder.info.full_name}, {recipe(side, channels, config.background)}",
+        label_names=tuple(names) if names else None,
+        names=tuple(keys[i] for i in rows),
+        notes=notes,
     )
 
 

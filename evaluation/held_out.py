@@ -75,12 +75,17 @@ class HeldOutLoss:
         sde, levels = experiment.sde, config.loss_levels
         self.times = sde.t_min + (np.arange(levels) + 0.5) / levels * (sde.t_max - sde.t_min)
         self.log_snr = np.asarray(sde.log_snr(jnp.asarray(self.times)))
-        self._examples = held_out.numbered(min(config.batch_size, config.max_images))
+        self._examples = held_out.numbered(self.examples(config))
         self._held_out = held_out
         self._batch_size = config.batch_size
         self._key = experiment.key("held-out loss")
         self._experiment = experiment
         self._of_network = self._batch_map(lambda *of: experiment.denoise("held_out", *of))
+
+    @staticmethod
+    def examples(config):
+        """How many examples it uses, of at least so many."""
+        return min(config.batch_size, config.max_images)
 
     def _batch_map(self, bind):
         plain = Objective(self._experiment.sde)

@@ -5,25 +5,27 @@ import json
 import jax
 import numpy as np
 
-import data
 from components import UserError
 from evaluation.held_out import subset
+from experiment.run_data import data_of
 from workdir.files import checksum
 
 
-def training_examples(config, experiment, count, purpose, least=1):
-    """`count` examples of the training data, as HeldOut holds them, or draws of a mixture.
+def training_examples(run, count, purpose, least=1):
+    """`count` examples of the training data of a Run, as HeldOut holds them, or draws of a mixture.
 
     Raises:
+      ConfigError: the data has changed since the run was trained.
       UserError: the training data has fewer than `least`.
     """
+    experiment = run.experiment
     if experiment.mixture is not None:
         draw = jax.jit(experiment.mixture.sample, static_argnums=1)
         return {"image": np.asarray(draw(experiment.key(purpose), count))}
-    source = data.create(config.data, "train")
+    source = data_of(run, held=False).train
     if len(source) < least:
         raise UserError(
-            f'data.source="{config.data.source}" has {len(source)} training image, and a standard error '
+            f'data.source="{run.config.data.source}" has {len(source)} training image, and a standard error '
             f"takes {least}. Use more images."
         )
     return subset(source, count)

@@ -14,17 +14,22 @@ from experiment.create import (
     resolved,
 )
 from experiment.load import Run, load, require_run
+from experiment.run_data import RunData, data_of, open_data, open_splits
 
 __all__ = [
     "Experiment",
     "Run",
+    "RunData",
     "create",
+    "data_of",
     "data_range",
     "data_shape",
     "data_std",
     "default_of",
     "load",
     "mixture_case",
+    "open_data",
+    "open_splits",
     "problems",
     "read_files",
     "refused_numbers",

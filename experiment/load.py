@@ -161,15 +161,19 @@ class Run:
 def require_run(config, workdir):
     """Takes from the run's record what the config leaves to the data, and refuses a run of another config.
 
+    Returns:
+      the record of the checkpoint; None where the data is a mixture.
+
     Raises:
       UserError: no checkpoint, one of another config, or `restore.step` that is not there.
     """
-    if not config.mixture.name:
-        checkpoints = Checkpoints(workdir, resolved(config), read_only=True)
-        try:
-            checkpoints.resolve_data(config.data)
-        finally:
-            checkpoints.close()
+    if config.mixture.name:
+        return None
+    checkpoints = Checkpoints(workdir, resolved(config), read_only=True)
+    try:
+        return checkpoints.resolve_data(config.data)
+    finally:
+        checkpoints.close()
 
 
 def load(workdir=None, config=None, reads=OF_A_RUN, field=None):

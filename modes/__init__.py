@@ -17,12 +17,12 @@ MODES = {
         after_a_stop=_GOES_ON,
     ),
     "eval": Mode(
-        "modes.eval", ("restore", "sampling", "eval"), **_OF_A_RUN,
+        "modes.eval", ("restore", "data", "sampling", "eval"), **_OF_A_RUN,
         summary="held-out loss, bits/dim, bounds, two-sample metrics: metrics.json, evaluation.png",
         after_a_stop="takes up finished log-densities and measures the rest anew",
     ),
     "encode": Mode(
-        "modes.encode", ("restore", "encoding"), **_OF_A_RUN,
+        "modes.encode", ("restore", "data", "encoding"), **_OF_A_RUN,
         summary="latent codes of held-out data, decoded and interpolated: encoding.png",
     ),
     "calibrate": Mode(
@@ -30,12 +30,12 @@ MODES = {
         summary="fit solvers of few calls to the model: fitted_<calls>.npz, calibration.png",
     ),
     "variance": Mode(
-        "modes.variance", ("restore", "variance"), **_OF_A_RUN,
+        "modes.variance", ("restore", "data", "variance"), **_OF_A_RUN,
         summary="measure what optimal reverse variances need: variance.npz, variance.png",
         after_a_stop=_GOES_ON,
     ),
     "optimal_grid": Mode(
-        "modes.optimal_grid", ("restore", "optimal_grid", "eval.bound"), **_OF_A_RUN,
+        "modes.optimal_grid", ("restore", "data", "optimal_grid", "eval.bound"), **_OF_A_RUN,
         summary="the noise levels with the best bound, for any number of steps: optimal_grid.npz",
         after_a_stop=_GOES_ON,
     ),

@@ -6,6 +6,7 @@ import data
 import experiment
 from components import ConfigError, Refusals, UserError
 from configs import base
+from experiment.run_data import changes
 from modes import MODES
 
 
@@ -70,13 +71,11 @@ def _learn(config, name, workdir, found):
     """Fills in what the data or the run's record knows, and takes what they refuse."""
     try:
         if workdir and "config" not in MODES[name].needs:
-            experiment.require_run(config, workdir)
+            record = experiment.require_run(config, workdir)
+            if record and "data" in (MODES[name].reads or ()):
+                changes(config, experiment.open_splits(config), record, contents=False)
         elif not config.mixture.name and not _refused_unread(config, name):
-            # With no room for decoded images a source reads what surrounds them alone.
-            settings = config.data.copy_and_resolve_references()
-            settings.memory_gib = 1e-9
-            data.resolve(config.data, data.create(settings, "train"))
-            data.create(settings, "test")
+            data.resolve(config.data, experiment.open_splits(config)["train"])
     except UserError as error:
         found.add(str(error).splitlines())
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-import data
 from components import choose, positive
 from evaluation.bits_per_dim import refused_tolerance
 from evaluation.held_out import subset
 from experiment.load import load
+from experiment.run_data import data_of
 from likelihood import encoding
 from modes import MODES
 from parallel import devices
@@ -17,16 +17,16 @@ from workdir.records import Progress, say
 from workdir.results import Results
 
 
-def _examples(config, experiment):
+def _examples(run):
     """What is encoded: pixels at the centres of their bins, or samples of a mixture.
 
     Returns:
       (x [N, ...] float32, label [N] or None).
     """
-    count = config.encoding.num_images
+    experiment, count = run.experiment, run.config.encoding.num_images
     if experiment.mixture is not None:
         return np.asarray(experiment.mixture.sample(experiment.key("held-out"), count)), None
-    examples = subset(data.create(config.data, "test"), count)
+    examples = subset(data_of(run, held=False).test, count)
     return np.asarray(experiment.transform.to_model(examples["image"])), examples.get("label")
 
 
@@ -87,7 +87,7 @@ def run(config, workdir, output=None):
     loaded = load(workdir, config, MODES["encode"].reads)
     experiment, params, checkpoint = loaded.experiment, loaded.params, loaded.checkpoint
     results = Results(workdir, output)
-    x, label = _examples(config, experiment)
+    x, label = _examples(loaded)
     say(f"encoding {len(x)} examples")
     codes, nfe = _solver(experiment, params, config, encoding.encode, "encode")(x, label)
 

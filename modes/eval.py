@@ -22,6 +22,7 @@ from evaluation.held_out import HeldOut, HeldOutLoss, LeftOut, mean_and_error, s
 from experiment.create import resolved
 from experiment.draw import NumberedSamples
 from experiment.load import load, warn_of_other_parameters
+from experiment.run_data import data_of
 from modes import MODES
 from parallel import devices
 from reports import figures
@@ -76,7 +77,7 @@ def run(config, workdir, output=None):
       output: folder of the results; default the workdir.
     """
     loaded = load(workdir, config, MODES["eval"].reads)
-    experiment, params, checkpoint = loaded.experiment, loaded.params, loaded.checkpoint
+    experiment = loaded.experiment
     samples = NumberedSamples(experiment, config.sampling)
     levels = sampled_levels(config, samples)
     warn_of_other_parameters(loaded)
@@ -85,7 +86,7 @@ def run(config, workdir, output=None):
     if experiment.mixture is not None:
         _evaluate_mixture(config, experiment, samples, results)
     else:
-        _evaluate_network(config, Path(workdir), experiment, params, checkpoint, samples, levels, results)
+        _evaluate_network(loaded, Path(workdir), samples, levels, results)
     results.say_written()
 
 
@@ -106,13 +107,14 @@ def _evaluate_mixture(config, experiment, samples, results):
     _report_mixture(measured, results)
 
 
-def _evaluate_network(config, workdir, experiment, params, checkpoint, samples, levels, results):
-    settings = config.eval
-    train_source, test_source = data.create(config.data, "train"), data.create(config.data, "test")
+def _evaluate_network(loaded, workdir, samples, levels, results):
+    experiment, params, checkpoint = loaded.experiment, loaded.params, loaded.checkpoint
+    config, settings = loaded.config, loaded.config.eval
+    found = data_of(loaded)
+    train_source, examples = found.train, subset(found.test, settings.max_images)
     unused = data.unused_values(config.data, train_source)
     if unused:
         say(f"warning: {unused}")
-    examples = subset(test_source, settings.max_images)
     held_out = examples["image"]
     say(f"evaluating step {checkpoint['step']} on {len(held_out)} held-out images")
     gaussian = fit_gaussian(experiment, train_source)
@@ -159,6 +161,7 @@ def _evaluate_network(config, workdir, experiment, params, checkpoint, samples, 
         "fitted_gaussian": baseline or None,
         "training_images": copies,
         "left_out": left_out.reasons,
+        "data": found.record(),
         "config": resolved(config).to_dict(),
         "provenance": checkpoint["provenance"],
     }

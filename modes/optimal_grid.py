@@ -48,7 +48,7 @@ def run(config, workdir, output=None):
     experiment, params, checkpoint = loaded.experiment, loaded.params, loaded.checkpoint
     warn_of_other_parameters(loaded)
     results = Results(workdir, output)
-    examples = training_examples(config, experiment, settings.examples, "optimal grid data")
+    examples = training_examples(loaded, settings.examples, "optimal grid data")
     if experiment.mixture is None:
         held_out, decoder, scale, offset = bounded_images(experiment, examples, config.eval.bound)
         unit = "bits/dim"

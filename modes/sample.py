@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from experiment.create import data_range
 from experiment.draw import NumberedSamples
 from experiment.load import load, warn_of_other_parameters
 from modes import MODES
@@ -18,12 +19,20 @@ TRAJECTORY_STATES = 9
 LARGEST_GRID = 400
 
 
+def refusals(config):
+    """Lines about `sampling.png`."""
+    if config.sampling.png and data_range(config) is None:
+        yield f"sampling.png=True is for images, and mixture.name={config.mixture.name} has none."
+
+
 def run(config, workdir, output=None):
     """--mode=sample: writes samples.npz, samples.png, trajectory.npz and trajectory.png.
 
-    samples.npz holds `images` as uint8 where the data has pixels, with their `label` where it has labels, and
-    `x` as floats where it is a mixture; trajectory.npz the `states` and `predictions` of E[x_0] at some
-    `times` of some samples.
+    samples.npz holds `images` as uint8 where the data has pixels, with the number of their `pixel_values`,
+    their `label` where the data has labels, and `arr_0`, the same images as RGB in 0..255, which programs
+    that compute an FID read; `x` as floats where the data is a mixture. With `sampling.png` the folder
+    samples/ holds a PNG of each, in 0..255. trajectory.npz holds the `states` and `predictions` of E[x_0] at
+    some `times` of some samples.
     Batches that a killed run finished are not drawn again.
 
     Args:
@@ -48,7 +57,8 @@ def run(config, workdir, output=None):
 def _identity(experiment, params, checkpoint, config, samples):
     """What must agree for the samples of a killed run to be part of this one."""
     described = {name: config[name].to_dict() for name in ("sampling", "sde", "mixture", "denoiser")}
-    described["sampling"].pop("num_samples")
+    for field in ("num_samples", "png"):
+        described["sampling"].pop(field)
     numbers = {"parameters": checksum(params), "sampler": checksum(samples.sampler)}
     return {**described, "seed": config.seed, "step": checkpoint["step"], **numbers}
 
@@ -78,8 +88,15 @@ def _draw(partial, experiment, samples, params, checkpoint, config):
 
 def _write(partial, experiment, params, checkpoint, config, samples, results):
     arrays = partial.merged(config.sampling.num_samples)
+    if experiment.transform:
+        pixel_values = experiment.transform.pixel_values
+        arrays |= {"pixel_values": pixel_values, "arr_0": pictures.rgb(arrays["images"], pixel_values)}
     results.arrays("samples.npz", **arrays, step=checkpoint["step"])
     if experiment.transform:
+        if config.sampling.png:
+            results.write_folder("samples", ".png", pictures.save_samples, arrays["images"], pixel_values)
+        elif (results.folder / "samples").exists():
+            say(f"note: the pictures in {results.folder / 'samples'} are of earlier samples, not of these")
         labels = arrays["label"][:LARGEST_GRID] if "label" in arrays else None
         picture = pictures.samples(arrays["images"][:LARGEST_GRID], experiment.transform.pixel_values, labels)
         results.write("samples.png", pictures.save_picture, picture)

@@ -14,6 +14,7 @@ from evaluation.held_out import HeldOut, HeldOutLoss
 from experiment.create import create, resolved
 from experiment.draw import NumberedSamples
 from experiment.load import load
+from experiment.run_data import open_data, open_splits
 from modes import MODES, check
 from parallel import devices, memory
 from reports import figures, pictures
@@ -21,6 +22,7 @@ from training import frozen_network, optimizers
 from training.step import TrainStep
 from training.watch import MetricsWatch
 from workdir.checkpoints import Checkpoints
+from workdir.compatibility import trained_on
 from workdir.lock import Lock
 from workdir.provenance import collect
 from workdir.records import Progress, Records, read_metrics, say
@@ -61,32 +63,30 @@ def run(config, workdir):
       whether it got there, rather than being stopped by a signal.
 
     Raises:
+      ConfigError: the run was trained on other data than there is now, and data.allow_changed is not set.
       UserError: another run trains in the workdir, or see the message; what was saved before stays as it was.
     """
-    source = data.create(config.data, "train")
-    data.resolve(config.data, source)
-    held_out = data.create(config.data, "test")
+    sources = open_splits(config)
+    data.resolve(config.data, sources["train"])
     check.require("train", config)
-    unused = data.unused_values(config.data, source)
-    if unused:
-        say(f"warning: {unused}")
     results = Results(workdir)
     experiment = create(config, MODES["train"].reads)
     with Lock(workdir) as lock:
         checkpoints = Checkpoints(workdir, resolved(config))
         try:
+            state, found = _begin(config, experiment, sources, checkpoints)
             with StopRequest() as stop:
-                return _train(config, results, lock, experiment, source, held_out, checkpoints, stop)
+                return _train(config, results, lock, experiment, state, found, checkpoints, stop)
         finally:
             checkpoints.finish()
             checkpoints.close()
 
 
 def _start(config, experiment):
-    """The state at step 0; with `training.network_from` the network is the one trained there."""
+    """(state at step 0, None); with `training.network_from` the network trained there, and its record."""
     state = experiment.create_state()
     if config.training.network_from is None:
-        return state
+        return state, None
     trained = config.copy_and_resolve_references()
     trained.update({"denoiser": {"variance_head": "none"}, "loss": {"variance_weight": 0.0}})
     trained.training.network_from = None
@@ -94,7 +94,8 @@ def _start(config, experiment):
     step = network.checkpoint["step"]
     say(f"the network of {config.training.network_from}, step {step}, stays as it is")
     params = frozen_network.onto(state.params, network.params)
-    return state.replace(params=params, ema={name: jax.tree.map(np.copy, params) for name in state.ema})
+    averages = {name: jax.tree.map(np.copy, params) for name in state.ema}
+    return state.replace(params=params, ema=averages), network.checkpoint
 
 
 def _say_of_the_rate(config, start, steps_before):
@@ -109,23 +110,42 @@ def _say_of_the_rate(config, start, steps_before):
         )
 
 
-def _train(config, results, lock, experiment, source, held_out, checkpoints, stop):
-    workdir, steps, jitted = results.folder, config.training.steps, config.training.jitted_steps
+def _begin(config, experiment, sources, checkpoints):
+    """(the state to go on from, RunData that agrees with what it was trained on)."""
     restored = checkpoints.restore(experiment.state_template())
-    state = devices.replicate(restored[0] if restored else _start(config, experiment))
-    start = int(state.step)
+    state, record = restored or _start(config, experiment)
+    what = "the run" if restored else f"the network of training.network_from={config.training.network_from}"
+    found = open_data(config, sources, record, what, latest=bool(restored))
+    before = trained_on(record) if record else []
+    checkpoints.trained_on = before if before and not found.changes else [*before, found.identity]
+    if restored and int(state.step) < config.training.steps:
+        _say_of_the_rate(config, int(state.step), record["config"]["training"]["steps"])
+    # Allowed once: the record of a run does not allow it to those who read the run.
+    config.data.allow_changed = False
+    return devices.replicate(state), found
+
+
+def _train(config, results, lock, experiment, state, found, checkpoints, stop):
+    workdir, steps, jitted = results.folder, config.training.steps, config.training.jitted_steps
+    source, start = found.train, int(state.step)
     if start >= steps:
         say(f"{workdir} is already trained to step {start}; training.steps={steps}.")
         return True
-    if restored:
-        _say_of_the_rate(config, start, restored[1]["config"]["training"]["steps"])
+    unused = data.unused_values(config.data, source)
+    if unused:
+        say(f"warning: {unused}")
     results.json(
         "config.json",
-        {"config": config.to_dict(), "provenance": collect(), "data_recipe": source.recipe},
+        {
+            "config": config.to_dict(),
+            "provenance": collect(),
+            "data_recipe": source.recipe,
+            "data": checkpoints.trained_on,
+        },
     )
     size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     say(
-        f"{f'resuming at step {start}' if restored else 'training'}: {size / 1e6:.2f}M parameters, "
+        f"{f'resuming at step {start}' if start else 'training'}: {size / 1e6:.2f}M parameters, "
         f"{len(source)} images {'x'.join(map(str, experiment.shape))}, {jax.device_count()} device(s); "
         "compiling the first step"
     )
@@ -134,9 +154,8 @@ def _train(config, results, lock, experiment, source, held_out, checkpoints, sto
     pipeline = Pipeline(source, config.seed, batch_size, jax.process_index(), jax.process_count())
     one_call = devices.train_step(TrainStep.from_experiment(experiment, batch_size, config.ema.ramp))
     one_call = memory.guarded("training", "training.batch_size", "model.width")(one_call)
-    held_out_loss = HeldOutLoss(
-        experiment, HeldOut.images(experiment, held_out, config.eval.max_images), config.eval
-    )
+    held_out = HeldOut.images(experiment, found.test, HeldOutLoss.examples(config.eval))
+    held_out_loss = HeldOutLoss(experiment, held_out, config.eval)
     preview = NumberedSamples(experiment, config.sampling)
     if config.training.sample_every:
         preview.say_bias()

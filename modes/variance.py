@@ -66,7 +66,7 @@ def run(config, workdir, output=None):
     loaded = load(workdir, config, MODES["variance"].reads)
     experiment, params, checkpoint = loaded.experiment, loaded.params, loaded.checkpoint
     results = Results(workdir, output)
-    examples = training_examples(config, experiment, settings.examples, "variance data", least=2)
+    examples = training_examples(loaded, settings.examples, "variance data", least=2)
     held_out = HeldOut.from_experiment(experiment, examples)
     times = log_snr_levels(experiment.sde, settings.levels)
     origin = identity_of(experiment, checkpoint, params, config, examples)

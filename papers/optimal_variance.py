@@ -25,7 +25,7 @@ from configs import digits
 from denoisers.variance import MOMENTS_FILE
 from evaluation.bounds import network_bounds, sampled_levels
 from evaluation.held_out import subset
-from experiment import create, load
+from experiment import create, data_of, load
 from experiment.draw import NumberedSamples
 from metrics.neighbours import one_nearest_neighbour
 from metrics.sliced_wasserstein import sliced_wasserstein
@@ -87,7 +87,7 @@ def base_config(arguments):
     config.sampling.batch_size = 256
     config.variance.update({"levels": 200, "examples": arguments.examples})
     config.model.width = arguments.width
-    data.resolve(config.data, data.create(config.data, "train"))
+    data.resolve(config.data, data.create(config.data, "train", decoded=False))
     # Halved until at most 8 pixels are left, with attention there.
     halvings = max(1, math.ceil(math.log2(config.data.image_size / 8)))
     config.model.multipliers = (1,) + (2,) * halvings
@@ -122,7 +122,7 @@ def trained(arguments):
     origin = {}
     if found.exists():
         origin = read_measured(found, MOMENTS_FILE, "sampling.variance.file").origin
-    count = min(arguments.examples, len(data.create(config.data, "train")))
+    count = min(arguments.examples, len(data.create(config.data, "train", decoded=False)))
     if (origin.get("parameters"), origin.get("examples")) != (network, count):
         variance.run(config, workdir)
     return loaded, found
@@ -184,11 +184,11 @@ def fill(arguments, show):
     loaded, variance_file = trained(arguments)
     network = loaded[None]
     transform = network.experiment.transform
-    train_source, test_source = (data.create(network.config.data, split) for split in ("train", "test"))
-    images = subset(train_source, 2 * arguments.samples)["image"]
+    found = data_of(network)
+    images = subset(found.train, 2 * arguments.samples)["image"]
     real, other = images[::2], images[1::2][: len(images[::2])]
     real = real[: len(other)]
-    held_out = subset(test_source, arguments.images)
+    held_out = subset(found.test, arguments.images)
     # How far other real images are from these is the distance of perfect samples.
     identity = {
         "parameters": {str(head): checksum(run.params) for head, run in loaded.items()},

@@ -18,13 +18,26 @@ def pyplot():
     return matplotlib.pyplot
 
 
+def full_range(images, pixel_values):
+    """uint8 images with values 0..pixel_values-1 in 0..255, which is what readers of image files expect."""
+    if pixel_values == 256:
+        return images
+    return (np.arange(pixel_values) * (255 / (pixel_values - 1))).round().astype(np.uint8)[images]
+
+
+def rgb(images, pixel_values):
+    """The same [N, h, w, 3], grey repeated and alpha left out: what tools that compute an FID take."""
+    images = full_range(images, pixel_values)
+    return np.repeat(images[..., :1], 3, axis=-1) if images.shape[-1] < 3 else images[..., :3]
+
+
 def grid(images, pixel_values, columns=None, gap=1):
     """One uint8 picture [H, W, 3 or 4] of images [N, h, w, c] with values 0..pixel_values-1."""
     images = np.asarray(images)
     count, height, width, channels = images.shape
     columns = columns or int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
-    images = (images.astype(np.float32) * (255 / (pixel_values - 1))).round().astype(np.uint8)
+    images = full_range(images, pixel_values)
     if channels == 1:
         images = np.repeat(images, 3, axis=-1)
     elif channels == 2:
@@ -58,3 +71,12 @@ def save_picture(path, picture, smallest_side=480):
     factor = max(1, round(smallest_side / min(picture.shape[:2])))
     large = picture.repeat(factor, axis=0).repeat(factor, axis=1)
     Image.fromarray(large).save(Path(path), optimize=True)
+
+
+def save_samples(folder, images, pixel_values):
+    """Writes images [N, h, w, c] into a folder as one PNG each, by number, of their size and in 0..255."""
+    digits = max(6, len(str(len(images) - 1)))
+    for number, image in enumerate(images):
+        picture = full_range(image, pixel_values)
+        picture = picture[..., 0] if picture.shape[-1] == 1 else picture
+        Image.fromarray(picture).save(Path(folder) / f"{number:0{digits}d}.png")

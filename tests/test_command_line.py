@@ -157,7 +157,14 @@ def test_check_prints_the_config_and_every_refusal(capsys):
 def test_inspect_describes_the_data(capsys):
     assert main.main(["main.py", DIGITS, "--mode=inspect"]) == 0
     out = capsys.readouterr().out
-    for words in ("1438 images of 8x8x1", "0..16", "of 17", "sde.sigma_max=", "sigma_data="):
+    for words in (
+        "images of 8x8x1",
+        "of 1797 images are held out",
+        "0..16",
+        "of 17",
+        "sde.sigma_max=",
+        "sigma_data=",
+    ):
         assert words in out
 
 

@@ -1,7 +1,7 @@
 """Checkpoints with Orbax: asynchronous, verified on reading, with an older one to fall back on.
 
 A checkpoint holds the items `params`, `ema`, `optimizer` (step and optax state) and
-`record` (config, provenance and a checksum of each item). Orbax does not notice a
+`record` (config, provenance, identity of the data and a checksum of each item). Orbax does not notice a
 flipped bit in an array file, so the checksums are compared on every restore; what does
 not match is set aside and the next older checkpoint taken. Where a training run deletes what
 is just being read, nothing is damaged, and its newest checkpoint is taken.
@@ -68,11 +68,15 @@ class Checkpoints:
       config: the run's whole config, the classes' defaults written in.
       read_only: for sampling and evaluation; nothing on disk is touched.
       field: the config field that names the workdir, where it is not --workdir; for messages.
+
+    Attributes:
+      trained_on: identities of all data that the state was trained on, the latest last; recorded with it.
     """
 
     def __init__(self, workdir, config, read_only=False, field=None):
         self.folder = Path(workdir).absolute() / "checkpoints"
         self._config, self._read_only, self._field = config, read_only, field
+        self.trained_on = []
         self._manager = None
         if not read_only or self.folder.is_dir():
             self._open()
@@ -109,6 +113,7 @@ class Checkpoints:
             "step": step,
             "config": strict_json.plain(self._config.to_dict()),
             "provenance": collect(),
+            "data": self.trained_on,
             "checksums": {name: checksum(tree) for name, tree in items.items()},
         }
         record["checksum"] = _text_checksum(record)
@@ -200,6 +205,9 @@ class Checkpoints:
     def resolve_data(self, config):
         """Fills the fields of the subtree `data` that were left to the source, from the newest record.
 
+        Returns:
+          the record.
+
         Raises:
           ConfigError: the run was trained with a config that differs where it matters, or `restore.step` is
             not there.
@@ -214,6 +222,7 @@ class Checkpoints:
                 value = record["config"]["data"].get(field)
                 config[field] = tuple(value) if isinstance(value, list) else value
         self._require_same(record)
+        return record
 
     def restore_ema(self, params):
         """Averaged parameters for sampling and evaluation, as the subtree `restore` chooses them.

@@ -1,5 +1,6 @@
 """What makes a checkpoint fit a config: a list of the fields that give the stored arrays their meaning."""
 
+from components import ConfigError
 from workdir import strict_json
 
 # Beginnings of the fields that say what the parameters are: sampling and evaluation need these alone.
@@ -27,8 +28,13 @@ OF_THE_TRAINING = (
     "training.network_from",
     "training.parallel",
 )
+# Fields that choose the data: what they choose is compared, by its identity, and not how it is written.
+OF_THE_DATA = ("source", "holdout", "background")
 # Fields among them that change no stored array, nor what it means.
 NOT_STORED = (
+    *(f"data.{field}" for field in OF_THE_DATA),
+    "data.allow_changed",
+    "data.class_frequencies",
     "data.directory",
     "data.memory_gib",
     "data.threads",
@@ -53,17 +59,80 @@ def config_changes(saved, config, meaning=OF_THE_TRAINING):
 
     Args:
       saved: the config of a checkpoint, as read from JSON.
-      config: today's ConfigDict; data fields left to the source (None) always agree.
+      config: today's ConfigDict; data fields left to the source (None) always agree, and so do fields that
+        there were none of when the checkpoint was made.
       meaning: beginnings of the fields that are compared.
     """
     now = dict(_flatten(strict_json.plain(config.to_dict())))
     before = dict(_flatten(strict_json.plain(saved)))
     left_to_source = {f"data.{f}" for f in FROM_SOURCE if config.data[f] is None}
     return [
-        f"{field}: {before.get(field)} -> {now.get(field)}"
-        for field in sorted(before.keys() | now.keys())
-        if before.get(field) != now.get(field)
+        f"{field}: {before[field]} -> {now.get(field)}"
+        for field in sorted(before)
+        if before[field] != now.get(field)
         and field.startswith(meaning)
         and field not in NOT_STORED
         and field not in left_to_source
     ]
+
+
+def _differences(was, now):
+    """Lines on what one split of the data has changed, from identity to identity."""
+    if was["images"] != now["images"]:
+        yield f"{was['images']} images -> {now['images']}"
+        return
+    # What nothing but reading can tell decides, where it is known: it is not of large sets.
+    known = was["contents"] and now["contents"]
+    decisive = ("contents", "labels") if known else ("names", "sizes", "labels", "recipe")
+    if any(was[what] != now[what] for what in decisive):
+        told = ("names", "sizes", "contents", "labels") if known else decisive
+        yield f"other {', '.join(what for what in told if was[what] != now[what])} of {now['images']} images"
+
+
+def trained_on(record):
+    """Identities of all data that the model of a checkpoint was trained on; None for what is not known."""
+    return record.get("data") or [None]
+
+
+def data_changes(record, config, identity, latest=False):
+    """Lines on how data differs from what a model was trained on; none where it is equal, wherever it lies.
+
+    Args:
+      record: of a checkpoint; its `data` lists the identities of all data that it was trained on.
+      config: today's ConfigDict.
+      identity: {split: what data.Source.identity tells}, of the splits to compare.
+      latest: compare with the last data that it was trained on alone.
+    """
+    lines = []
+    for data in trained_on(record)[-1:] if latest else trained_on(record):
+        if data is None:
+            lines.append("an older version trained it, which did not record its data")
+        else:
+            lines += [
+                f"{split}: {line}"
+                for split in identity
+                for line in _differences(data[split], identity[split])
+            ]
+    before = record["config"]["data"]
+    fields = [
+        f"data.{field}: {before[field]} -> {config.data[field]}"
+        for field in OF_THE_DATA
+        if lines and field in before and before[field] != config.data[field]
+    ]
+    return [*fields, *dict.fromkeys(lines)]
+
+
+def require_same_data(changes, config, what):
+    """Refuses changed data, unless `data.allow_changed` allows it.
+
+    Args:
+      changes: from `data_changes`; what: the run or network that was trained on other data, for the message.
+
+    Raises:
+      ConfigError: names what changed.
+    """
+    if changes and not config.data.allow_changed:
+        raise ConfigError(
+            f"The data is not what {what} was trained on: {'; '.join(changes)}. Images that are held out now "
+            "may have been trained on. Put the data back, or set data.allow_changed=True."
+        )

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import shutil
 import tempfile
 import zipfile
 import zlib
@@ -154,6 +155,33 @@ def replacing(path):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path, suffix):
+    """A new folder beside `path` that takes the place of `path`, with all that was in it, once it is full.
+
+    Args:
+      suffix: of the files that are written; a folder with anything else in it is not replaced.
+
+    Raises:
+      UserError: there is a folder with other content.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_dir() and all(f.suffix == suffix for f in path.iterdir())):
+        raise UserError(
+            f"{path} holds something else than {suffix} files: move it, or choose another --output."
+        )
+    temporary, old = (path.with_name(f".{secrets.token_hex(4)}-{path.name}") for _ in range(2))
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            os.replace(path, old)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path, content):

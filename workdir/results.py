@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from parallel.processes import is_first
-from workdir.files import prepare_workdir, replacing, write_json
+from workdir.files import prepare_workdir, replacing, replacing_folder, write_json
 from workdir.records import say
 
 
@@ -37,6 +37,13 @@ class Results:
             with replacing(self.folder / name) as temporary:
                 write(temporary, *arguments)
         self._names.append(name)
+
+    def write_folder(self, name, suffix, write, *arguments):
+        """Writes a folder of files of one suffix by `write(path, *arguments)`, in place of what was in it."""
+        if self.writes:
+            with replacing_folder(self.folder / name, suffix) as temporary:
+                write(temporary, *arguments)
+        self._names.append(f"{name}/")
 
     def json(self, name, content):
         """Writes JSON; arrays become lists."""

@@ -218,3 +218,8 @@ def test_two_processes_share_the_solves_of_an_evaluation_and_one_reports(tmp_pat
     with np.load(tmp_path / "log_prob.npz") as kept:
         assert np.isfinite(kept["log_prob"]).all() and kept["rows"].tolist() == list(range(40))
     assert not list(tmp_path.glob("*.parts-*"))
+
+
+def test_pictures_of_what_has_no_pixels_are_refused(tmp_path, capsys):
+    assert main.main(_command(tmp_path, sampling__png=True)) == 2
+    assert "sampling.png=True" in capsys.readouterr().err

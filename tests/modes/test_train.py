@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import ROOT, command_line, environment
 
@@ -194,11 +195,18 @@ def test_inner_steps_give_the_same_run(tmp_path, command, uninterrupted):
 
 def test_sample_and_eval_write_their_files(uninterrupted, command):
     # No data set is needed to sample: the images' shape comes from the checkpoint.
-    command("sample", uninterrupted, {"training.steps": 20}, devices=2)
+    command("sample", uninterrupted, {"training.steps": 20, "sampling.png": True}, devices=2)
     first = np.load(uninterrupted / "samples.npz")
     assert first["images"].shape == (16, 8, 8, 1) and first["images"].max() <= 16
+    # As programs that compute an FID read them: RGB in the full range, in the archive and as files.
+    full = np.broadcast_to(np.round(first["images"] * (255 / 16)), (16, 8, 8, 3))
+    assert first["pixel_values"] == 17 and first["arr_0"].dtype == np.uint8
+    np.testing.assert_array_equal(first["arr_0"], full)
+    files = sorted((uninterrupted / "samples").iterdir())
+    np.testing.assert_array_equal([np.asarray(Image.open(file).convert("RGB")) for file in files], full)
     assert (first["nfe"] == 2 * 6).all()
-    command("sample", uninterrupted, {"training.steps": 20, "sampling.batch_size": 4}, devices=1)
+    done = command("sample", uninterrupted, {"training.steps": 20, "sampling.batch_size": 4}, devices=1)
+    assert "are of earlier samples" in done.stderr
     second = np.load(uninterrupted / "samples.npz")["images"]
     assert (first["images"] == second).mean() > 0.99
     done = command("eval", uninterrupted, {"training.steps": 20})
