@@ -93,7 +93,6 @@ class NumberedSamples:
         """[count] int32 classes of the samples of these numbers, or None where the data has no labels."""
         return class_labels(self._experiment, "label", numbers, self._labels)
 
-    @memory.guarded("drawing samples", "sampling.batch_size", "sampling.num_samples")
     def numbered(self, params, numbers):
         """Samples of these numbers: NumPy arrays in Samples; with `keep`, trajectory [count, M, ...].
 
@@ -105,7 +104,8 @@ class NumberedSamples:
         labels = self.labels(numbers)
         if labels is not None:
             examples["label"] = labels
-        drawn = self._map(constants, examples)
+        with memory.guarded("drawing samples", "sampling.batch_size", "sampling.num_samples"):
+            drawn = self._map(constants, examples)
         if not np.isfinite(drawn.x).all():
             raise UserError(
                 "The samples are not finite. Train longer, or use more sampling.steps, a lower "
