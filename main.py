@@ -5,7 +5,8 @@ usage:
     python main.py --workdir=runs/digits --mode=sample
     python main.py --workdir=runs/digits --mode=eval
 
-Any field of the config can be changed: --config.sde=ve, --config.training.steps=5000.
+Any field of the config can be changed, --config.training.steps=5000, and a group that has a name is chosen by
+it: --config.sde=ve.
 configs/base.py lists them all with their meaning; --mode=check prints those in use.
 """
 
@@ -99,9 +100,10 @@ def _own_flags(arguments):
             overrides.append((name[2:], value if equals else None))
         elif name[2:] not in FLAGS:
             raise ConfigError(
-                f"{name} is no option.{closest(name, [f'--{flag}' for flag in FLAGS])} See --help."
+                f"{name} is no option.{closest(name, [f'--{flag}' for flag in FLAGS])} See --help. A field of "
+                "the config is set by its whole path: --config.sampling.steps=50."
             )
-        elif not equals:
+        elif not value:
             raise ConfigError(f"{name} needs a value: {name}=...")
         else:
             given[name[2:]] = local_path(value, name) if name[2:] in PATH_FLAGS else value
@@ -342,16 +344,11 @@ def parse(argv):
 
 
 def _set_up_jax():
-    import logging
-
     import jax
 
     from sde_lib.numerics import fix_numerics
 
     fix_numerics()
-    # Orbax narrates every save, and what goes wrong in one reaches the user as an error of ours.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
-
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         cache = os.path.join(os.path.expanduser("~"), ".cache", "undrift", f"jax-{jax.__version__}")
         jax.config.update("jax_compilation_cache_dir", cache)
@@ -361,7 +358,9 @@ def _set_up_jax():
 def _batch_sizes(config, mode):
     """The fields by which a mode takes less memory."""
     found = [
-        path for path, _ in leaves(config) if path.endswith(".batch_size") and path.startswith(mode.reads)
+        path
+        for path, _ in leaves(config)
+        if path.endswith(".batch_size") and path.startswith(mode.reads or ())
     ]
     return found or ["data.memory_gib", "data.image_size"]
 

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from components import ConfigError
 from configs import base
-from experiment.create import OF_A_RUN, Experiment, create, read_files, resolved
+from experiment.create import OF_A_RUN, Experiment, create, read_files, refused_numbers, resolved
 from experiment.draw import NumberedSamples
 from likelihood import encoding
 from likelihood.exact import bits_per_dim, log_likelihood
@@ -53,9 +53,21 @@ class Run:
 
         Args:
           x: [B, ...] in the model's range, noisy as at t.
-          t: [B] times in [t_min, t_max]; label: [B] classes, or None.
+          t: [B] times in [t_min, t_max], or one for all; label: [B] classes, or None.
+
+        Raises:
+          ValueError: shapes that do not fit, or a time outside.
         """
-        return self._denoise(self.params, jnp.asarray(x), jnp.asarray(t), label)
+        x, t, sde = jnp.asarray(x), jnp.asarray(t), self.experiment.sde
+        self._require_shape("x", x)
+        if t.shape not in ((), (len(x),)):
+            raise ValueError(
+                f"t has shape {t.shape}; it must be one time, or one for each of {len(x)} examples"
+            )
+        inside = (t >= jnp.asarray(sde.t_min, t.dtype)) & (t <= jnp.asarray(sde.t_max, t.dtype))
+        if not isinstance(inside, jax.core.Tracer) and not inside.all():
+            raise ValueError(f"t={t} must lie in [{sde.t_min:g}, {sde.t_max:g}]")
+        return self._denoise(self.params, x, jnp.broadcast_to(t, (len(x),)), label)
 
     def sample(self, count, label=None, **fields):
         """Draws images.
@@ -68,7 +80,10 @@ class Run:
 
         Raises:
           ConfigError: fields that do not go together.
+          ValueError: a count below one.
         """
+        if count < 1:
+            raise ValueError(f"count={count} must be one or more")
         config = self.config.copy_and_resolve_references()
         for name, value in fields.items():
             if name not in config.sampling:
@@ -78,9 +93,19 @@ class Run:
                 value = {"name": value}
             # None is of no field's type.
             with config.ignore_type() if value is None else contextlib.nullcontext():
-                config.sampling.update({name: value})
+                try:
+                    config.sampling.update({name: value})
+                except (TypeError, ValueError, KeyError, AttributeError):
+                    known = f" Its fields: {', '.join(config.sampling[name])}." if group else ""
+                    raise ConfigError(
+                        f"sampling.{name}={value!r} is no value of this field, whose type configs/base.py "
+                        f"has.{known}"
+                    ) from None
         if label is not None:
-            config.sampling.labels = (label,) if isinstance(label, int) else tuple(label)
+            config.sampling.labels = tuple(np.atleast_1d(np.asarray(label)).tolist())
+        refused = refused_numbers(config, ("sampling",))
+        if refused:
+            raise ConfigError("\n".join(refused))
         experiment = dataclasses.replace(self.experiment, files=read_files(config, ("sampling",)))
         samples = NumberedSamples(experiment, config.sampling, batch_size=self._batch_size(count))
         samples.say_bias()
@@ -90,10 +115,13 @@ class Run:
         """[N] nats: the log-density by the probability-flow ODE, as `eval.bits_per_dim` sets it.
 
         Of pixels their log-probability, bounded from below with one draw of uniform dequantization.
+
+        Raises:
+          ValueError: images that are none of the model's.
         """
         settings, experiment = self.config.eval.bits_per_dim, self.experiment
-        index = np.arange(len(images), dtype=np.uint32)
-        x = np.asarray(images)
+        x = self._images(images)
+        index = np.arange(len(x), dtype=np.uint32)
         if experiment.transform:
             keys = example_keys(experiment.key("dequantize"), jnp.asarray(index))
             x = np.asarray(experiment.transform.dequantized(keys, x))
@@ -119,14 +147,38 @@ class Run:
         return -bits * dimension * np.log(2)
 
     def encode(self, images, label=None):
-        """[N, ...] latent codes: where the probability-flow ODE takes the images, in the prior's range."""
-        x = np.asarray(images)
+        """[N, ...] latent codes: where the probability-flow ODE takes the images, in the prior's range.
+
+        Raises:
+          ValueError: images that are none of the model's.
+        """
+        x = self._images(images)
         x = np.asarray(self.experiment.transform.to_model(x)) if self.experiment.transform else x
         return self._follow(encoding.encode, x, label)
 
     def decode(self, codes, label=None):
         """The images of latent codes [N, ...], the inverse of `encode`."""
-        return self._to_images(self._follow(encoding.decode, np.asarray(codes), label))
+        codes = np.asarray(codes)
+        self._require_shape("codes", codes)
+        return self._to_images(self._follow(encoding.decode, codes, label))
+
+    def _require_shape(self, name, x):
+        shape = self.experiment.shape
+        if x.ndim != 1 + len(shape) or x.shape[1:] != shape or len(x) == 0:
+            raise ValueError(
+                f"{name} has shape {x.shape}; it must be [N, {', '.join(map(str, shape))}], N >= 1"
+            )
+
+    def _images(self, images):
+        """The images as an array, once they are the model's."""
+        x, transform = np.asarray(images), self.experiment.transform
+        self._require_shape("images", x)
+        if transform and not (x.dtype.kind in "ui" and x.min() >= 0 and x.max() < transform.pixel_values):
+            raise ValueError(
+                f"images are {x.dtype} in {x.min()}..{x.max()}; they must be whole pixel values in "
+                f"0..{transform.pixel_values - 1}"
+            )
+        return x
 
     def _follow(self, direction, x, label):
         experiment, settings = self.experiment, self.config.encoding

@@ -10,6 +10,7 @@ is just being read, nothing is damaged, and its newest checkpoint is taken.
 import contextlib
 import functools
 import json
+import logging
 import shutil
 import zlib
 from pathlib import Path
@@ -30,6 +31,9 @@ from workdir.records import say
 class CheckpointError(UserError):
     """No checkpoint to read, or one that could not be written."""
 
+
+# Orbax narrates every save, and what goes wrong in one reaches the user as an error of ours.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 # How often a reader begins again because a training run has meanwhile saved, and may have deleted.
 NEW_LISTS = 100

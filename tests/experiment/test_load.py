@@ -53,12 +53,37 @@ def test_it_samples_what_the_mode_samples(workdir):
 
 @pytest.mark.parametrize(
     ("fields", "said"),
-    [({"stps": 3}, "sampling.stps"), ({"predictor": "ddm"}, "ddim"), ({"label": 10}, "sampling.labels")],
+    [
+        ({"stps": 3}, "sampling.stps"),
+        ({"predictor": "ddm"}, "ddim"),
+        ({"predictor": {"nam": "edm"}}, "Its fields: name"),
+        ({"steps": "ten"}, "sampling.steps"),
+        ({"temperature": float("nan")}, "sampling.temperature"),
+        ({"label": 10}, "sampling.labels"),
+        ({"label": np.int64(1)}, "does not read them"),
+    ],
 )
 def test_what_does_not_fit_is_refused_by_name(workdir, fields, said):
     run = experiment.load(workdir)
     with pytest.raises(ConfigError, match=said):
         run.sample(1, **fields)
+
+
+def test_arrays_that_are_none_of_the_model_s_are_refused(workdir):
+    run = experiment.load(workdir)
+    images = np.zeros((2, 8, 8, 1), np.uint8)
+    wrong = [images[:, :5], images[:0], images[0], images + 17, images.astype(np.float32)]
+    for array in wrong:
+        for use in (run.log_likelihood, run.encode):
+            with pytest.raises(ValueError, match="images"):
+                use(array)
+    x = np.zeros((2, 8, 8, 1), np.float32)
+    for arguments in ((x[:, :5], 0.5), (x, [0.5]), (x, 5.0)):
+        with pytest.raises(ValueError, match="shape|must lie in"):
+            run.denoise(*arguments)
+    assert run.denoise(x, 0.5).x0.shape == x.shape
+    with pytest.raises(ValueError, match="count"):
+        run.sample(0)
 
 
 def test_step_and_average_are_chosen_by_restore(workdir):
