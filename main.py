@@ -100,8 +100,8 @@ def _own_flags(arguments):
             overrides.append((name[2:], value if equals else None))
         elif name[2:] not in FLAGS:
             raise ConfigError(
-                f"{name} is no option.{closest(name, [f'--{flag}' for flag in FLAGS])} See --help. A field of "
-                "the config is set by its whole path: --config.sampling.steps=50."
+                f"{name} is no option.{closest(name, [f'--{flag}' for flag in FLAGS])} See --help. A field "
+                "of the config is set by its whole path: --config.sampling.steps=50."
             )
         elif not value:
             raise ConfigError(f"{name} needs a value: {name}=...")
