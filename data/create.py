@@ -15,7 +15,7 @@ LIMITS = (
     ("pixel_values", 2, 256),
     ("channels", 1, 4),
     ("image_size", 1, 1 << 20),
-    ("classes", 1, MOST_CLASSES),
+    ("classes", 0, MOST_CLASSES),
     ("threads", 1, 1000),
 )
 

@@ -83,7 +83,7 @@ def _learn(config, name, workdir, found):
 def _refused_unread(config, name):
     """Whether the mode would refuse the config before it looks at the data, for what is said of the data."""
     refusals = Refusals()
-    refusals.add(experiment.refused_numbers(config, MODES[name].reads))
+    refusals.add(experiment.refused_numbers(config, MODES[name].reads or ()))
     if not refusals.lines:
         refusals.add(data.refusals(config.data))
     return bool(refusals.lines)

@@ -117,7 +117,7 @@ def test_prolonging_a_run_says_what_the_learning_rate_does(tmp_path, capfd):
 def test_an_infinite_field_of_a_config_comes_back_from_strict_json(tmp_path, capfd):
     ring = ["main.py", "--config=configs/gaussian_mixture.py:ring", f"--workdir={tmp_path}", "--mode=eval"]
     small = {"eval.max_images": 8, "eval.two_sample.num_samples": 4, "eval.two_sample.neighbours": 5}
-    small |= {"eval.bound.images": 4, "eval.bound.levels": 4, "eval.loss_levels": 2, "sampling.steps": 3}
+    small |= {"eval.bound.images": 4, "eval.bound.levels": 4, "eval.loss_levels": 2, "sampling.steps": 6}
     edm = {"sampling.predictor": "edm", "sampling.predictor.churn_max": "inf"}
     assert main.main([*ring, *as_flags({**small, **edm})]) == 0
     found = _strict(tmp_path / "metrics.json")

@@ -56,7 +56,7 @@ def test_it_samples_what_the_mode_samples(workdir):
     [
         ({"stps": 3}, "sampling.stps"),
         ({"predictor": "ddm"}, "ddim"),
-        ({"predictor": {"nam": "edm"}}, "Its fields: name"),
+        ({"predictor": {"nam": "edm"}}, "Its fields: .*name"),
         ({"steps": "ten"}, "sampling.steps"),
         ({"temperature": float("nan")}, "sampling.temperature"),
         ({"label": 10}, "sampling.labels"),

@@ -112,12 +112,17 @@ def test_mistakes_are_one_line(argument, fields, words, tmp_path, capsys):
         assert word in error
 
 
-@pytest.mark.parametrize("temperatures", ["(0.0,)", "('a',)"])
-def test_only_the_mode_that_reads_a_setting_is_stopped_by_it(temperatures, tmp_path, capsys):
-    fields = {"encoding.temperatures": temperatures, "sampling.num_samples": 2}
+def test_only_the_mode_that_reads_a_setting_is_stopped_by_it(tmp_path, capsys):
+    fields = {"encoding.temperatures": "(0.0,)", "sampling.num_samples": 2}
     assert _run("encode", "ring", tmp_path, fields) == 2
     assert "encoding.temperatures" in capsys.readouterr().err
     assert _run("sample", "ring", tmp_path, fields) == 0
+
+
+@pytest.mark.parametrize("mode", ["encode", "sample"])
+def test_text_in_the_place_of_numbers_stops_every_mode(mode, tmp_path, capsys):
+    assert _run(mode, "ring", tmp_path, {"encoding.temperatures": "('a',)"}) == 2
+    assert "encoding.temperatures" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("mode", ["train", "inspect", "prepare"])

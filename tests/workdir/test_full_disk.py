@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import main
-from components import FileKind, UserError
+from components import FileKind, Numbers, UserError
 from tests.conftest import ROOT, as_flags, environment
 from workdir.files import read_measured, write_measured
 from workdir.lock import Lock
@@ -86,12 +86,12 @@ def test_a_command_on_a_full_disk_ends_in_one_line(tmp_path):
         )
     lines = done.stderr.splitlines()
     assert done.returncode == 1 and lines[-1].startswith("error: File too large: ")
-    progress = ("drawing ", "sample: ")
+    progress = ("drawing ", "sample: ", "note: on Gaussian data")
     assert [line for line in lines if not line.startswith(progress)] == lines[-1:]
 
 
 def test_whatever_is_written_is_old_or_new(tmp_path):
-    kind, results = FileKind(("x",), "variance"), Results(tmp_path)
+    kind, results = FileKind({"x": Numbers(("n",))}, "variance", {"n": (1, 10_000)}), Results(tmp_path)
     small, large = np.arange(10), np.random.default_rng(0).standard_normal(5000)
 
     def write(x):
