@@ -92,7 +92,8 @@ def test_what_measures_training_images_wants_two(tmp_path, one_held_out, capfd):
     command, _ = one_held_out
     _data(tmp_path / "data.npz", train=1, test=1)
     source = f"--config.data.source=npz:{tmp_path / 'data.npz'}"
-    assert main.main([*command, source, "--mode=variance", f"--output={tmp_path}"]) == 1
+    other = ["--config.data.allow_changed=True", "--mode=variance", f"--output={tmp_path}"]
+    assert main.main([*command, source, *other]) == 1
     error = capfd.readouterr().err
     assert "has 1 training image" in error and error.count("error: ") == 1
 
