@@ -26,6 +26,7 @@ import importlib.util
 import os
 import re
 import reprlib
+import signal
 import sys
 
 from ml_collections import ConfigDict
@@ -387,6 +388,8 @@ def main(argv):
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        raise
     except OSError as error:
         if error.errno not in OF_THE_DISK:
             raise
@@ -404,4 +407,11 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    try:
+        exit_code = main(sys.argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What read the output has closed it, as `| head` does: nothing more can be said there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        exit_code = 128 + signal.SIGPIPE
+    sys.exit(exit_code)

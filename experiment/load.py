@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -210,19 +211,34 @@ class Run:
         return self.experiment.transform.to_pixels(x) if self.experiment.transform else x
 
 
-def require_run(config, workdir):
+def _refuse_network(config, workdir):
+    """Refuses a mixture for a workdir in which a network was trained, whose results it would replace."""
+    if workdir and (Path(workdir) / "checkpoints").is_dir():
+        raise ConfigError(
+            f'{workdir} holds a trained network, and mixture.name="{config.mixture.name}" would take its '
+            "place. Leave mixture.name out, or choose another --workdir."
+        )
+
+
+def require_run(config, workdir, to_train=False):
     """Takes from the run's record what the config leaves to the data, and refuses a run of another config.
 
+    Args:
+      to_train: training goes on with it, or begins where there is none yet.
+
     Returns:
-      the record of the checkpoint; None where the data is a mixture.
+      the record of the checkpoint; None where the data is a mixture, or training begins.
 
     Raises:
       UserError: no checkpoint, one of another config, or `restore.step` that is not there.
     """
     if config.mixture.name:
+        _refuse_network(config, workdir)
         return None
-    checkpoints = Checkpoints(workdir, resolved(config), read_only=True)
+    checkpoints = Checkpoints(workdir, resolved(config), read_only=True, to_train=to_train)
     try:
+        if to_train and not checkpoints.all_steps():
+            return None
         return checkpoints.resolve_data(config.data)
     finally:
         checkpoints.close()
@@ -255,6 +271,7 @@ def load(workdir=None, config=None, reads=OF_A_RUN, field=None):
     if config is None:
         config = read_config(workdir, base.get_config())
     if config.mixture.name:
+        _refuse_network(config, workdir)
         created = create(config, reads)
         return Run(config, created, created.denoiser.init(), {"step": 0, "provenance": collect()})
     checkpoints = Checkpoints(workdir, resolved(config), read_only=True, field=field)

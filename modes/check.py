@@ -54,9 +54,7 @@ def run(config, workdir, for_mode=None):
     with found:
         _learn(config, name, workdir, found)
         found.add(problems(name, config))
-    if not found.lines:
-        config = experiment.resolved(config)
-    for line in _described(config):
+    for line in _described(experiment.resolved(config) if not found.lines else config, config):
         print(line)
     for line in found.lines:
         print(f"refused: {line}")
@@ -75,7 +73,13 @@ def _learn(config, name, workdir, found):
             if record and "data" in (MODES[name].reads or ()):
                 changes(config, experiment.open_splits(config), record, contents=False)
         elif not config.mixture.name and not _refused_unread(config, name):
-            data.resolve(config.data, experiment.open_splits(config)["train"])
+            splits = experiment.open_splits(config)
+            data.resolve(config.data, splits["train"])
+            record = None
+            if workdir and name == "train" and not problems(name, config):
+                record = experiment.require_run(config, workdir, to_train=True)
+            if record:
+                changes(config, splits, record, latest=True, contents=False)
     except UserError as error:
         found.add(str(error).splitlines())
 
@@ -89,21 +93,22 @@ def _refused_unread(config, name):
     return bool(refusals.lines)
 
 
-def _described(config):
-    """Lines: every field that is in use, those changed from configs/base.py marked by a star."""
-    yield from _of_subtree(config, base.get_config(), "")
+def _described(config, given):
+    """Lines: every field that is in use, those that `given` has other than the default marked by a star."""
+    yield from _of_subtree(config, given, base.get_config(), "")
     yield "* differs from configs/base.py, or from the class's own default"
 
 
-def _of_subtree(config, defaults, path):
+def _of_subtree(config, given, defaults, path):
     for name in config:
         value, field = config[name], f"{path}{name}"
         if hasattr(value, "items"):
-            yield from _of_subtree(value, defaults[name], f"{field}.")
+            yield from _of_subtree(value, given[name], defaults[name], f"{field}.")
         elif value is not None:
             default = defaults[name]
+            changed = given[name] != default
             if default is None:
                 default = experiment.default_of(config, field)
-            changed = value != default
+                changed = changed and value != default
             was = f"   (default {default})" if changed and default is not None else ""
             yield f"{'*' if changed else ' '} {field} = {value}{was}"

@@ -78,8 +78,11 @@ def run(config, workdir, output=None):
     origin = {**origin, "prior": prior}
     results.write("optimal_grid.npz", write_measured, optimal_grid.PAIR_COSTS_FILE, vars(table), origin)
     log_snr = np.asarray(experiment.sde.log_snr(jnp.asarray(times)))
-    paths = {}
-    for steps in sorted(n for n in set(settings.steps) if n <= settings.levels):
+    paths, shown = {}, sorted(n for n in set(settings.steps) if n <= settings.levels)
+    if len(shown) < len(set(settings.steps)):
+        left_out = ", ".join(map(str, sorted(set(settings.steps) - set(shown))))
+        say(f"note: {left_out} of optimal_grid.steps are more than the {settings.levels} levels: left out")
+    for steps in shown:
         path, cost = table.optimal(steps)
         uniform = np.round(np.arange(1, steps + 1) * settings.levels / steps).astype(int) - 1
         costs = ((prior + nats) * scale + offset for nats in (cost, table.along(uniform)))

@@ -347,6 +347,7 @@ def test_hybrid_loss_is_that_of_improved_ddpm():
         np.testing.assert_allclose(found, simple + 0.001 * 20 * kl / np.log(2), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_bound_trains_the_variance_and_not_the_mean():
     with jax.enable_x64(True):
         sde, objective = _hybrid(weight=1.0)

@@ -72,13 +72,15 @@ class Checkpoints:
       config: the run's whole config, the classes' defaults written in.
       read_only: for sampling and evaluation; nothing on disk is touched.
       field: the config field that names the workdir, where it is not --workdir; for messages.
+      to_train: whether the config must be one that training goes on with, rather than that of the model.
 
     Attributes:
       trained_on: identities of all data that the state was trained on, the latest last; recorded with it.
     """
 
-    def __init__(self, workdir, config, read_only=False, field=None):
+    def __init__(self, workdir, config, read_only=False, field=None, to_train=False):
         self.folder = Path(workdir).absolute() / "checkpoints"
+        self._meaning = OF_THE_TRAINING if to_train or not read_only else OF_THE_MODEL
         self._config, self._read_only, self._field = config, read_only, field
         self.trained_on = []
         self._manager = None
@@ -268,8 +270,7 @@ class Checkpoints:
 
     def _require_same(self, record):
         """Refuses a checkpoint of another config, where that gives its arrays another meaning."""
-        meaning = OF_THE_MODEL if self._read_only else OF_THE_TRAINING
-        changes = config_changes(record["config"], self._config, meaning)
+        changes = config_changes(record["config"], self._config, self._meaning)
         if not changes:
             return
         advice = "Put these fields back, or choose another --workdir."

@@ -335,6 +335,7 @@ def test_png_bytes_survive(tmp_path):
     ("values", "advice"),
     [((0, 1), "data.pixel_values=2."), ((0, 255), "0..1 in the files"), ((0, 3, 9), "data.pixel_values=10.")],
 )
+@pytest.mark.slow
 def test_images_that_use_few_pixel_values_are_told_of_by_inspect_train_and_eval(
     values, advice, tmp_path, capsys
 ):

@@ -65,6 +65,7 @@ def test_the_loss_is_least_at_the_moment_that_the_head_is_named_after(head, bend
     assert abs(beside[:, 0].mean()) > 8 * beside[:, 0].std() / np.sqrt(count)
 
 
+@pytest.mark.slow
 def test_a_head_does_not_train_the_mean():
     config = digits.get_config()
     config.update_from_flattened_dict({**TINY, "denoiser.variance_head": "residual"})
@@ -101,9 +102,8 @@ def _params(workdir, flags):
     return state.ema[setup.ema_names[0]], state.params, state.opt_state
 
 
-@pytest.mark.parametrize(
-    "head", ["residual", *(pytest.param(h, marks=pytest.mark.slow) for h in ("second_moment", "covariance"))]
-)
+@pytest.mark.parametrize("head", ["residual", "second_moment", "covariance"])
+@pytest.mark.slow
 def test_a_head_is_trained_alone_on_a_network_that_stays_as_it_is(head, tmp_path, capsys):
     network, workdir = tmp_path / "network", tmp_path / "head"
     arguments = ["main.py", "--config=configs/digits.py"]
@@ -187,6 +187,7 @@ def test_a_network_of_another_config_is_refused_by_name(tmp_path, capsys):
     assert not (workdir / "checkpoints").exists() or not list((workdir / "checkpoints").glob("[0-9]*"))
 
 
+@pytest.mark.slow
 def test_the_covariance_head_learns_the_moments_of_a_mixture():
     found = variance_heads.train("covariance", 300, every=100)
     assert found.errors[-1] < found.errors[0] and found.errors[-1] < 0.05

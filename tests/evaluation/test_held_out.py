@@ -68,6 +68,7 @@ def one_held_out(tmp_path_factory):
     return command, workdir
 
 
+@pytest.mark.slow
 def test_a_single_held_out_image_is_evaluated_without_what_it_cannot_tell(one_held_out, capfd):
     command, workdir = one_held_out
     assert main.main([*command, "--mode=eval"]) == 0
@@ -98,6 +99,7 @@ def test_what_measures_training_images_wants_two(tmp_path, one_held_out, capfd):
     assert "has 1 training image" in error and error.count("error: ") == 1
 
 
+@pytest.mark.slow
 def test_prolonging_a_run_says_what_the_learning_rate_does(tmp_path, capfd):
     fields = {**TINY, "training.log_every": 2, "optim.warmup": 1}
     command = ["main.py", "--config=configs/digits.py", f"--workdir={tmp_path}"]
@@ -115,6 +117,7 @@ def test_prolonging_a_run_says_what_the_learning_rate_does(tmp_path, capfd):
     assert before == 0 and f"at step 2 goes from 0 to {now:.3g}" in line
 
 
+@pytest.mark.slow
 def test_an_infinite_field_of_a_config_comes_back_from_strict_json(tmp_path, capfd):
     ring = ["main.py", "--config=configs/gaussian_mixture.py:ring", f"--workdir={tmp_path}", "--mode=eval"]
     small = {"eval.max_images": 8, "eval.two_sample.num_samples": 4, "eval.two_sample.neighbours": 5}

@@ -110,6 +110,7 @@ def test_step_and_average_are_chosen_by_restore(workdir):
         load(average=0.5)
 
 
+@pytest.mark.slow
 def test_codes_lead_back_to_their_images(workdir):
     run = experiment.load(workdir)
     run.config.encoding.tolerance, run.config.eval.bits_per_dim.tolerance = 1e-3, 1e-2

@@ -193,6 +193,7 @@ def test_bounds_of_pixels_reach_the_entropy_of_their_levels(bound):
         assert many[0] < 2 + 4 * many[1]
 
 
+@pytest.mark.slow
 def test_optimal_between_small_and_large_is_learned():
     # A learned fraction of 0 or 1 is one of the two named choices.
     mixture, sde = Ring().build(), DDPM(noise_levels=20, beta_max=10.0)

@@ -157,6 +157,7 @@ def test_every_kind_of_sampler_gives_each_sample_its_own_label(predictor):
     assert np.abs(NumberedSamples(setup, sampling).draw(params, 16)[1::3] - mixed[1::3]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_likelihoods_of_labelled_examples_are_those_of_each_alone():
     denoiser = Denoiser(Labelled(channels=1), VP(), "edm", "log_sigma")
     params = denoiser.init(root_key(0), (2, 2, 1), labelled=True)

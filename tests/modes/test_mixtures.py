@@ -139,6 +139,7 @@ def test_a_single_code_and_other_dimensions_are_encoded_too(tmp_path, capsys):
     assert "encoding.png" not in capsys.readouterr().err.split("wrote")[-1]
 
 
+@pytest.mark.slow
 def test_likelihoods_of_other_data_are_not_taken_for_these(tmp_path, capsys):
     for spread in (0.1, 0.2):
         assert _run("eval", "ring", tmp_path, {"mixture.spread": spread}) == 0

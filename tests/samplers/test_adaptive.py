@@ -106,7 +106,8 @@ def test_the_pc_sampler_gives_each_mode_of_the_ring_its_weight(corrector):
     assert np.abs(share - 1 / 8).max() < 3 * np.sqrt(1 / 8 * 7 / 8 / COUNT)
 
 
-@pytest.mark.parametrize("name", ["vp", *(pytest.param(n, marks=pytest.mark.slow) for n in ("ve", "edm"))])
+@pytest.mark.parametrize("name", ["vp", "ve", "edm"])
+@pytest.mark.slow
 def test_the_adaptive_sde_solver_samples_the_data_and_counts_each_sample_s_calls(name):
     found = _draw(name, predictor="adaptive_sde", relative_tolerance=0.02)
     x, nfe = np.asarray(found.x), np.asarray(found.nfe)

@@ -92,6 +92,7 @@ def test_the_body_of_a_step_is_the_same_under_pmap_jit_and_shard_map(tiny_config
         )
 
 
+@pytest.mark.slow
 def test_inner_steps_in_a_loop_are_those_unrolled(setup):
     loop, unrolled = _run(setup, 1, unroll=False), _run(setup, 1, unroll=True)
     assert int(loop[0].step) == 3 and loop[1]["loss"].shape == (3,)

@@ -42,6 +42,7 @@ def _ended(processes):
     return said
 
 
+@pytest.mark.slow
 def test_two_samplers_of_other_settings_each_leave_whole_results(tmp_path):
     alone = []
     for seed in (0, 1):
@@ -55,6 +56,7 @@ def test_two_samplers_of_other_settings_each_leave_whole_results(tmp_path):
     assert names == {"samples.npz", "samples.png", "trajectory.npz", "trajectory.png"}
 
 
+@pytest.mark.slow
 def test_an_evaluation_started_twice_ends_twice(tmp_path):
     said = _ended([_start(_ring("eval", tmp_path)) for _ in range(2)])
     assert not any("cannot be read" in error for error in said)
