@@ -1,14 +1,20 @@
-"""The schedulers of the public library diffusers, run on our exact denoiser.
+"""The schedulers of the public library diffusers, as numbers that run on our exact denoiser.
 
 An optional peer for bench/error_by_calls.py: `pip install diffusers torch`. Every process is y = x / alpha
 and r = sigma / alpha to a scheduler, so that one table of betas with the same r carries any of ours; the
 denoiser is called at the scheduler's own sigma, not at its rounded timestep. float64 throughout.
+
+All of them are linear in the start and in the predictions: run once on symbols, a scheduler gives the
+bench.cases.Calls that serve every mixture.
 """
 
 import itertools
 import warnings
 
 import numpy as np
+
+from bench.cases import Calls
+from samplers.tape import evaluate
 
 LEVELS = 1000
 TWO_CALLS_A_STEP = ("HeunDiscreteScheduler", "KDPM2DiscreteScheduler")
@@ -150,3 +156,43 @@ def best_within(setting, nfe, r, y, denoise):
         if result is not None and calls <= nfe:
             return result if np.isfinite(result).all() else None
     return None
+
+
+class Recorder:
+    """A denoiser of symbols: its n-th answer is the n-th unit vector, and it notes where it was asked.
+
+    Args:
+      most: calls that may be made.
+
+    Attributes:
+      start: [1, 1 + most] the symbol to begin with.
+    """
+
+    def __init__(self, most):
+        self.start = np.eye(1, 1 + most)
+        self._looks, self._levels = [], []
+
+    def __call__(self, y, r):
+        if not y[0, 1:].any():  # a run begins, perhaps after another that was given up
+            self._looks, self._levels = [], []
+        self._looks.append(np.array(y[0]))
+        self._levels.append(float(r))
+        return np.eye(self.start.shape[1])[len(self._looks)][None]
+
+    def calls(self, end, sde):
+        """The Calls of the run that gave `end` [1, 1 + most], in units of x / alpha, for a process."""
+        count = len(self._looks)
+        times = evaluate(sde.time_of_log_snr, -2 * np.log(self._levels))
+        looks, end = np.stack(self._looks)[:, : 1 + count], np.array(end[0, : 1 + count])
+        looks *= evaluate(sde.alpha, times)[:, None]
+        first = evaluate(sde.alpha, [sde.t_max])[0]
+        looks[:, 0] /= first
+        end[0] /= first
+        return Calls(times, looks, end)
+
+
+def recorded(setting, nfe, r, sde):
+    """The Calls of `best_within` for a process whose levels are r, or None."""
+    denoise = Recorder(2 * nfe + 8)
+    end = best_within(setting, nfe, r, denoise.start, denoise)
+    return None if end is None else denoise.calls(end, sde)

@@ -291,7 +291,11 @@ class GaussianMixture:
         Args:
           alpha, sigma: numbers, or [B].
         """
-        return jax.nn.logsumexp(self._posterior(x, alpha, sigma)[1], axis=1)
+        return jax.nn.logsumexp(self.component_log_prob(x, alpha, sigma), axis=1)
+
+    def component_log_prob(self, x, alpha=1.0, sigma=0.0):
+        """[B, K] log of weight times density of each component at x [B, ...], as `log_prob` has it."""
+        return self._posterior(x, alpha, sigma)[1]
 
     def denoise(self, sde: SDE, x, t):
         """The exact Prediction at x [B, ...] and t [B], with the posterior variance of x_0."""

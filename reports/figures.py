@@ -125,7 +125,7 @@ def calibration_figure(path, results, panels, kind):
     """Distance to the fine solution by calls, default against fitted, and what the fewest calls give.
 
     Args:
-      results: dict from calls to {"default": {"median", "rms"}, "fitted": ...}.
+      results: dict from calls to {"default": {"median", "rms_98"}, "fitted": ...}.
       panels: dict from title to a picture, or to points [N, 2]; kind: pictures or points.
     """
     plt = pyplot()
@@ -134,9 +134,12 @@ def calibration_figure(path, results, panels, kind):
     )
     calls = sorted(results)
     for name, colour in (("default", GREY), ("fitted", BLUE)):
-        for measure, style in (("median", "o-"), ("rms", "o:")):
+        for measure, label, style in (
+            ("rms_98", "RMS without the worst 2%", "o-"),
+            ("median", "median", "o:"),
+        ):
             values = [results[c][name][measure] for c in calls]
-            axes[0].plot(calls, values, style, ms=4, color=colour, label=f"{name}, {measure}")
+            axes[0].plot(calls, values, style, ms=4, color=colour, label=f"{name}, {label}")
     axes[0].set(
         xlabel="network calls",
         ylabel="distance to the fine solution",

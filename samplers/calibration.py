@@ -14,8 +14,10 @@ are special cases and the starts of the fit. The closing move denoises, with tha
 import dataclasses
 import functools
 import itertools
+import math
 from typing import Any, NamedTuple
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,26 +33,31 @@ from sde_lib import noise
 HISTORY = 4
 
 
-LARGEST_FIT = 30  # iterations of a fit
+LARGEST_FIT = 20  # iterations of each of the two parts of a fit
 
 
-PATIENCE = 4  # iterations without a better held-out error after which it stops
+PATIENCE = 3  # iterations without a better held-out error after which a part stops
 
 
-class Form(NamedTuple):
+# Derivatives are taken of as many noises as give so many equations for each number, and of at least so many.
+EQUATIONS_A_NUMBER, LEAST_NOISES = 60, 128
+
+
+@flax.struct.dataclass
+class Form:
     """What a fit does not change.
 
     Attributes:
+      ends: [2] half log-SNR at both ends of the grid.
+      t_ends: [2] the times there.
       steps: moves; calls are one more.
-      ends: half log-SNR at both ends of the grid.
-      t_ends: the times there.
       prediction: x0 or f, which the history holds.
     """
 
-    steps: int
-    ends: tuple
-    t_ends: tuple
-    prediction: str
+    ends: Any
+    t_ends: Any
+    steps: int = flax.struct.field(pytree_node=False)
+    prediction: str = flax.struct.field(pytree_node=False)
 
 
 def _weight_count(step):
@@ -69,13 +76,18 @@ def table_of(theta, form, sde):
     They are the part of the range of half log-SNR before the first call, logits of the widths of the steps
     there, weights, and log s for F.
     """
+    form = jax.tree.map(jnp.asarray, form)
     skipped, logits, weights = jnp.maximum(theta[0], 0.0), theta[1 : 1 + form.steps], theta[1 + form.steps :]
     fractions = skipped + (1 - skipped) * jnp.cumsum(jax.nn.softmax(logits))
     levels = form.ends[0] + (form.ends[1] - form.ends[0]) * jnp.append(skipped, fractions[:-1])
     times = sde.time_of_log_snr(2 * levels)
     first = jnp.where(skipped > 0, times[0], form.t_ends[0])
     times = jnp.concatenate(
-        [jnp.array([form.t_ends[0]]), first[None], times[1:], jnp.array([form.t_ends[1]])]
+        [
+            jnp.stack([form.t_ends[0], first]).astype(times.dtype),
+            times[1:],
+            form.t_ends[1:].astype(times.dtype),
+        ]
     )
     alpha, sigma = sde.alpha(times), sde.sigma(times)
     if form.prediction == "x0":
@@ -120,8 +132,7 @@ def start_from(solver, grid, calls, sde):
     table = solver(sde, times)
     points = points_at(sde, times)
     levels = np.array([p.half_log_snr for p in points])
-    ends, t_ends = (tuple(map(float, a[[0, -1]])) for a in (levels, times))
-    form = Form(calls - 1, ends, t_ends, solver.prediction)
+    form = Form(levels[[0, -1]], np.asarray(times)[[0, -1]], calls - 1, solver.prediction)
     theta = [[0.0], np.log(np.diff(levels) / (levels[-1] - levels[0]))]
     for step in range(form.steps):
         p, q = points[step], points[step + 1]
@@ -204,7 +215,7 @@ class Problem:
             end = self._run(constants, table_of(theta, form, self.sde), noises).x
             return jnp.sqrt(jnp.mean((end - target).reshape(len(end), -1) ** 2, axis=1))
 
-        return jax.jit(errors, static_argnums=4)
+        return jax.jit(errors)
 
     @functools.cached_property
     def _equations(self):
@@ -218,7 +229,7 @@ class Problem:
             jacobian = jax.vmap(push)(jnp.eye(len(theta)))
             return jacobian @ jacobian.T / value.size, jacobian @ value / value.size
 
-        return jax.jit(equations, static_argnums=5)
+        return jax.jit(equations)
 
     def _chunks(self, noises):
         return [slice(i, i + self.chunk) for i in range(0, len(noises.x), self.chunk)]
@@ -247,13 +258,39 @@ def pseudo_huber(errors, scale):
     return float(np.mean(scale**2 * (np.sqrt(1 + (errors / scale) ** 2) - 1)))
 
 
+# Part of the noises, those that end farthest from the fine solution, that `rms_98` leaves out.
+LEFT_OUT = 0.02
+
+
+def rms_98(errors):
+    """Root mean square of distances [N] without the worst 2%."""
+    return float(np.sqrt(np.mean(np.sort(errors)[: len(errors) - math.ceil(LEFT_OUT * len(errors))] ** 2)))
+
+
+def quality(errors):
+    """By which solvers are ranked, less is better: the geometric mean of the median and of `rms_98`.
+
+    The median alone would not see noises that go astray, and the root mean square sees little else.
+    """
+    return math.sqrt(float(np.median(errors)) * rms_98(errors)) if np.isfinite(errors).all() else math.inf
+
+
+def flips(errors, target):
+    """Part of the noises that end elsewhere: farther than half the data's standard deviation away.
+
+    Args:
+      errors: [N] distances; target: [N, ...] where fine solutions end.
+    """
+    return float(np.mean(errors > 0.5 * np.std(target.reshape(len(target), -1), axis=0).mean()))
+
+
 class Fit(NamedTuple):
     """What a fit returns.
 
     Attributes:
-      theta: the numbers with the least held-out error.
+      theta: the numbers with the best quality of the held-out errors.
       errors: [N] held-out distances there; start_errors: those of the start.
-      history: held-out pseudo-Huber loss by iteration.
+      history: held-out quality by iteration.
     """
 
     theta: np.ndarray
@@ -262,47 +299,66 @@ class Fit(NamedTuple):
     history: list
 
 
-def fit(problem, form, theta, train, held_out, report=lambda iteration, loss: None):
+def _needed(theta, noises):
+    """How many of the noises determine the numbers well: derivatives are taken of no more."""
+    return min(
+        len(noises.x), max(LEAST_NOISES, math.ceil(EQUATIONS_A_NUMBER * len(theta) / noises.x[0].size))
+    )
+
+
+def fit(problem, form, theta, train, held_out, report=lambda iteration, quality: None):
     """Levenberg and Marquardt's method on the pseudo-Huber loss; held-out noises decide when to stop.
+
+    It is first quadratic up to the typical error, so that noises near a watershed between modes do not rule
+    the fit; then, from the best numbers found, up to `rms_98`, so that the noises that end far are counted.
 
     Args:
       theta: [size(form)] the start.
       train, held_out: pairs (Noises [N, ...], target [N, ...]): starts and fine solutions.
-      report: called with each iteration and its held-out loss.
+      report: called with each iteration and its held-out quality.
 
     Returns:
       Fit, never worse than the start on the held-out noises.
     """
     start_errors = problem.errors(form, theta, *held_out)
-    scale = max(float(np.median(start_errors)) * 0.3, 1e-6)
-    history, damping = [pseudo_huber(start_errors, scale)], 1e-2
+    history = [quality(start_errors)]
     best = (history[0], theta, start_errors)
-    errors = problem.errors(form, theta, *train)
-    loss, since = pseudo_huber(errors, scale), 0
-    for iteration in range(1, LARGEST_FIT + 1):
-        weights = (1 + (errors / scale) ** 2) ** -0.5
-        curvature, slope = problem.equations(form, theta, *train, weights.astype(np.float32))
-        for _ in range(8):
-            trial = theta - np.linalg.solve(
-                curvature + damping * np.diag(np.diag(curvature) + 1e-12 * np.trace(curvature)), slope
-            )
-            trial_errors = problem.errors(form, trial, *train)
-            trial_loss = pseudo_huber(trial_errors, scale)
-            if np.isfinite(trial_loss) and trial_loss < loss:
+    rows = slice(_needed(theta, train[0]))
+    train = (train[0].part(rows), train[1][rows])
+
+    def scales():
+        yield 0.3 * float(np.median(start_errors))
+        yield rms_98(best[2])
+
+    for scale in scales():
+        scale, damping, since = max(scale, 1e-6), 1e-2, 0
+        theta = best[1]
+        errors = problem.errors(form, theta, *train)
+        loss = pseudo_huber(errors, scale)
+        for iteration in range(1, LARGEST_FIT + 1):
+            weights = (1 + (errors / scale) ** 2) ** -0.5
+            curvature, slope = problem.equations(form, theta, *train, weights.astype(np.float32))
+            for _ in range(8):
+                trial = theta - np.linalg.solve(
+                    curvature + damping * np.diag(np.diag(curvature) + 1e-12 * np.trace(curvature)), slope
+                )
+                trial_errors = problem.errors(form, trial, *train)
+                trial_loss = pseudo_huber(trial_errors, scale)
+                if np.isfinite(trial_loss) and trial_loss < loss:
+                    break
+                damping *= 5
+            else:
                 break
-            damping *= 5
-        else:
-            break
-        theta, errors, loss, damping = trial, trial_errors, trial_loss, damping / 5
-        held_out_errors = problem.errors(form, theta, *held_out)
-        history.append(pseudo_huber(held_out_errors, scale))
-        report(iteration, history[-1])
-        since += 1
-        if history[-1] < best[0]:
-            since = 0 if history[-1] < 0.99 * best[0] else since
-            best = (history[-1], theta, held_out_errors)
-        if since >= PATIENCE:
-            break
+            theta, errors, loss, damping = trial, trial_errors, trial_loss, damping / 5
+            held_out_errors = problem.errors(form, theta, *held_out)
+            history.append(quality(held_out_errors))
+            report(iteration, history[-1])
+            since += 1
+            if history[-1] < best[0]:
+                since = 0 if history[-1] < 0.99 * best[0] else since
+                best = (history[-1], theta, held_out_errors)
+            if since >= PATIENCE:
+                break
     return Fit(best[1], best[2], start_errors, history)
 
 
@@ -337,10 +393,31 @@ def pilot_density(problem, noises, steps):
     return np.append(levels, ends[-1]), np.append(density, density[-1])
 
 
-def fit_calls(problem, calls, train, held_out, starts, progress=None):
-    """The best Fit for a number of calls, its Form, and the general-purpose solver it started from.
+class Found(NamedTuple):
+    """The best fit for a number of calls.
 
-    All `starting_points` are tried on the held-out noises, the best `starts` of them are fitted.
+    Attributes:
+      fit: a Fit; form: its Form.
+      start: the general-purpose solver and grid from which it started, in words.
+    """
+
+    fit: Fit
+    form: Form
+    start: str
+
+
+# Part of the noises that may go astray after a fit before another start is tried.
+FEW_FLIPS = 0.005
+
+
+def fit_calls(problem, calls, train, held_out, starts=2, progress=None):
+    """The Found for a number of calls.
+
+    All `starting_points` are tried on the held-out noises, and the best `starts` of them are fitted; up to as
+    many again while more than FEW_FLIPS of the noises end elsewhere than the fine solution.
+
+    Raises:
+      ConfigError: no start gives finite samples.
     """
     candidates = []
     for solver, grid in starting_points():
@@ -348,16 +425,19 @@ def fit_calls(problem, calls, train, held_out, starts, progress=None):
         theta = theta.astype(np.float32)
         errors = problem.errors(form, theta, *held_out)
         if np.isfinite(errors).all():
-            candidates.append((float(np.median(errors)), len(candidates), form, theta, solver, grid))
+            candidates.append((quality(errors), len(candidates), form, theta, f"{solver}, {grid}"))
     if not candidates:
         raise ConfigError("No solver of so few calls gives finite samples of this model. Train it longer.")
-    fits = []
-    for _, _, form, theta, solver, grid in sorted(candidates)[:starts]:
+    best = None
+    for number, (_, _, form, theta, start) in enumerate(sorted(candidates)[: 2 * starts]):
+        if number >= starts and flips(best.fit.errors, held_out[1]) <= FEW_FLIPS:
+            break
 
-        def report(iteration, loss):
+        def report(iteration, quality):
             if progress is not None:
-                progress.update(1, calls=calls, loss=loss)
+                progress.update(1, calls=calls, error=quality)
 
         fitted = fit(problem, form, theta, train, held_out, report)
-        fits.append((float(np.median(fitted.errors)), len(fits), fitted, form, f"{solver}, {grid}"))
-    return min(fits)[2:]
+        if best is None or quality(fitted.errors) < quality(best.fit.errors):
+            best = Found(fitted, form, start)
+    return best

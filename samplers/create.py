@@ -25,13 +25,9 @@ MOST_STEPS = 100_000
 # Up to so many calls: predictor's and corrector's order, prediction, variable, power of the grid vp_time.
 # Chosen by `make bench-samplers`; docs/samplers.md says how, and how it fares on data it was not chosen on.
 DEFAULTS = {
-    5: (4, 0, "f", "measure", 3.25),
-    7: (4, 0, "f", "vp_time", 3.0),
-    9: (2, 4, "f", "measure", 3.0),
-    12: (2, 4, "f", "measure", 2.5),
-    17: (4, 0, "x0", "vp_time", 2.5),
-    25: (3, 3, "f", "log_snr", 3.0),
-    np.inf: (4, 4, "f", "log_snr", 3.0),
+    9: (2, 0, "f", "log_snr", 3.5),
+    19: (4, 4, "x0", "vp_time", 4.0),
+    np.inf: (4, 4, "x0", "vp_time", 3.5),
 }
 
 
