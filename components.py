@@ -80,7 +80,7 @@ class Contents:
 
 def closest(word, choices):
     """Returns ' Did you mean "x"?' for the most similar choice, or ''."""
-    matches = difflib.get_close_matches(str(word), [c for c in choices if c], n=1, cutoff=0.4)
+    matches = difflib.get_close_matches(str(word), [c for c in choices if c], n=1, cutoff=0.5)
     return f' Did you mean "{matches[0]}"?' if matches else ""
 
 

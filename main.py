@@ -198,9 +198,11 @@ def _field_of(config, flag, value):
         now = " and ".join(f"--config.{name}" for name in renamed.FIELDS[path])
         raise ConfigError(f'"--config.{path}" is called {now} now.')
     if path in groups:
-        shown = f"--config.{path}.{next(leaves(_subtree(config, path)))[0]}"
+        shown = f"--config.{path}"
+        if not groups[path]:
+            shown += f".{next(leaves(_subtree(config, path)))[0]}"
         raise ConfigError(f"--config.{path} is a group of fields. Set one of them, for example {shown}=...")
-    matches = difflib.get_close_matches(path, [*fields, *groups], n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(path, [*fields, *groups], n=1, cutoff=0.6)
     hint = f' Did you mean "--config.{matches[0]}"?' if matches else " configs/base.py lists all fields."
     raise ConfigError(f'"--config.{path}" is not a field of the config.{hint}')
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from components import ConfigError
+from components import ConfigError, closest
 from configs import base
 from experiment.create import OF_A_RUN, Experiment, create, read_files, refused_numbers, resolved
 from experiment.draw import NumberedSamples
@@ -88,7 +88,13 @@ class Run:
         config = self.config.copy_and_resolve_references()
         for name, value in fields.items():
             if name not in config.sampling:
-                raise ConfigError(f"sampling.{name} is not a field. Known: {', '.join(config.sampling)}.")
+                group, dot, field = name.partition(".")
+                hint = closest(name, config.sampling)
+                if dot and group in config.sampling:
+                    hint = f' A field of a group stands in a dict: {group}={{"{field}": ...}}.'
+                raise ConfigError(
+                    f"sampling.{name} is not a field.{hint} Known: {', '.join(config.sampling)}."
+                )
             group = isinstance(config.sampling[name], ConfigDict)
             if group and not isinstance(value, dict):
                 value = {"name": value}

@@ -1,7 +1,6 @@
 """Two-sample checks by nearest neighbours, meaningful for tiny images in pixel space."""
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
 
 def _flat(x):
@@ -10,6 +9,9 @@ def _flat(x):
 
 def _distances(reference, queries, count):
     """[Q, count] distances to, and [Q, count] indices of, the nearest reference points."""
+    # Its import takes a second, for which no command that is refused should wait.
+    from sklearn.neighbors import NearestNeighbors
+
     return NearestNeighbors(n_neighbors=count, algorithm="brute").fit(reference).kneighbors(queries)
 
 

@@ -6,6 +6,7 @@ import data
 import experiment
 from components import ConfigError, Refusals, UserError
 from configs import base
+from experiment.create import is_read
 from experiment.run_data import changes
 from modes import MODES
 
@@ -54,7 +55,7 @@ def run(config, workdir, for_mode=None):
     with found:
         _learn(config, name, workdir, found)
         found.add(problems(name, config))
-    for line in _described(experiment.resolved(config) if not found.lines else config, config):
+    for line in _described(experiment.resolved(config) if not found.lines else config, config, name):
         print(line)
     for line in found.lines:
         print(f"refused: {line}")
@@ -93,17 +94,26 @@ def _refused_unread(config, name):
     return bool(refusals.lines)
 
 
-def _described(config, given):
-    """Lines: every field that is in use, those that `given` has other than the default marked by a star."""
-    yield from _of_subtree(config, given, base.get_config(), "")
+def _described(config, given, name):
+    """Lines: every field that a mode reads, a star before those that `given` has other than the default."""
+    own = MODES[name].reads or ()
+    others = {path for mode in MODES.values() for path in mode.reads or ()} - set(own)
+    yield from _of_subtree(config, given, base.get_config(), "", own, others)
     yield "* differs from configs/base.py, or from the class's own default"
 
 
-def _of_subtree(config, given, defaults, path):
+def _of_subtree(config, given, defaults, path, own, others):
+    """Lines of the fields below `path`, without the subtrees `others`, which other modes alone read."""
     for name in config:
         value, field = config[name], f"{path}{name}"
+        if field in others and not is_read(field, own):
+            # Of a group of which the mode reads a part that part alone is shown.
+            own_part = [read for read in own if read.startswith(f"{field}.")]
+            if not own_part:
+                continue
+            others = others | {f"{field}.{n}" for n in value if f"{field}.{n}" not in own_part}
         if hasattr(value, "items"):
-            yield from _of_subtree(value, given[name], defaults[name], f"{field}.")
+            yield from _of_subtree(value, given[name], defaults[name], f"{field}.", own, others)
         elif value is not None:
             default = defaults[name]
             changed = given[name] != default

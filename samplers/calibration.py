@@ -33,10 +33,10 @@ from sde_lib import noise
 HISTORY = 4
 
 
-LARGEST_FIT = 20  # iterations of each of the two parts of a fit
+LARGEST_FIT = 50  # iterations of each of the two parts of a fit
 
 
-PATIENCE = 3  # iterations without a better held-out error after which a part stops
+PATIENCE = 6  # iterations without a better held-out error after which a part stops
 
 
 # Derivatives are taken of as many noises as give so many equations for each number, and of at least so many.

@@ -1,11 +1,17 @@
 """What the command line says when something is wrong: one line, exit code 2, nothing started."""
 
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 
 import main
 from components import UserError
 from configs import base, digits
 from modes import check
+from tests.conftest import ROOT
 from workdir.saved_config import leaves
 
 
@@ -125,6 +131,15 @@ def test_help_names_every_mode(capsys):
     for mode in main.MODES:
         assert f"--mode={mode}" in text
     assert "--config.sde=ve" in text
+
+
+def test_a_reader_that_has_enough_of_the_help_breaks_nothing():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "main.py", "--help"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_help_needs_no_heavy_import():
@@ -305,11 +320,6 @@ def test_a_config_file_that_gives_something_else_is_one_line(end, words, tmp_pat
 
 
 def test_help_and_a_misspelt_field_import_nothing_heavy():
-    import subprocess
-    import sys
-
-    from tests.conftest import ROOT
-
     for arguments in (["--help"], [DIGITS, "--workdir=x", "--config.sde.beta_mx=1"]):
         script = f"import sys, main; main.main(['main.py', *{arguments}]); assert 'jax' not in sys.modules"
         assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0

@@ -32,11 +32,14 @@ def read_config(workdir, schema):
     """
     path = Path(workdir) / "config.json"
     try:
-        saved = ConfigDict(strict_json.loads(path.read_text())["config"])
+        found = strict_json.loads(path.read_text())
+        if not isinstance(found, dict) or "config" not in found:
+            raise ValueError('its entry "config" is missing')
+        saved = ConfigDict(found["config"])
     except FileNotFoundError:
         raise ConfigError(
-            f"--config is missing, and there is no {path} to take it from. Example: "
-            "--config=configs/digits.py; see --help."
+            f"There is no run in {Path(workdir)}: no {path} from which its config could be taken. Name the "
+            "workdir of a trained network, or give a config: --config=configs/digits.py."
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(

@@ -14,6 +14,7 @@ WRONG = {
         {"training.batch_size": 12},
         {"training.jitted_steps": 3},
         {"optim.name": "adm"},
+        {"model.width": 16},
         {"ema.decays": "(2.0,)"},
         {"loss.weighting": "likelihood", "loss.time_grid": "discrete"},
         {"denoiser.variance_head": "residual"},
@@ -36,6 +37,7 @@ WRONG = {
         {"restore.step": 77},
         {"model.width": 16},
         {"sde": "ve"},
+        {"mixture": "ring"},
     ],
     "eval": [
         {"eval.bits_per_dim.probe": "exct"},
@@ -44,6 +46,7 @@ WRONG = {
         {"eval.bound.discrete": True, "eval.bound.variance": "analytic"},
         {"eval.bound.decoder": "pixel"},
         {"eval.two_sample.num_samples": 1},
+        {"eval.two_sample.neighbours": 40},
         {"eval.diagnostics.images": 1},
     ],
     "encode": [{"encoding.tolerance": -1.0}, {"encoding.solver": "rk4"}, {"encoding.temperatures": "()"}],
@@ -98,6 +101,26 @@ def test_a_sound_run_is_refused_nothing(trained, capsys):
         flags = [DIGITS, f"--workdir={trained}", "--mode=check", f"--for={mode}", *as_flags(TINY)]
         assert main.main(["main.py", *flags]) == 0
         assert f"ok: --mode={mode} would refuse nothing" in capsys.readouterr().out
+
+
+def test_only_what_the_mode_reads_is_shown(capsys):
+    def shown(mode):
+        assert main.main(["main.py", DIGITS, "--mode=check", f"--for={mode}"]) == 0
+        return {line[2:].split(".")[0].split()[0] for line in capsys.readouterr().out.splitlines()}
+
+    assert {"training", "sampling", "sde"} <= shown("train") and not {"encoding", "variance"} & shown("train")
+    assert {"eval", "data", "model"} <= shown("eval") and not {"optim", "optimal_grid"} & shown("eval")
+    assert {"calibration", "sampling"} <= shown("calibrate") and "eval" not in shown("calibrate")
+
+
+def test_only_what_was_set_is_marked(capsys):
+    given = ["--config.sampling.steps=20", "--config.sampling.predictor=default"]
+    assert main.main(["main.py", DIGITS, "--mode=check", "--for=sample", *given]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    marked = {line.split()[1] for line in lines if line.startswith("* ")}
+    assert "sampling.steps" in marked and "sampling.grid.power" not in marked
+    assert any(line.startswith("  sampling.grid.power = ") for line in lines)
+    assert not any("(default default)" in line for line in lines)
 
 
 def test_data_that_is_refused_unread_is_not_read(monkeypatch, capsys):
