@@ -12,6 +12,7 @@ import numpy as np
 
 from components import UserError
 from parallel.processes import is_first, wait_for_all
+from workdir import archives
 from workdir.files import UNREADABLE, replacing
 from workdir.records import Progress, say
 
@@ -54,11 +55,20 @@ class Partial:
         return [*kept, *sorted(self.folder.glob("[0-9]*.npz"))]
 
     def _read(self, path, names=None):
-        """Arrays of a part by name; of something else, no rows."""
-        with np.load(path) as part:
-            if str(part["identity"]) != self._identity:
-                return {"rows": np.zeros(0, int)}
-            return {name: part[name] for name in names or set(part) - {"identity"}}
+        """Arrays of a part by name; of something else, no rows.
+
+        Raises:
+          FileNotFoundError, ArchiveError: there is no such file, or it is no whole part.
+        """
+        part = archives.read(path, names and ("identity", *names))
+        if str(part.pop("identity", "")) != self._identity:
+            return {"rows": np.zeros(0, int)}
+        rows = part.get("rows", np.zeros(0))
+        if rows.ndim != 1 or rows.dtype.kind not in "iu" or (rows < 0).any():
+            raise archives.ArchiveError("its rows have no numbers")
+        if any(np.shape(values)[:1] != rows.shape for values in part.values()):
+            raise archives.ArchiveError("its arrays are not as long as its rows are many")
+        return part
 
     def fill(self, count, size, compute, what, unit, were):
         """Computes those of the rows 0..count-1 that are this process's and missing; waits for the others.
@@ -123,6 +133,7 @@ class Partial:
         for path in self._parts():
             try:
                 part = self._read(path)
+                self._require_like(part, arrays)
             except FileNotFoundError:
                 # Another run of the same command has finished: its rows are where it keeps them.
                 return self.merged(count)
@@ -145,6 +156,17 @@ class Partial:
                 "command may have finished them. Run the same command again: it computes them anew."
             )
         return arrays
+
+    @staticmethod
+    def _require_like(part, arrays):
+        """Raises ArchiveError where the arrays of a part are not of the kind of those before it."""
+        found = {name: (a.shape[1:], a.dtype.kind) for name, a in part.items() if name != "rows"}
+        if (
+            arrays
+            and len(part["rows"])
+            and found != {n: (a.shape[1:], a.dtype.kind) for n, a in arrays.items()}
+        ):
+            raise archives.ArchiveError("its arrays are of another kind than those of the other parts")
 
     def finish(self, arrays=None):
         """Deletes the parts, once the results are written. All processes come here.

@@ -12,7 +12,7 @@ deviation s, so that only what is not Gaussian is left to approximate. A multist
 polynomial in some variable (log-SNR, t, ...) through the last predictions: Adams and Bashforth's. With the
 prediction at the end of the step it is Adams and Moulton's, which corrects the step without a call,
 as UniPC does. DPM-Solver++(M), DEIS and UniPC are the cases (x0, log-SNR), (eps, t) and (x0, log-SNR)
-with corrector; why (F, log-SNR) is the default stands in docs/samplers.md.
+with corrector; which of them the default takes for how many calls stands in docs/samplers.md.
 """
 
 import dataclasses

@@ -120,3 +120,41 @@ def test_finished_rows_may_be_kept_for_the_next_time(tmp_path):
     # What another program wrote there is no result of ours.
     (tmp_path / "x.npz").write_text("something")
     assert _is_whole(_fill(Partial(tmp_path / "x", {"step": 2}, keep=True)))
+
+
+@pytest.mark.parametrize(
+    "crafted",
+    [
+        {"rows": np.array(["a", "b"]), "x": np.zeros((2, 3))},
+        {"rows": np.array([-1, 0]), "x": np.zeros((2, 3))},
+        {"rows": np.array([[0, 1]]), "x": np.zeros((1, 3))},
+        {"rows": np.array([0, 1]), "x": np.zeros(())},
+        {"rows": np.array([0, 1]), "x": np.zeros((3, 3))},
+        {"x": np.zeros((2, 3))},
+    ],
+    ids=str,
+)
+def test_a_crafted_part_is_removed_and_computed_anew(tmp_path, capsys, crafted):
+    first = Partial(tmp_path / "x", {}, seconds=0.0)
+    _fill(first)
+    part = sorted(first.folder.iterdir())[0]
+    np.savez(part, identity=np.load(part)["identity"], **crafted)
+    # What shows late is mended by the same command.
+    try:
+        whole, said = _fill(Partial(tmp_path / "x", {})), capsys.readouterr().err
+    except UserError as error:
+        whole, said = _fill(Partial(tmp_path / "x", {})), str(error)
+    assert _is_whole(whole) and "cannot be read" in said
+
+
+def test_a_part_of_other_arrays_is_removed(tmp_path):
+    first = Partial(tmp_path / "x", {}, seconds=0.0)
+    _fill(first)
+    last = sorted(first.folder.iterdir())[-1]
+    with np.load(last) as found:
+        np.savez(
+            last, identity=found["identity"], rows=found["rows"], other=np.zeros((len(found["rows"]), 2))
+        )
+    with pytest.raises(UserError, match="another kind"):
+        _fill(Partial(tmp_path / "x", {}))
+    assert _is_whole(_fill(Partial(tmp_path / "x", {})))
