@@ -25,8 +25,8 @@ MOST_STEPS = 100_000
 # Up to so many calls: predictor's and corrector's order, prediction, variable, power of the grid vp_time.
 # docs/samplers.md says how they were chosen, and how they fare on data they were not chosen on.
 DEFAULTS = {
-    8: (4, 0, "f", "measure", 3.25),
-    15: (3, 4, "x0", "vp_time", 3.5),
+    9: (4, 0, "f", "measure", 3.25),
+    17: (3, 4, "x0", "vp_time", 3.5),
     np.inf: (4, 4, "x0", "vp_time", 3.5),
 }
 
