@@ -1,15 +1,21 @@
 """The default sampler by number of calls, against the exact flow of mixtures it was not chosen on."""
 
+import functools
 import itertools
 
 import jax
 import numpy as np
 import pytest
 
+import samplers
 from bench.cases import Case, calls_of
+from bench.diffusers_peers import Recorder
 from bench.mixtures import CHECK
 from samplers import default_sampler
+from samplers.table import sample
 from sde_lib import SDES
+from sde_lib.noise import root_key
+from tests.conftest import sampling
 
 FEW = (("two_moons", "vp"), ("spiral", "edm"))
 ALL = tuple(itertools.product(CHECK, ("vp", "ve", "edm", "cosine")))
@@ -17,11 +23,16 @@ ALL = tuple(itertools.product(CHECK, ("vp", "ve", "edm", "cosine")))
 RISE, ROUNDING = 1.3, 1e-6
 
 
+@functools.cache
+def _case(mixture, sde, noises):
+    return Case(mixture, CHECK[mixture](), sde, noises)
+
+
 def _figures(pair, budgets, noises):
     """[len(budgets), 2] RMS_98 and median of the default sampler."""
     mixture, sde = pair
     with jax.enable_x64(True):
-        case = Case(mixture, CHECK[mixture](), sde, noises)
+        case = _case(mixture, sde, noises)
         found = []
         for calls in budgets:
             (x,) = case.run([calls_of(default_sampler(case.sde, calls).table, case.sde)])
@@ -54,3 +65,38 @@ def test_a_call_more_makes_it_no_worse_up_to_200(pair):
 @pytest.mark.parametrize("name", SDES)
 def test_it_makes_as_many_calls_as_it_is_given(name, calls):
     assert default_sampler(SDES[name](), calls).nfe == calls
+
+
+@pytest.mark.parametrize("predictor", ["dpm_solver", "edm", "adams", "pndm"])
+def test_the_numbers_of_a_sampler_draw_what_it_draws(predictor):
+    with jax.enable_x64(True):
+        case = _case("two_moons", "vp", 64)
+        sampler = samplers.create(sampling(predictor=predictor, steps=9, largest_bias=None), case.sde)
+        keys = jax.random.split(root_key(0), len(case.start))
+        drawn = sample(keys, case.sde, case.denoise, (2,), sampler.table, start=case.start).x
+        (found,) = case.run([calls_of(sampler.table, case.sde)])
+        np.testing.assert_allclose(found, drawn, atol=1e-9)
+
+
+def test_a_loop_of_another_program_is_recorded_by_symbols():
+    with jax.enable_x64(True):
+        case = _case("spiral", "cosine", 8)
+        levels = np.array([1800.0, 30.0, 4.0, 0.5, 0.02])
+
+        def euler(y, denoise):
+            for r, s in itertools.pairwise(levels):
+                y = y + (s - r) * (y - denoise(y, r)) / r
+            return denoise(y, levels[-1])
+
+        def exact(y, r):
+            t = case.sde.time_of_log_snr(-2 * np.log(np.full(len(y), r)))
+            return np.asarray(case.denoise(y * np.asarray(case.sde.alpha(t))[:, None], t).x0)
+
+        recorder = Recorder(10)
+        euler(
+            recorder.start, recorder
+        )  # given up and begun again, as a scheduler is that makes too many calls
+        calls = recorder.calls(euler(recorder.start, recorder), case.sde)
+        first = float(case.sde.alpha(np.float64(case.sde.t_max)))
+        (found,) = case.run([calls])
+        np.testing.assert_allclose(found, euler(case.start / first, exact), rtol=1e-6, atol=1e-8)

@@ -139,3 +139,23 @@ def test_too_few_calls_and_a_missing_file_are_refused():
         samplers.create(sampling(predictor="fitted"), SDES["vp"]())
     with pytest.raises(ConfigError, match="--mode=calibrate"):
         read_measured("nowhere.npz", fitted.TABLE_FILE, "sampling.predictor.file")
+
+
+def test_the_worst_noises_count_neither_for_the_rank_nor_get_lost():
+    errors = np.concatenate([np.full(98, 3.0), [50.0, 70.0]])
+    target = 4.0 * np.array([-1.0, 1.0] * 50)[:, None]  # of standard deviation 4
+    assert calibration.rms_98(errors) == pytest.approx(3.0) and calibration.quality(errors) == pytest.approx(
+        3.0
+    )
+    assert calibration.flips(errors, target) == 1.0
+    assert calibration.flips(errors, 2 * target) == pytest.approx(0.02)
+    # A fit that is good for most noises and lost for some ranks behind one that is good for all.
+    lost, even = np.concatenate([np.full(90, 1e-3), np.full(10, 2.0)]), np.full(100, 4e-3)
+    assert np.median(lost) < np.median(even) and calibration.quality(lost) > calibration.quality(even)
+    assert calibration.quality(np.array([1.0, np.nan])) == np.inf
+
+
+def test_derivatives_are_taken_of_as_many_noises_as_the_numbers_need():
+    wide, plane = (calibration.Noises(np.zeros((512, d))) for d in (64, 2))
+    assert calibration._needed(np.zeros(30), wide) == calibration.LEAST_NOISES
+    assert calibration._needed(np.zeros(30), plane) == 512
