@@ -63,12 +63,6 @@ def refusals(config):
     ):
         if count < 2:
             yield f"{path}={count} must be at least 2."
-    samples, neighbours = settings.two_sample.num_samples, settings.two_sample.neighbours
-    if neighbours >= samples > 1:
-        yield (
-            f"eval.two_sample.neighbours={neighbours} must be fewer than "
-            f"eval.two_sample.num_samples={samples}."
-        )
     yield from bits_per_dim.refusals(config)
     yield from bounds.refusals(config)
 

@@ -46,7 +46,6 @@ WRONG = {
         {"eval.bound.discrete": True, "eval.bound.variance": "analytic"},
         {"eval.bound.decoder": "pixel"},
         {"eval.two_sample.num_samples": 1},
-        {"eval.two_sample.neighbours": 40},
         {"eval.diagnostics.images": 1},
     ],
     "encode": [{"encoding.tolerance": -1.0}, {"encoding.solver": "rk4"}, {"encoding.temperatures": "()"}],
