@@ -76,7 +76,12 @@ def samplers_figure(path, rows):
         axis.minorticks_off()
         axis.set(title=case, xlabel="network calls (NFE)")
     axes[0][0].set_ylabel("RMS distance to the exact flow, without the worst 2%")
-    axes[0][-1].legend(frameon=False, fontsize=8)
+    named = {
+        label: handle
+        for axis in axes[0]
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    axes[0][-1].legend(named.values(), named, frameon=False, fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
