@@ -33,10 +33,10 @@ from sde_lib import noise
 HISTORY = 4
 
 
-LARGEST_FIT = 50  # iterations of each of the two parts of a fit
+LARGEST_FIT = 30  # iterations of each of the two parts of a fit
 
 
-PATIENCE = 6  # iterations without a better held-out error after which a part stops
+PATIENCE = 4  # iterations without a better held-out error after which a part stops
 
 
 # Derivatives are taken of as many noises as give so many equations for each number, and of at least so many.
@@ -410,7 +410,7 @@ class Found(NamedTuple):
 FEW_FLIPS = 0.005
 
 
-def fit_calls(problem, calls, train, held_out, starts=2, progress=None):
+def fit_calls(problem, calls, train, held_out, starts=3, progress=None):
     """The Found for a number of calls.
 
     All `starting_points` are tried on the held-out noises, and the best `starts` of them are fitted; up to as
