@@ -62,7 +62,10 @@ TRAIN = (DIGITS, "--workdir=/proc/nowhere/at/all", "--mode=train")
         ((*TRAIN, "--config.sampling.snr=0.1"), ["--config.sampling.corrector.snr now"]),
         ((*TRAIN, "--output=x"), ["--output", "--mode=sample, eval"]),
         ((DIGITS, "--mode=table"), ["--mode=coefficients now"]),
-        (("--workdir=/proc/nowhere", "--mode=sample"), ["--config is missing", "config.json"]),
+        (
+            ("--workdir=/proc/nowhere", "--mode=sample"),
+            ["There is no run in /proc/nowhere", "config.json", "--config="],
+        ),
         (("--config=configs", "--mode=check"), ["no file"]),
         ((*TRAIN, "surplus"), ["surplus"]),
         # Numbers that cannot be computed with, wherever they stand.
