@@ -160,12 +160,13 @@ class Partial:
     @staticmethod
     def _require_like(part, arrays):
         """Raises ArchiveError where the arrays of a part are not of the kind of those before it."""
-        found = {name: (a.shape[1:], a.dtype.kind) for name, a in part.items() if name != "rows"}
-        if (
-            arrays
-            and len(part["rows"])
-            and found != {n: (a.shape[1:], a.dtype.kind) for n, a in arrays.items()}
-        ):
+
+        def kinds(found):
+            return {
+                name: (a.shape[1:], a.dtype.kind in "biufc") for name, a in found.items() if name != "rows"
+            }
+
+        if arrays and len(part["rows"]) and kinds(part) != kinds(arrays):
             raise archives.ArchiveError("its arrays are of another kind than those of the other parts")
 
     def finish(self, arrays=None):
