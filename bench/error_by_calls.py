@@ -86,7 +86,7 @@ def samplers_figure(path, rows):
     plt.close(figure)
 
 
-FIGURE = (("digits", "vp"), ("layered 48-D", "vp"), ("spiral", "edm"), ("images 768-D", "cosine"))
+FIGURE = (("digits", "vp"), ("layered 48-D", "vp"), ("spiral", "edm"), ("sheet 16-D", "cosine"))
 
 
 # Pairs (mixture, process): on the first the default was chosen, the second it has not seen.

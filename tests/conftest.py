@@ -46,7 +46,7 @@ TINY = {
 
 
 def pytest_collection_modifyitems(items):
-    """The longest first, so that two workers end together."""
+    """The longest first, so that all workers end together."""
     longest = ("test_readme", "test_train", "test_step", "test_labels")
     items.sort(key=lambda item: not any(name in item.nodeid for name in longest))
 
