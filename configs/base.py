@@ -69,7 +69,7 @@ def get_config():
     data.holdout = 0.1  # part held out where the source has no test split, by the hash of each image's name
     # Go on, or evaluate, though the data is not what the run was trained on; for one command
     data.allow_changed = False
-    data.memory_gib = 8.0  # larger sources are decoded on demand
+    data.memory_gib = 8.0  # larger sources, or above half the machine's memory, are decoded on demand
     data.threads = 8  # decoders on demand
 
     model = config.model = ConfigDict()  # the network; classes in models/

@@ -9,6 +9,7 @@ from components import ConfigError, positive, within
 from data.source import DataError
 from data.sources import SOURCES, parse
 from data.transforms import Transform
+from parallel import memory
 
 MOST_CLASSES = 1_000_000
 LIMITS = (
@@ -83,14 +84,19 @@ def create(config, split, decoded=True):
     return hold(config, source) if decoded and split == "train" else source
 
 
+def _held_bytes(config):
+    """Up to how many bytes of images are held in memory: no more than half of it, whatever the field says."""
+    return min(config.memory_gib * memory.GIB, memory.of_machine() / 2)
+
+
 def hold(config, source):
-    """The source with its images decoded, where they fit into `data.memory_gib`.
+    """The source with its images decoded, where they fit into `data.memory_gib` and half the memory.
 
     Raises:
       DataError: names images that are broken.
       ConfigError: images with more values than data.pixel_values.
     """
-    held = source.in_memory(config.memory_gib, f"reading {config.source}")
+    held = source.in_memory(_held_bytes(config), f"reading {config.source}")
     if held is not source:
         held.check_values(held.images)
     return held
@@ -106,7 +112,7 @@ def identity(config, sources, contents=True):
         `data.memory_gib`.
     """
     size = sum(source.bytes for source in sources.values())
-    contents = contents and size <= config.memory_gib * 2**30
+    contents = contents and size <= _held_bytes(config)
     return {split: source.identity(contents) for split, source in sources.items()}
 
 

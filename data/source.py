@@ -85,9 +85,9 @@ class Source:
                 f"Set data.pixel_values={largest + 1} or more."
             )
 
-    def in_memory(self, memory_gib, description):
-        """The same source with its images as one array, if that takes at most `memory_gib`."""
-        if not isinstance(self.images, Decoded) or self.bytes > memory_gib * 2**30:
+    def in_memory(self, most, description):
+        """The same source with its images as one array, if that takes at most so many bytes."""
+        if not isinstance(self.images, Decoded) or self.bytes > most:
             return self
         return dataclasses.replace(self, images=self.images.load(description))
 

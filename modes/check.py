@@ -9,6 +9,7 @@ from configs import base
 from experiment.create import is_read
 from experiment.run_data import changes
 from modes import MODES
+from workdir import lock
 
 
 def problems(name, config):
@@ -77,6 +78,8 @@ def _learn(config, name, workdir, found):
             splits = experiment.open_splits(config)
             data.resolve(config.data, splits["train"])
             record = None
+            if workdir and name == "train":
+                found.add(lock.refusals(workdir))
             if workdir and name == "train" and not problems(name, config):
                 record = experiment.require_run(config, workdir, to_train=True)
             if record:

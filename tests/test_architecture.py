@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "parallel": "components",
     "sde_lib": "components",
     "models": "components",
-    "data": "components sde_lib workdir",
+    "data": "components parallel sde_lib workdir",
     "workdir": "components parallel",
     "denoisers": "components models sde_lib",
     "likelihood": "components denoisers sde_lib",

@@ -134,22 +134,21 @@ class Lock:
         while True:
             with _alone(self._path.parent):
                 found = self._read()
-                silent = found == watched and time.monotonic() - since >= self._silence
+                # What is damaged was being written when its run was killed, or is made new at the next renewal.
+                patience = self._silence if found is None or _parsed(found) else 2 * self._renewal
+                silent = found == watched and time.monotonic() - since >= patience
                 if found is None or silent or _is_dead(_parsed(found)):
                     if self._write(new=found is None):
                         break
                     continue
             holder = _parsed(found)
             if holder.get("machine") == _machine() or watched not in (None, found):
-                raise UserError(
-                    f"{self._path.parent} is being trained by {_name(holder)}. Stop that run, or choose "
-                    "another --workdir."
-                )
+                raise UserError(_held(self._path.parent, holder))
             if watched is None:
                 watched, since = found, time.monotonic()
                 say(
-                    f"{self._path.parent} is held by {_name(holder)}; waiting up to {self._silence:.0f} "
-                    "seconds for another"
+                    f"{self._path.parent} is held by {_name(holder)}; waiting up to {patience:.0f} seconds for "
+                    "another"
                 )
             time.sleep(min(1.0, self._silence / 10))
         self._thread = threading.Thread(target=self._renew, name="lock", daemon=True)
@@ -205,6 +204,20 @@ class Lock:
             with replacing(self._path) as temporary:
                 temporary.write_text(json.dumps(content))
         return True
+
+
+def refusals(workdir):
+    """A line, if a run that is known to be alive holds the lock of a workdir; nobody is waited for."""
+    with contextlib.suppress(OSError):
+        holder = _parsed((Path(workdir) / "train.lock").read_text(errors="replace"))
+        if holder.get("machine") == _machine() and not _is_dead(holder):
+            yield _held(workdir, holder)
+
+
+def _held(workdir, holder):
+    return (
+        f"{workdir} is being trained by {_name(holder)}. Stop that run, or choose another --workdir."
+    )
 
 
 def _parsed(text):

@@ -16,6 +16,7 @@ from components import ConfigError, UserError
 from configs import base
 from data.decode import fit
 from data.source import Decoded
+from parallel import memory
 from tests.conftest import ROOT, TINY, as_flags, environment
 
 
@@ -206,6 +207,15 @@ def test_a_size_that_the_source_does_not_have_is_refused(config):
     config.image_size = 16
     with pytest.raises(ConfigError, match="data.image_size=16"):
         data.create(config, "train")
+
+
+def test_a_set_larger_than_half_the_memory_is_decoded_on_demand(config, tmp_path, monkeypatch):
+    _folder(tmp_path)
+    config.source, config.image_size, config.memory_gib = f"folder:{tmp_path}", 6, 1e6
+    whole = data.create(config, "train")
+    assert isinstance(whole.images, np.ndarray)
+    monkeypatch.setattr(memory, "of_machine", lambda: 2 * whole.bytes - 1)
+    assert isinstance(data.create(config, "train").images, Decoded)
 
 
 def test_decoding_on_demand_gives_what_is_in_memory(config, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import main
 from modes import MODES, check
 from tests.conftest import TINY, as_flags
+from workdir.lock import Lock
 
 DIGITS = "--config=configs/digits.py"
 # mode: fields that it refuses, one wrong thing each
@@ -89,6 +90,15 @@ def test_check_refuses_as_the_mode_does(mode, fields, trained, capsys):
     checked = _refused(capsys, [DIGITS, *workdir, "--mode=check", f"--for={mode}", *flags])
     assert refused == checked and refused
     assert all("\n" not in line for line in refused)
+
+
+def test_check_says_that_another_run_trains_here(trained, capsys):
+    flags = [DIGITS, f"--workdir={trained}", *as_flags({**TINY, "training.steps": 1})]
+    assert main.main(["main.py", *flags, "--mode=check"]) == 0
+    capsys.readouterr()
+    with Lock(trained):
+        (refused,) = _refused(capsys, [*flags, "--mode=check"])
+    assert refused.startswith(f"{trained} is being trained by process")
 
 
 def test_every_mode_with_settings_is_among_them():
