@@ -73,15 +73,42 @@ def get_config():
     data.threads = 8  # decoders on demand
 
     model = config.model = ConfigDict()  # the network; classes in models/
-    model.name = "unet"  # unet
+    # unet; ncsn, ncsnv2; ddpm, ncsnpp (Song et al. 2021); adm; song_unet, dhariwal_unet (EDM); edm2
+    model.name = "unet"
     model.width = placeholder(int)  # channels at full resolution
     model.multipliers = placeholder(tuple)  # channels of each resolution, in units of width
     model.blocks = placeholder(int)  # residual blocks a resolution
     model.attention = placeholder(tuple)  # image sides at which self-attention acts
     model.dropout = placeholder(float)  # in residual blocks, while training
-    model.time_embedding = placeholder(str)  # sinusoidal, fourier
+    model.time_embedding = placeholder(str)  # sinusoidal, fourier; ddpm: none
     model.fourier_scale = placeholder(float)  # fourier: standard deviation of the frequencies
     model.dtype = placeholder(str)  # float32, bfloat16: of computation; parameters stay float32
+    model.class_conditional = placeholder(bool)  # networks that can: read the labels of the data
+    model.recentre = placeholder(bool)  # 2 x - 1 first, for data in [0, 1]: the ancestor's VE networks
+    # What is computed again on the way back, to save memory: none, blocks, full
+    model.rematerialization = placeholder(str)
+    model.residual_block = placeholder(str)  # ncsnpp: ddpm, biggan
+    model.fir = placeholder(bool)  # ncsnpp: resampling by a filter; False: nearest neighbours and means
+    model.fir_kernel = placeholder(tuple)  # ncsnpp, song_unet: of that filter, in one dimension
+    model.skip_rescale = placeholder(bool)  # ncsnpp: sums of two branches divided by sqrt(2)
+    model.progressive_input = placeholder(str)  # ncsnpp, song_unet: none, input_skip, residual
+    model.progressive_output = placeholder(str)  # ncsnpp, song_unet: none, output_skip, residual
+    model.progressive_combine = placeholder(str)  # ncsnpp: sum, cat
+    model.resample_with_convolution = placeholder(bool)  # ddpm, ncsnpp with blocks of ddpm, adm
+    model.heads = placeholder(int)  # adm: of attention
+    model.head_width = placeholder(int)  # adm, dhariwal_unet, edm2: channels a head, in place of heads
+    model.attention_order = placeholder(str)  # adm: legacy (heads, then q, k, v), new (q, k, v, then heads)
+    model.resample_in_blocks = placeholder(bool)  # adm: resampling residual blocks
+    model.scale_shift_norm = placeholder(bool)  # adm: the time scales and shifts the second norm
+    model.embedding_multiplier = placeholder(int)  # song_unet, dhariwal_unet, edm2: of the time, in widths
+    model.noise_multiplier = placeholder(int)  # the same: of the noise level's first embedding
+    model.label_dropout = placeholder(float)  # song_unet, dhariwal_unet: part of the labels left out
+    model.augmentation_labels = placeholder(int)  # song_unet, dhariwal_unet: numbers that tell augmentations
+    model.label_balance = placeholder(float)  # edm2: share of the class in the embedding
+    model.concat_balance = placeholder(float)  # edm2: share of the way down in a concatenation
+    model.residual_balance = placeholder(float)  # edm2: share of the residual branch
+    model.attention_balance = placeholder(float)  # edm2: share of attention
+    model.activation_clip = placeholder(float)  # edm2: largest activation
 
     denoiser = config.denoiser = ConfigDict()  # how the network's output is read
     denoiser.parametrization = "eps"  # eps, x0, v, score, flow (eps - x0), edm

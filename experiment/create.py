@@ -257,7 +257,7 @@ def _create_parts(config, reads, refusals):
             parts.ema_names = state.ema_names(config.ema)
         if parts.sde:
             with refusals:
-                network = models.create(config.model, config.data.channels or 1)
+                network = models.create(config.model, config.data.channels or 1, config.data.classes or 0)
                 parts.denoiser = denoisers.create(config.denoiser, network, parts.sde)
                 refusals.add(checks.network_refusals(config, network))
                 if not refusals.lines and config.data.image_size and config.data.channels:

@@ -1,5 +1,7 @@
 """What is learned: Flax networks; models/network.py says what one is."""
 
+import dataclasses
+
 from components import create as _create
 from models.network import Network
 from models.unet import UNet
@@ -9,8 +11,8 @@ MODELS = {
 }
 
 
-def create(config, channels) -> Network:
-    """The network that the subtree `model` describes, for images of that many channels.
+def create(config, channels, classes=0) -> Network:
+    """The network that the subtree `model` describes, for images of that many channels and classes.
 
         >>> from configs import base
         >>> create(base.get_config().model, channels=3).width
@@ -19,4 +21,8 @@ def create(config, channels) -> Network:
     Raises:
       ConfigError: unknown name, or a field that this network does not have.
     """
-    return _create(MODELS, config, "model", channels=channels)
+    cls = MODELS.get(config.name)
+    reads_classes = cls and "classes" in {field.name for field in dataclasses.fields(cls)}
+    return _create(
+        MODELS, config, "model", channels=channels, **({"classes": classes} if reads_classes else {})
+    )

@@ -70,21 +70,25 @@ def dense(features, dtype, scale=1.0, name=None):
 
 
 class GroupNorm(nn.Module):
-    """Group normalization (Wu & He 2018) with min(C // 4, 32) groups.
+    """Group normalization (Wu & He 2018).
 
     Statistics come from sums over each channel, in float32, so that the image is read
     once and scaled by one multiply-add: on CPU 1.1 to 1.2 times faster in a residual
-    block than the usual reshape to groups. The number of groups is the largest
-    divisor of C that is at most min(C // 4, 32).
+    block than the usual reshape to groups.
+
+    Attributes:
+      epsilon: added to the variance.
+      groups: how many; None: the largest divisor of C that is at most min(C // 4, 32).
     """
 
     epsilon: float = 1e-6
+    groups: int | None = None
 
     @nn.compact
     def __call__(self, x):
         channels = x.shape[-1]
         limit = max(min(channels // 4, 32), 1)
-        groups = next(g for g in range(limit, 0, -1) if channels % g == 0)
+        groups = self.groups or next(g for g in range(limit, 0, -1) if channels % g == 0)
         scale = self.param("scale", constant(1.0), (channels,))
         bias = self.param("bias", constant(0.0), (channels,))
 
@@ -168,3 +172,11 @@ def downsample(features, dtype):
 def upsample_to(x, height, width):
     """Nearest-neighbour doubling, cropped to an odd side where the way down rounded up."""
     return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)[:, :height, :width, :]
+
+
+REMATERIALIZATIONS = ("none", "blocks", "full")
+
+
+def rematerialized(block, rematerialization):
+    """A Flax module class whose activations are computed again on the way back where "blocks" asks for it."""
+    return nn.remat(block) if rematerialization == "blocks" else block

@@ -8,16 +8,17 @@ import jax
 class Network(Protocol):
     """A Flax module from noisy images to numbers of the same sides; nothing but this is demanded of it.
 
-    Its dataclass fields are its config fields (the subtree `model`), beside `channels`, which the program
-    sets: of the data, or twice as many where a variance head takes the second half.
+    Its dataclass fields are its config fields (the subtree `model`), beside those that the program sets:
+    `channels`, of the data, or twice as many where a variance head takes the second half; and, where the
+    network has such a field, `classes`, how many the data has (0: it has no labels).
 
     Three things are optional:
 
       features(x, noise, label=None, dropout_keys=None) -> (output, last): the output together with the last
         features [B, H, W, F], of any dtype, that it was read from. Variance heads with a branch of their own
         stand on them (denoisers/heads.py); a network without this method is refused there by name.
-      ignores_labels, a constant of the class: True where the output does not depend on the label; samples
-        then have none. Left out, it counts as False.
+      ignores_labels, a constant of the class or a property: True where the output does not depend on the
+        label; samples then have none. Left out, it counts as False.
       refusal(image_side, noise_input) -> one line that names the config's fields where this network cannot
         serve images of that side (None where it is not known yet), or that key of
         denoisers.network.NOISE_INPUTS; else None.

@@ -215,9 +215,7 @@ def refusals(workdir):
 
 
 def _held(workdir, holder):
-    return (
-        f"{workdir} is being trained by {_name(holder)}. Stop that run, or choose another --workdir."
-    )
+    return f"{workdir} is being trained by {_name(holder)}. Stop that run, or choose another --workdir."
 
 
 def _parsed(text):
