@@ -134,7 +134,7 @@ class Lock:
         while True:
             with _alone(self._path.parent):
                 found = self._read()
-                # What is damaged was being written when its run was killed, or is made new at the next renewal.
+                # A damaged lock was left by a run that was killed, or is made new at the next renewal.
                 patience = self._silence if found is None or _parsed(found) else 2 * self._renewal
                 silent = found == watched and time.monotonic() - since >= patience
                 if found is None or silent or _is_dead(_parsed(found)):
@@ -147,8 +147,8 @@ class Lock:
             if watched is None:
                 watched, since = found, time.monotonic()
                 say(
-                    f"{self._path.parent} is held by {_name(holder)}; waiting up to {patience:.0f} seconds for "
-                    "another"
+                    f"{self._path.parent} is held by {_name(holder)}; waiting up to {patience:.0f} seconds "
+                    "for another"
                 )
             time.sleep(min(1.0, self._silence / 10))
         self._thread = threading.Thread(target=self._renew, name="lock", daemon=True)
