@@ -28,7 +28,7 @@ import numpy as np
 import samplers
 from bench import diffusers_peers
 from bench.cases import Case, Figures, calls_of
-from bench.mixtures import CHECK, CHOICE
+from bench.mixtures import CHECK, CHOICE, noises_for
 from components import ConfigError
 from configs import base
 from denoisers.gaussian_mixture import ExactDenoiser
@@ -479,11 +479,6 @@ def report(rows, stochastic_rows, order_rows, programs, noises):
     return "\n".join(lines) + "\n"
 
 
-def noises_for(mixture, quick):
-    """How many noises: fewer where a sample has many numbers."""
-    return 64 if quick or mixture.startswith("images") else 256
-
-
 def measured(case, pair, budgets, fitted_budgets, elsewhere):
     """Rows, as dicts, of all deterministic samplers on a case.
 
@@ -523,7 +518,7 @@ def main():
         for mixture, sde in pairs:
             begin = time.monotonic()
             build = {**CHOICE, **CHECK}[mixture]
-            case = Case(mixture, build(), sde, noises_for(mixture, quick))
+            case = Case(mixture, build(), sde, 64 if quick else noises_for(mixture))
             rows += measured(
                 case,
                 (mixture, sde),

@@ -91,3 +91,8 @@ CHECK = {
     "power_law 64-D": functools.partial(power_law, 64, 8, 1.6, 21, largest=0.5, least=2e-4, mean=0.3),
     "images 768-D": lambda: Images(components=8, side=16, rank=4, spread=0.02).build(),
 }
+
+
+def noises_for(mixture):
+    """How many noises are followed: fewer where a sample has many numbers."""
+    return 64 if mixture.startswith("images") else 256

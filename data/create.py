@@ -43,7 +43,7 @@ def refusals(config):
         yield f'data.background="{config.background}" is no colour. Use a name or numbers: white, #7f7f7f.'
 
 
-def create(config, split, decoded=True):
+def create(config, split, decoded=True, train=None):
     """The source that the subtree `data` describes, checked against its fields.
 
     Image files are decoded when they are read; but a training split that fits into `data.memory_gib` is
@@ -56,6 +56,7 @@ def create(config, split, decoded=True):
     Args:
       split: "train" or "test".
       decoded: False leaves a training split as files, too; `hold` decodes it later.
+      train: Source of the training split, which the other must agree with.
 
     Raises:
       ConfigError, DataError: what is wrong, and with which field or file.
@@ -70,6 +71,12 @@ def create(config, split, decoded=True):
         raise DataError(f'data.source="{config.source}" holds images {height}x{width}; they must be square.')
     if not 1 <= channels <= 4:
         raise DataError(f'data.source="{config.source}" has {channels} channels; 1 to 4 are supported.')
+    if train and train.shape != source.shape:
+        shapes = (
+            f"{split} images {'x'.join(map(str, s.shape))}"
+            for split, s in (("train", train), (split, source))
+        )
+        raise DataError(f'data.source="{config.source}" holds {" and ".join(shapes)}: they must be alike.')
     for field, found in (("image_size", height), ("channels", channels)):
         if config[field] is not None and config[field] != found:
             raise ConfigError(
@@ -151,7 +158,7 @@ def transform(config):
     return Transform(config.pixel_values, config.centered, config.random_flip, config.dequantize)
 
 
-# So many images tell which pixel values are in use; fewer pixels for each value than this do not.
+# So many images tell which pixel values are in use; fewer pixels for each value found than this do not.
 LOOKED_AT, PIXELS_A_VALUE = 256, 16
 
 
@@ -167,7 +174,7 @@ def unused_values(config, source):
     chosen = np.random.default_rng(0).permutation(len(source))[:LOOKED_AT]
     images, values = source.images[np.sort(chosen)], config.pixel_values
     used = np.unique(images)
-    if images.size < PIXELS_A_VALUE * values or 2 * len(used) > values:
+    if images.size < PIXELS_A_VALUE * len(used) or 2 * len(used) > values:
         return None
     least = max(int(used[-1]) + 1, 2)
     if 2 * least <= values:

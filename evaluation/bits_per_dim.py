@@ -177,6 +177,8 @@ def network_bits_per_dim(experiment, params, examples, config, folder):
     settings, repeats = config.eval.bits_per_dim, config.eval.bits_per_dim.dequantizations
     partial = partial_likelihoods(folder / "bits_per_dim", config, params, examples, repeats)
     images = examples["image"]
+    if len(images) < 2:
+        raise TooFew("its standard error takes 2 examples, and there is 1")
     draws = [lambda repeat=repeat: dequantized(experiment, images, repeat) for repeat in range(repeats)]
     solutions = flow_log_prob(
         experiment,

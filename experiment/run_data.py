@@ -18,7 +18,7 @@ def open_splits(config):
     # What the training split knows holds for both.
     settings = config.data.copy_and_resolve_references()
     data.resolve(settings, train)
-    return {"train": train, "test": data.create(settings, "test")}
+    return {"train": train, "test": data.create(settings, "test", train=train)}
 
 
 def changes(config, sources, record, what="the run", latest=False, contents=True):

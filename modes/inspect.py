@@ -51,11 +51,10 @@ def run(config, workdir):
     transform = data.transform(config.data)
     chosen = np.random.default_rng(0).permutation(len(source))
     image_bytes = math.prod(source.shape)
-    size = max(1, BATCH_BYTES // image_bytes)
-    rows = np.sort(chosen[: 10 * SAMPLED])
-    counts = pixel_counts(
-        source.batch(rows[start : start + size])["image"] for start in range(0, len(rows), size)
-    )
+    counts = pixel_counts(_batches(source, np.sort(chosen[: 10 * SAMPLED])))
+    # Held-out images are read too: a broken one is told of here, not in the middle of a run.
+    for _ in _batches(splits["test"], np.arange(min(len(splits["test"]), 10 * SAMPLED))):
+        pass
     used = np.flatnonzero(counts.sum(axis=0))
     # Scaling acts on each value by itself.
     scaled = np.asarray(transform.to_model(np.arange(256)), np.float64)
@@ -85,8 +84,18 @@ def run(config, workdir):
     unused = data.unused_values(config.data, source)
     if unused:
         print(f"  {unused}")
-    print(f"  --config.sde.sigma_max={distance:.3g}          (sde.name=ve)")
-    print(f"  --config.denoiser.sigma_data={spread:.3g}    (denoiser.parametrization=edm)")
+    if distance > 0:
+        print(f"  --config.sde.sigma_max={distance:.3g}          (sde.name=ve)")
+        print(f"  --config.denoiser.sigma_data={spread:.3g}    (denoiser.parametrization=edm)")
+    else:
+        print("  other images: these are all alike, so that no noise level suits them")
+
+
+def _batches(source, rows):
+    """Images [b, H, W, C] of a source at rows [N], decoded a batch at a time."""
+    size = max(1, BATCH_BYTES // math.prod(source.shape))
+    for start in range(0, len(rows), size):
+        yield source.batch(rows[start : start + size])["image"]
 
 
 def _moments(counts, values):

@@ -184,6 +184,11 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
             shown = {"loss": shown["loss"], "images/s": round(rate)}
         progress.update(jitted, **shown)
 
+        # Before evaluations and pictures, so that nothing is lost where one of them fails.
+        if due(config.checkpoint.every) or last:
+            watch.check()
+            lock.require()
+            checkpoints.save(state)
         average = state.ema[experiment.ema_names[0]]
         if due(config.training.eval_every) or step == steps:
             by_level = held_out_loss(average)
@@ -194,10 +199,6 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
             picture = pictures.samples(pixels, config.data.pixel_values, preview.labels(range(count)))
             results.write(f"samples_{step:07d}.png", pictures.save_picture, picture)
             records.image(step, "samples", picture)
-        if due(config.checkpoint.every) or last:
-            watch.check()
-            lock.require()
-            checkpoints.save(state)
         if last:
             break
 

@@ -140,7 +140,8 @@ def remark(ratio):
         return None
     return (
         "note: on Gaussian data with an exact denoiser the variance of this sampler's samples is "
-        f"{100 * (ratio - 1):+.0f}% off what it should be; more sampling.steps make that smaller"
+        f"{abs(100 * (ratio - 1)):.0f}% {'larger' if ratio > 1 else 'smaller'} than it should be; more "
+        "sampling.steps bring it nearer"
     )
 
 

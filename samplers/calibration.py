@@ -5,10 +5,11 @@ model. Here the grid and the weights of a multistep method are free, and fitted 
 of the same model's probability flow from the same noise. In the notation of samplers/solvers/adams.py a
 step from t to s is
 
-    x / n at s  =  x / n at t  +  (m_s - m_t) sum_j w_j P_j,        sum_j w_j = 1,
+    x / n at s  =  x / n at t  +  (m_s - m_t) sum_j w_j P_j
 
-over the last four predictions, so that a constant P stays exact; Adams' methods, with correctors,
-are special cases and the starts of the fit. The closing move denoises, with that mean in place of P.
+over the last four predictions; Adams' methods, with correctors, are special cases and the starts of the
+fit. The weights of a step need not add up to 1, as Adams' do: at 10 calls that lowers the error by a
+fifth to a third. The closing move denoises, with that sum in place of P.
 """
 
 import dataclasses
@@ -61,8 +62,8 @@ class Form:
 
 
 def _weight_count(step):
-    """Free weights of a step: of the predictions before the newest, whose own follows from the sum."""
-    return min(step, HISTORY - 1)
+    """Weights of a step: of the newest prediction and of those before it, as far as they are remembered."""
+    return min(step + 1, HISTORY)
 
 
 def size(form):
@@ -101,19 +102,14 @@ def table_of(theta, form, sde):
         record = jnp.stack([sigma / (std * scale), -std * alpha / scale], axis=1)
         # x_0 = s (sin(m) x / n + cos(m) F)
         ending = std * jnp.stack([jnp.sin(m[-1]) / scale[-1], jnp.cos(m[-1])])
-    combined, position = [], 0
-    for step in range(form.steps + 1):
-        count = _weight_count(step)
-        older = weights[position : position + count]
-        position += count
-        newest = 1 - jnp.sum(older, keepdims=True)
-        combined.append(jnp.concatenate([newest, older, jnp.zeros(HISTORY - 1 - count)]))
+    ends = np.cumsum([_weight_count(step) for step in range(form.steps + 1)])
+    combined = [jnp.pad(w, (0, HISTORY - len(w))) for w in jnp.split(weights[: ends[-1]], ends[:-1])]
     # The flow of Gaussian data of standard deviation s, P = 0, leads to the first call.
     rows = [scale[1] / scale[0] * jnp.eye(1 + HISTORY)[0]]
     scale, m, times, record = scale[1:], m[1:], times[1:], record[1:]
-    for step, mean in enumerate(combined[:-1]):
+    for step, weighted in enumerate(combined[:-1]):
         ratio = scale[step + 1] / scale[step]
-        rows.append(jnp.concatenate([ratio[None], scale[step + 1] * (m[step + 1] - m[step]) * mean]))
+        rows.append(jnp.concatenate([ratio[None], scale[step + 1] * (m[step + 1] - m[step]) * weighted]))
     closing = jnp.concatenate([ending[:1], ending[1] * combined[-1]])
     look = jnp.zeros((form.steps + 1, 1 + HISTORY)).at[:, 0].set(1.0)
     zeros = jnp.zeros(form.steps + 1)
@@ -140,8 +136,8 @@ def start_from(solver, grid, calls, sde):
         row = table.move[step + 1, 1:]
         weights[: len(row)] = row
         weights /= solver.scale(q) * (solver.measure(q) - solver.measure(p))
-        theta.append(weights[1 : 1 + _weight_count(step)])
-    theta.append(np.zeros(_weight_count(form.steps)))
+        theta.append(weights[: _weight_count(step)])
+    theta.append(np.eye(HISTORY)[0][: _weight_count(form.steps)])
     if form.prediction == "f":
         theta.append([np.log(solver.data_std)])
     return form, np.concatenate(theta)

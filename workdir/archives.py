@@ -6,6 +6,8 @@ dozen kinds of error.
 """
 
 import math
+import os
+import stat
 import zipfile
 
 import numpy as np
@@ -32,6 +34,7 @@ def read(path, names=None):
       FileNotFoundError: there is no such file.
       ArchiveError: the file is damaged, or an array is no plain one or not as large as its header says.
     """
+    _require_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
@@ -46,11 +49,18 @@ def read(path, names=None):
 
 def names(path):
     """Names of the arrays of an .npz file; see `read` for what it raises."""
+    _require_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
     except zipfile.BadZipFile as error:
         raise ArchiveError(str(error)) from error
+
+
+def _require_file(path):
+    """Refuses what is there and is no file: opening a pipe would wait for ever."""
+    if isinstance(path, str | os.PathLike) and not stat.S_ISREG(os.stat(path).st_mode):
+        raise ArchiveError("it is no regular file")
 
 
 def _array(archive, name, info):

@@ -61,7 +61,8 @@ def read_measured(path, kind, field):
     """
     writes = f"--mode={kind.mode} writes"
     if not Path(path).is_file():
-        raise ConfigError(f'{field}="{path}": there is no such file; {writes} it.')
+        found = "it is no regular file" if Path(path).exists() else "there is no such file"
+        raise ConfigError(f'{field}="{path}": {found}; {writes} it.')
     if not zipfile.is_zipfile(path):
         raise ConfigError(f'{field}="{path}" is not a whole .npz file; {writes} one.')
     try:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import main
 from components import ConfigError, UserError
 from configs import base
 from data.decode import fit
-from data.source import Decoded
+from data.source import DataError, Decoded
 from parallel import memory
 from tests.conftest import ROOT, TINY, as_flags, environment
 
@@ -168,6 +169,21 @@ def test_pictures_that_would_be_spoilt_are_refused_or_turned(config, tmp_path):
     file = io.BytesIO()
     Image.fromarray(np.rot90(upright).copy()).save(file, "png", exif=tag)
     np.testing.assert_array_equal(fit(Image.open(file), None, 3), upright)
+
+
+def test_a_pipe_is_no_archive_and_is_not_waited_for(config, tmp_path):
+    os.mkfifo(tmp_path / "a.npz")
+    config.source = f"npz:{tmp_path / 'a.npz'}"
+    with pytest.raises(DataError, match="it is no regular file"):
+        data.create(config, "train")
+
+
+def test_splits_of_different_sides_are_named(tmp_path, capsys):
+    shapes = {"train_images": (6, 8, 8), "test_images": (6, 4, 4)}
+    np.savez(tmp_path / "a.npz", **{name: np.zeros(shape, np.uint8) for name, shape in shapes.items()})
+    source = f"--config.data.source=npz:{tmp_path / 'a.npz'}"
+    assert main.main(["main.py", "--config=configs/images.py", "--mode=inspect", source]) == 1
+    assert "train images 8x8x1 and test images 4x4x1: they must be alike" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", ["not a zip", "bare array", "few labels", "no pixels"])

@@ -48,6 +48,7 @@ def usual():
     "variables",
     [
         {"JAX_DEFAULT_PRNG_IMPL": "rbg"},
+        {"JAX_ENABLE_X64": "1"},
         {"JAX_DEFAULT_PRNG_IMPL": "unsafe_rbg", "JAX_THREEFRY_PARTITIONABLE": "0"},
         {"JAX_THREEFRY_PARTITIONABLE": "0"},
     ],

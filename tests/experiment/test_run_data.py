@@ -244,3 +244,16 @@ def test_large_sets_are_told_by_names_and_sizes_and_their_files_are_not_read(cop
     assert data.identity(config.data, open_splits(config)) == before
     _add(images)
     assert data.identity(config.data, open_splits(config)) != before
+
+
+def test_a_broken_held_out_image_is_told_of_before_the_first_step(tmp_path, capsys):
+    images = tmp_path / "images"
+    for split in ("train", "test"):
+        (images / split).mkdir(parents=True)
+        for i in range(8):
+            Image.fromarray(np.full((8, 8), 10 * i, np.uint8)).save(images / split / f"{i}.png")
+    (images / "test" / "3.png").write_bytes(b"no image")
+    steps = {"training.steps": 2, "training.eval_every": 2, "checkpoint.every": 2}
+    assert _run("train", tmp_path / "run", images, steps) == 1
+    assert "3.png cannot be used" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()

@@ -85,3 +85,31 @@ def test_what_becomes_of_transparent_and_of_other_files_is_said(tmp_path, capsys
     assert "transparent" not in capsys.readouterr().out
     assert main.main([*command, "--config.data.background=whiteish"]) == 2
     assert 'data.background="whiteish" is no colour' in capsys.readouterr().err
+
+
+def test_a_broken_held_out_image_is_told_of(tmp_path, capsys):
+    for split, count in (("train", 4), ("test", 2)):
+        (tmp_path / split).mkdir()
+        for i in range(count):
+            Image.fromarray(np.full((8, 8), 10 * i, np.uint8)).save(tmp_path / split / f"{i}.png")
+    broken = tmp_path / "test" / "1.png"
+    command = ["main.py", "--config=configs/digits.py", "--mode=inspect", "--config.data.image_size=8"]
+    command.append(f"--config.data.source=folder:{tmp_path}")
+    assert main.main(command) == 0
+    broken.write_bytes(broken.read_bytes()[:-30])
+    capsys.readouterr()
+    assert main.main(command) == 1
+    assert f"{broken} cannot be used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("values", "told"), [((0, 255), True), (range(120), False)])
+def test_a_few_images_tell_that_most_values_are_unused(values, told, tmp_path, capsys):
+    images = np.random.default_rng(0).choice(np.array(values, np.uint8), (5, 8, 8, 3))
+    np.savez(tmp_path / "a.npz", train_images=images, test_images=images)
+    assert ("bits/dim and dequantization are of all 256" in _printed(capsys, tmp_path / "a.npz")) == told
+
+
+def test_images_that_are_all_alike_suggest_no_noise_level(tmp_path, capsys):
+    images = np.full((5, 8, 8, 1), 7, np.uint8)
+    np.savez(tmp_path / "a.npz", train_images=images, test_images=images)
+    assert "sigma_max" not in _printed(capsys, tmp_path / "a.npz")
