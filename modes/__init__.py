@@ -39,6 +39,10 @@ MODES = {
         summary="the noise levels with the best bound, for any number of steps: optimal_grid.npz",
         after_a_stop=_GOES_ON,
     ),
+    "ema": Mode(
+        "modes.ema", ("ema",), **_OF_A_RUN,
+        summary="an average of any width from the snapshots of a run: ema_<std>_<step>.npz",
+    ),
     "coefficients": Mode(
         "modes.coefficients", ("sampling",), (), ("config",),
         "print the sampler's table, one line a network call",
