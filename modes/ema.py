@@ -31,7 +31,7 @@ def refusals(config):
     if not config.ema.power_stds:
         yield (
             "ema.power_stds=() keeps no averages of power functions, of which snapshots are made. Train with "
-            " ema.power_stds=(0.05, 0.1) and ema.snapshot_every."
+            "ema.power_stds=(0.05, 0.1) and ema.snapshot_every."
         )
 
 

@@ -23,37 +23,36 @@ def adamw(config, rate):
     return optax.adamw(rate, config.beta1, config.beta2, config.epsilon, weight_decay=config.weight_decay)
 
 
-def _matrices(params):
-    """For each parameter the axes of the matrix that Muon takes it for; None: no matrix.
-
-    Kernels [..., inputs, outputs] of dense layers and convolutions are matrices [product, outputs].
-    """
-
-    def of_leaf(path, leaf):
-        if jax.tree_util.keystr(path[-1:], simple=True) != "kernel" or leaf.ndim < 2:
-            return None
-        return MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
-
-    return jax.tree_util.tree_map_with_path(of_leaf, params)
+def _is_matrix(path, leaf):
+    """Whether a parameter is a kernel [..., inputs, outputs], of a dense layer or a convolution."""
+    return jax.tree_util.keystr(path[-1:], simple=True) == "kernel" and leaf.ndim >= 2
 
 
 def muon(config, rate):
-    """Muon for kernels (Jordan 2024), AdamW with the same rate for all else.
+    """Muon for kernels, taken as matrices [product, outputs] (Jordan 2024); AdamW for all else.
 
     Updates are scaled to the size of Adam's, a root mean square of 0.2 of the rate (Liu et al. 2025, eq. 4),
     so that learning rates carry over from Adam.
     """
-    return optax.contrib.muon(
+
+    def kinds(params):
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: "matrix" if _is_matrix(path, leaf) else "other", params
+        )
+
+    def axes(params):
+        return jax.tree.map(
+            lambda leaf: MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1), params
+        )
+
+    of_matrices = optax.contrib.muon(
         rate,
         beta=config.momentum,
         weight_decay=config.weight_decay,
-        adam_b1=config.beta1,
-        adam_b2=config.beta2,
-        eps=config.epsilon,
-        adam_weight_decay=config.weight_decay,
-        muon_weight_dimension_numbers=_matrices,
+        muon_weight_dimension_numbers=axes,
         consistent_rms=0.2,
     )
+    return optax.partition({"matrix": of_matrices, "other": adamw(config, rate)}, kinds)
 
 
 OPTIMIZERS = {"adam": adam, "adamw": adamw, "muon": muon}
