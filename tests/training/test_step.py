@@ -154,13 +154,13 @@ def test_one_by_one_gives_each_example_to_the_function_as_a_batch_of_one():
     np.testing.assert_array_equal(one_by_one(function)(x, label), x * label[:, None])
 
 
-@pytest.mark.parametrize("unroll", [True, False])
+@pytest.mark.parametrize("unroll", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_batch_in_parts_gives_the_parameters_of_the_whole(tiny_config, unroll):
     # With everything that draws or gathers: dropout, flips, a loss history.
     tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
     tiny_config.loss.update({"time_sampling": {"name": "loss_history"}, "noise_levels": 5})
     setup = experiment.create(tiny_config, MODES["train"].reads)
-    whole, parts = _run(setup, 2, unroll), _run(setup, 2, unroll, accumulation=4)
+    whole, parts = _run(setup, 2), _run(setup, 2, unroll, accumulation=2)
     np.testing.assert_allclose(parts[1]["loss"], whole[1]["loss"], rtol=1e-5)
     np.testing.assert_allclose(parts[1]["gradient_norm"], whole[1]["gradient_norm"], rtol=1e-4)
     np.testing.assert_allclose(parts[0].loss_history.losses, whole[0].loss_history.losses, rtol=1e-4)
