@@ -21,7 +21,9 @@ WEIGHT = "kernel"
 
 def normalize(x, axis):
     """Divides x by EPSILON plus its root mean square along the axes, which is formed in float32."""
-    magnitude = jnp.sqrt(jnp.mean(jnp.square(x.astype(_at_least_float32(x))), axis=axis, keepdims=True))
+    square = jnp.mean(jnp.square(x.astype(_at_least_float32(x))), axis=axis, keepdims=True)
+    # The root has no derivative at zero, and there none is needed.
+    magnitude = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
     return x / (EPSILON + magnitude).astype(x.dtype)
 
 

@@ -175,6 +175,11 @@ def test_sums_and_concatenations_keep_magnitudes():
     assert abs(jnp.sqrt(jnp.mean(mp.silu(a) ** 2)) - 1) < 0.01
 
 
+def test_what_is_zero_stays_zero_with_a_finite_gradient():
+    gradient = jax.grad(lambda x: mp.normalize(x, axis=-1).sum())(jnp.zeros((2, 3)))
+    np.testing.assert_allclose(gradient, 1 / mp.EPSILON, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

@@ -14,17 +14,15 @@ from training import ema
 from workdir import averages
 from workdir.checkpoints import Checkpoints
 
-STEPS = 32
+STEPS = 24
 FIELDS = {
     **TINY,
     "training.steps": STEPS,
-    "training.jitted_steps": 2,
-    "training.log_every": 2,
     "optim.warmup": 4,
     "ema.decays": (0.9,),
     "ema.power_stds": (0.05, 0.1),
     "ema.snapshot_every": 2,
-    "checkpoint.every": 2,
+    "checkpoint.every": 1,
     "checkpoint.keep": 100,
     "sampling.corrector": "none",
 }
@@ -54,10 +52,10 @@ def _checkpoint(folder, config, created, step):
 
 def test_the_average_equals_that_of_the_recorded_run_and_is_sampled_from(workdir, tmp_path, capsys):
     output = tmp_path / "made"
-    made = _command("ema", workdir, ema__reconstruct_std=STD, ema__reconstruct_step=30)
+    made = _command("ema", workdir, ema__reconstruct_std=STD, ema__reconstruct_step=20)
     assert main.main([*made, f"--output={output}"]) == 0
     said = capsys.readouterr().err
-    file = output / f"ema_{STD}_0000030.npz"
+    file = output / f"ema_{STD}_0000020.npz"
     assert file.exists() and f"restore.file={file}" in said
 
     config, _, _ = main.parse(_command("train", workdir))
@@ -65,21 +63,17 @@ def test_the_average_equals_that_of_the_recorded_run_and_is_sampled_from(workdir
     created = experiment.create(config, MODES["train"].reads)
     read = [averages.SINGLE], created.params_template(), experiment.resolved(config), "restore.file"
     found, record = averages.read(file, *read)
-    assert record["step"] == 30 and record["average"]["sigma_rel"] == STD
-    # The run is recorded at every other step. Between two of them the parameters lie nearly on a line.
-    params = [jax.tree.leaves(_checkpoint(workdir, config, created, s).params) for s in range(2, 31, 2)]
-    start = jax.tree.leaves(jax.device_get(created.create_params()))
-    gamma = ema.power_of_std(STD)
-    ends = (np.arange(31) / 30) ** (gamma + 1)
-    counts = np.diff(ends)
-    for i, leaf in enumerate(jax.tree.leaves(found[averages.SINGLE])):
-        known = [start[i], *(p[i] for p in params)]
-        by_step = [
-            (known[(s - 1) // 2] + known[s // 2]) / 2 if s % 2 else known[s // 2] for s in range(1, 31)
-        ]
-        exact = sum(c * np.float64(p) for c, p in zip(counts, by_step, strict=True))
-        change = np.abs(known[-1] - known[0]).max()
-        assert np.abs(leaf - exact).max() <= 0.02 * change
+    assert record["step"] == 20 and record["average"]["sigma_rel"] == STD
+    # Each step counts by the integral of the profile over it.
+    counts = np.diff((np.arange(21) / 20) ** (ema.power_of_std(STD) + 1))
+    steps = [_checkpoint(workdir, config, created, step).params for step in range(1, 21)]
+    exact = jax.tree.map(lambda *p: sum(c * np.float64(a) for c, a in zip(counts, p, strict=True)), *steps)
+    start = jax.device_get(created.create_params())
+    error, change = (
+        np.concatenate([np.ravel(a - b) for a, b in zip(*map(jax.tree.leaves, pair), strict=True)])
+        for pair in ((found[averages.SINGLE], exact), (steps[-1], start))
+    )
+    assert np.abs(error).max() < 1e-3 * np.abs(change).max()
 
     drawn = _command("sample", workdir, restore__file=file)
     assert main.main([*drawn, f"--output={tmp_path / 'samples'}"]) == 0
@@ -116,7 +110,7 @@ def test_the_first_average_is_the_one_of_decays_and_others_are_chosen_by_number(
     [
         ("ema", {}, ["ema.reconstruct_std"]),
         ("ema", {"ema__reconstruct_std": 0.4}, ["ema.reconstruct_std=0.4"]),
-        ("ema", {"ema__reconstruct_std": 0.1, "ema__reconstruct_step": 31}, ["reconstruct_step=31", "32"]),
+        ("ema", {"ema__reconstruct_std": 0.1, "ema__reconstruct_step": 31}, ["reconstruct_step=31", "24"]),
         ("ema", {"ema__reconstruct_std": 0.1, "ema__power_stds": ()}, ["ema.power_stds"]),
         ("sample", {"restore__file": "nowhere.npz"}, ["restore.file", "nowhere.npz", "--mode=ema"]),
         ("sample", {"restore__file": "x.npz", "restore__step": 2}, ["restore.file=x.npz", "restore.step"]),

@@ -19,7 +19,7 @@ def _config(**fields):
 
 
 def _recorded(dtype=np.float64):
-    """Parameters [STEPS + 1, 7] of a run that moves as runs do: a fast start, drift, noise of every colour."""
+    """Parameters [STEPS + 1, 7] of a run that moves as runs do: a fast start, a walk, and noise."""
     rng, t = np.random.default_rng(0), np.arange(STEPS + 1)[:, None]
     walk = np.cumsum(rng.standard_normal((STEPS + 1, 7)), axis=0) / np.sqrt(STEPS)
     noise = 0.3 * rng.standard_normal((STEPS + 1, 7))

@@ -42,7 +42,7 @@ def test_the_linear_schedule_ends_at_zero():
 
 
 def test_edm2_s_learning_rate_is_the_published_function_of_images():
-    # Karras et al. (2024): 0.01 / sqrt(max(images / (35000 batch), 1)) min(images / 10^7, 1) before each step.
+    # Karras et al. (2024): 0.01 / sqrt(max(images / (35000 batch), 1)) min(images / 10^7, 1).
     batch, steps = 2048, np.array([0, 1, 1000, 4882, 4883, 35_000, 140_000, 500_000])
     images = steps * batch
     published = 0.01 / np.sqrt(np.maximum(images / (35_000 * batch), 1)) * np.minimum(images / 1e7, 1)
