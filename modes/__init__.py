@@ -40,8 +40,7 @@ MODES = {
         after_a_stop=_GOES_ON,
     ),
     "ema": Mode(
-        "modes.ema", ("ema",), **_OF_A_RUN,
-        summary="an average of any width from the snapshots of a run: ema_<std>_<step>.npz",
+        "modes.ema", ("ema",), **_OF_A_RUN, summary="an average of any width, from snapshots: ema_<std>_<n>.npz"
     ),
     "coefficients": Mode(
         "modes.coefficients", ("sampling",), (), ("config",),
