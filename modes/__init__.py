@@ -40,7 +40,7 @@ MODES = {
         after_a_stop=_GOES_ON,
     ),
     "ema": Mode(
-        "modes.ema", ("ema",), **_OF_A_RUN, summary="averages of any width, of a run with snapshots: ema_<std>_*.npz"
+        "modes.ema", ("ema",), **_OF_A_RUN, summary="averages of any width, from snapshots: ema_<std>_*.npz"
     ),
     "coefficients": Mode(
         "modes.coefficients", ("sampling",), (), ("config",),
