@@ -156,15 +156,29 @@ def test_one_by_one_gives_each_example_to_the_function_as_a_batch_of_one():
 
 @pytest.mark.parametrize("unroll", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_batch_in_parts_gives_the_parameters_of_the_whole(tiny_config, unroll):
-    # With everything that draws or gathers: dropout, flips, a loss history.
+    # With everything that draws or gathers: dropout, dequantization, a loss history.
     tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
     tiny_config.loss.update({"time_sampling": {"name": "loss_history"}, "noise_levels": 5})
+    # With Adam's own epsilon the first update is the gradient's sign, which rounding may turn.
+    tiny_config.optim.update({"learning_rate": 1.0, "warmup": 0, "epsilon": 1.0, "grad_clip": 0.0})
     setup = experiment.create(tiny_config, MODES["train"].reads)
-    whole, parts = _run(setup, 2), _run(setup, 2, unroll, accumulation=2)
+    start = jax.tree.map(jnp.asarray, setup.create_state())
+
+    def one(accumulation):
+        step = _step(setup, unroll, accumulation)
+        shares = (jnp.arange(16), setup.key("train"), lambda tree: tree, lambda tree: tree)
+        return jax.jit(lambda state, batch: step.one(state, batch, *shares))(start, {"image": IMAGES[0]})
+
+    whole, parts = one(1), one(4)
     np.testing.assert_allclose(parts[1]["loss"], whole[1]["loss"], rtol=1e-5)
-    np.testing.assert_allclose(parts[1]["gradient_norm"], whole[1]["gradient_norm"], rtol=1e-4)
     np.testing.assert_allclose(parts[0].loss_history.losses, whole[0].loss_history.losses, rtol=1e-4)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), parts[0].params, whole[0].params)
+    moved = [np.abs(a - b).max() for a, b in _leaves(whole[0].params, start.params)]
+    apart = [np.abs(a - b).max() for a, b in _leaves(whole[0].params, parts[0].params)]
+    assert max(moved) > 0.01 and max(apart) < 1e-5
+
+
+def _leaves(*trees):
+    return zip(*map(jax.tree.leaves, trees), strict=True)
 
 
 def test_weights_are_normalized_after_the_step_and_averages_are_of_them(tiny_config):
