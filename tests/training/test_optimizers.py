@@ -83,7 +83,7 @@ def test_muon_makes_updates_of_kernels_orthogonal_and_is_adam_for_the_rest():
     kernel = np.asarray(update["layer"]["kernel"]).reshape(36, 8)
     # Newton-Schulz brings singular values near one only; a root mean square of 0.2 is that of sqrt(36).
     singular = np.linalg.svd(kernel, compute_uv=False) / (0.1 * 0.2 * np.sqrt(36))
-    assert 0.5 < singular.min() and singular.max() < 1.5
+    assert singular.min() > 0.5 and singular.max() < 1.5
     for found, of in (
         (update["layer"]["bias"], gradient["layer"]["bias"]),
         (update["frequencies"], gradient["frequencies"]),
