@@ -286,6 +286,15 @@ REDUCTIONS = {
 }
 
 
+def weighted_by_uncertainty(losses, log_variance):
+    """L / exp(u) + u, least where exp(u) is the mean of L (Karras et al. 2024, eq. 21 and 22).
+
+    Args:
+      losses: [b] of the examples, of any reduction; log_variance: [b] u at their noise levels.
+    """
+    return losses * jnp.exp(-log_variance) + log_variance
+
+
 # A network's own error is larger than an unexplained fraction below this.
 LEAST_SHARE = 0.03
 

@@ -15,6 +15,7 @@ PATHS = (
     "data.source",
     "data.directory",
     "training.network_from",
+    "restore.file",
     "sampling.predictor.file",
     "sampling.grid.file",
     "sampling.variance.file",
@@ -120,6 +121,8 @@ def get_config():
     # Of the network's products of float32: default (TF32 on GPU, bfloat16 on TPU), high, highest (float32).
     # Whatever is not a network has the highest
     denoiser.precision = "default"
+    # Learn the log of the loss at each noise level with the network, and train every level alike by it (EDM2)
+    denoiser.uncertainty = False
 
     loss = config.loss = ConfigDict()
     weighting = loss.weighting = ConfigDict()
@@ -141,22 +144,36 @@ def get_config():
     loss.variance_relative = True
 
     optim = config.optim = ConfigDict()
-    optim.name = "adam"  # adam, adamw
-    optim.learning_rate = 2e-4
-    optim.warmup = 1000  # steps of linear warm-up
-    optim.schedule = "constant"  # after warm-up: constant, cosine (to 0 at training.steps)
-    optim.beta1 = 0.9
+    optim.name = "adam"  # adam, adamw, muon
+    optim.learning_rate = 2e-4  # the largest one
+    optim.warmup = 1000  # steps in which it rises from 0; EDM's 10 million images at batch 512: 19531
+    # Its course: constant; cosine, linear (from the end of the warm-up to 0 at training.steps); inverse_sqrt
+    # (falls as 1 / sqrt(step) from optim.decay_steps on, EDM2)
+    optim.schedule = "constant"
+    optim.decay_steps = placeholder(int)  # inverse_sqrt: the last step at the full rate
+    optim.beta1 = 0.9  # muon: of Adam, which updates what is no matrix
     optim.beta2 = 0.999
-    optim.weight_decay = 0.0  # adamw only
+    optim.epsilon = 1e-8  # added to the root of Adam's second moment
+    optim.momentum = 0.95  # muon
+    optim.weight_decay = 0.0  # adamw, muon
     optim.grad_clip = 1.0  # largest global norm of the gradient; 0: no clipping
 
-    config.ema = ConfigDict()  # averages of the parameters, in float32
-    config.ema.decays = (0.9999,)  # one average for each; the first is the one evaluated
+    # Averages of the parameters, in float32. The first of decays, half-life, powers is the one evaluated
+    config.ema = ConfigDict()
+    config.ema.decays = (0.9999,)  # one average for each
     config.ema.ramp = True  # use min(decay, (1 + step)/(10 + step)), so that short runs forget the start
+    config.ema.half_life_images = placeholder(float)  # one more average, half of which is so many images old
+    config.ema.half_life_ramp = 0.05  # at most this part of the images so far (EDM); 0: no ramp
+    config.ema.power_stds = ()  # one more average for each: sigma_rel of a power function (EDM2), (0.05, 0.1)
+    config.ema.snapshot_every = 0  # steps between snapshots of the power functions, for --mode=ema; 0: none
+    config.ema.reconstruct_std = placeholder(float)  # --mode=ema: sigma_rel of the average that is made
+    config.ema.reconstruct_step = placeholder(int)  # the same: its step, that of a snapshot; None: the last
 
     training = config.training = ConfigDict()
     training.steps = 100_000
     training.batch_size = 128  # over all devices together
+    # Parts of a batch of which one is differentiated at a time: less memory, the same parameters to rounding
+    training.accumulation = 1
     training.jitted_steps = 1  # optimizer steps in one call of the compiled function
     training.log_every = 100  # every frequency must be a multiple of jitted_steps
     training.eval_every = 5_000  # held-out loss; 0: never
@@ -171,7 +188,9 @@ def get_config():
 
     config.restore = ConfigDict()  # what sampling, evaluation and measurements take from the workdir
     config.restore.step = placeholder(int)  # of the checkpoint; None: the newest
-    config.restore.average = placeholder(float)  # one of ema.decays; None: the first
+    # One of ema.decays, ema.half_life_images, ema.power_stds; None: the first
+    config.restore.average = placeholder(float)
+    config.restore.file = placeholder(str)  # an average that --mode=ema wrote, in place of the checkpoint's
 
     # How samples are drawn; docs/samplers.md says when to use what
     sampling = config.sampling = ConfigDict()

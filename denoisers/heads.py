@@ -103,6 +103,11 @@ class WithVarianceBranch(nn.Module):
         """Whether the network below does."""
         return getattr(self.network, "ignores_labels", False)
 
+    def normalized(self, params):
+        """See models.network.Network; the branch has nothing to normalize."""
+        normalized = getattr(self.network, "normalized", None)
+        return {**params, "network": normalized(params["network"])} if normalized else params
+
     @nn.compact
     def __call__(self, x, noise, label=None, dropout_keys=None):
         output, features = self.network.features(x, noise, label, dropout_keys)

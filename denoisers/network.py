@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from components import ConfigError, choose
 from denoisers.heads import VARIANCE_HEADS, attach
 from denoisers.prediction import Denoise, Prediction
+from denoisers.uncertainty import WithUncertainty
 from models.network import Network
 from sde_lib import noise
 from sde_lib.base import SDE, expand
@@ -143,6 +144,7 @@ class Denoiser:
       sigma_data: standard deviation of the data, for "edm" and for variance heads.
       variance_head: key of VARIANCE_HEADS; all but "none" take a second half of the network's channels.
       precision: key of PRECISIONS.
+      uncertainty: whether the network is one WithUncertainty, for the loss.
     """
 
     network: Network
@@ -152,6 +154,7 @@ class Denoiser:
     sigma_data: float = 0.5
     variance_head: str = "none"
     precision: str = "default"
+    uncertainty: bool = False
 
     @property
     def takes_labels(self):
@@ -198,6 +201,16 @@ class Denoiser:
         )
         return head.read(raw, prediction, self.sigma_data) if head else prediction
 
+    def log_variance(self, params, t):
+        """The uncertainty u [B] at times [B], where it is learned; see denoisers/uncertainty.py."""
+        noise = log_sigma_input(self.sde, t)
+        return self.network.apply({"params": params}, noise, method="log_variance")
+
+    def normalized(self, params):
+        """The parameters as they go on after an optimizer step; see models.network.Network."""
+        normalized = getattr(self.network, "normalized", None)
+        return normalized(params) if normalized else params
+
     def bind(self, params, label=None) -> Denoise:
         """The function (x, t) -> Prediction that samplers and likelihoods take, of classes [B] or None."""
         return lambda x, t: self(params, x, t, label)
@@ -238,4 +251,7 @@ def create(config, network, sde):
             f'denoiser.noise_input="time" is made for times in [0, 1]; here they reach {sde.t_max:g}. '
             'Use denoiser.noise_input="log_sigma".'
         )
-    return Denoiser(attach(config.variance_head, network), sde, **config.to_dict())
+    network = attach(config.variance_head, network)
+    if config.uncertainty:
+        network = WithUncertainty(network)
+    return Denoiser(network, sde, **config.to_dict())

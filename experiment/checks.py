@@ -4,6 +4,7 @@ from components import positive
 from denoisers.heads import VARIANCE_HEADS
 from denoisers.variance import CHOICES
 from parallel import devices
+from training import ema
 
 
 def data_range(config, case):
@@ -64,10 +65,28 @@ def across_families(config, reads, sde, case, takes_labels):
         yield from _unknown_variance(config, "eval.bound.variance", config.eval.bound.variance.name)
     if "training" in reads:
         yield from _head_alone(config)
-    if "restore" in reads and config.restore.average not in (None, *config.ema.decays):
+    if "restore" in reads:
+        yield from _restored(config)
+
+
+def _restored(config):
+    """Lines about the subtree `restore`."""
+    restore, kept = config.restore, ema.numbers(config.ema)
+    if restore.average not in (None, *kept):
+        named = [
+            f"ema.{name}={config.ema[name]}"
+            for name in ("decays", "half_life_images", "power_stds")
+            if config.ema[name]
+        ]
         yield (
-            f"restore.average={config.restore.average} is none of the averages that the run keeps: "
-            f"ema.decays={config.ema.decays}."
+            f"restore.average={restore.average} is none of the averages that the run keeps: "
+            f"{', '.join(named)}."
+        )
+    beside = [name for name in ("step", "average") if restore[name] is not None]
+    if restore.file is not None and beside:
+        yield (
+            f"restore.file={restore.file} is one average of one step: leave "
+            f"{' and '.join(f'restore.{name}' for name in beside)} out."
         )
 
 
@@ -95,6 +114,11 @@ def _unknown_variance(config, path, name):
 
 def _head_alone(config):
     head = _head(config)
+    if config.training.network_from is not None and config.denoiser.uncertainty:
+        yield (
+            f'training.network_from="{config.training.network_from}" trains a variance head alone, and '
+            "denoiser.uncertainty weighs the loss of the mean. Leave it out."
+        )
     if config.training.network_from is not None and head in VARIANCE_HEADS and not _has_branch(head):
         yield (
             f'training.network_from="{config.training.network_from}" trains a variance head alone, and '

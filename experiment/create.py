@@ -37,7 +37,7 @@ from samplers.time_grids import TIME_GRIDS
 from sde_lib import noise
 from sde_lib.base import SDE
 from sde_lib.numerics import fix_numerics
-from training import frozen_network, optimizers, state
+from training import ema, frozen_network, optimizers, state
 from workdir import files
 
 # What reads a run: samples are drawn and measured.
@@ -72,7 +72,7 @@ class Experiment:
       mixture: the data where its denoiser is exact, else None.
       data_std: standard deviation of the data, as the config has it or the mixture's own.
       class_frequencies: of the labels of the training data; None where it has none or the model reads none.
-      ema_names: the averages that are kept, the evaluated one first.
+      averages: training.ema profiles by name of the averages that are kept, the evaluated one first.
       seed: root of every random draw.
       files: Contents by config field: what the config's files hold.
     """
@@ -86,13 +86,18 @@ class Experiment:
     mixture: GaussianMixture | None
     data_std: float
     class_frequencies: tuple[float, ...] | None
-    ema_names: tuple[str, ...]
+    averages: dict[str, Any]
     seed: int
     files: dict[str, Contents]
 
     def key(self, purpose):
         """The root key of one purpose ("train", "sample", ...); equal for equal seeds."""
         return noise.purpose_key(noise.root_key(self.seed), purpose)
+
+    @property
+    def ema_names(self):
+        """Names of the averages, the evaluated one first."""
+        return tuple(self.averages)
 
     @property
     def data_range(self):
@@ -241,7 +246,7 @@ class _Parts:
     denoiser: Any = None
     objective: Any = None
     optimizer: Any = None
-    ema_names: tuple = ()
+    averages: dict = dataclasses.field(default_factory=dict)
     files: Any = None
 
 
@@ -254,7 +259,7 @@ def _create_parts(config, reads, refusals):
     if not of_mixture:
         refusals.add(data.refusals(config.data))
         with refusals:
-            parts.ema_names = state.ema_names(config.ema)
+            parts.averages = ema.create(config.ema, config.training.batch_size)
         if parts.sde:
             with refusals:
                 network = models.create(config.model, config.data.channels or 1, config.data.classes or 0)
@@ -262,7 +267,7 @@ def _create_parts(config, reads, refusals):
                 refusals.add(checks.network_refusals(config, network))
                 if not refusals.lines and config.data.image_size and config.data.channels:
                     shape, labelled = data_shape(config), config.data.class_frequencies is not None
-                    trained, averages = "training" in reads, len(parts.ema_names)
+                    trained, averages = "training" in reads, len(parts.averages)
                     refusals.add(sizes.of_network(config, parts.denoiser, shape, labelled, trained, averages))
     with refusals:
         parts.files = read_files(config, reads)
@@ -370,7 +375,7 @@ def create(config, reads=OF_A_RUN):
         mixture=mixture,
         data_std=data_std(config),
         class_frequencies=config.data.class_frequencies if denoiser.takes_labels else None,
-        ema_names=parts.ema_names,
+        averages=parts.averages,
         seed=config.seed,
         files=parts.files,
     )

@@ -19,7 +19,8 @@ from likelihood import encoding
 from likelihood.exact import bits_per_dim, log_likelihood
 from parallel.batches import BatchMap, one_by_one
 from sde_lib.noise import example_keys
-from training import frozen_network
+from training import ema, frozen_network
+from workdir import averages
 from workdir.checkpoints import Checkpoints
 from workdir.files import checksum
 from workdir.provenance import collect
@@ -250,6 +251,20 @@ def require_run(config, workdir, to_train=False):
         checkpoints.close()
 
 
+def _restored(config, experiment, checkpoints):
+    """(averaged parameters, record) as the subtree `restore` chooses them.
+
+    1. The average of the file `restore.file`, if it is set.
+    2. Else that of the checkpoint `restore.step` (the newest) that `restore.average` names (the first).
+    """
+    template, file = experiment.params_template(), config.restore.file
+    if file is not None:
+        found, record = averages.read(file, [averages.SINGLE], template, resolved(config), "restore.file")
+        return found[averages.SINGLE], record
+    chosen = ema.chosen(experiment.averages, config.restore.average)
+    return checkpoints.restore_ema(template, experiment.ema_names, chosen)
+
+
 def load(workdir=None, config=None, reads=OF_A_RUN, field=None):
     """The Run of a workdir, with averaged parameters of its newest good checkpoint.
 
@@ -263,7 +278,8 @@ def load(workdir=None, config=None, reads=OF_A_RUN, field=None):
 
     What the data source alone knows (side, channels, pixel values) comes from the checkpoint, so that no data
     set is needed to sample. A mixture needs no checkpoint and no workdir: it is the parameters.
-    `restore.step` and `restore.average` choose another checkpoint or average.
+    `restore.step` and `restore.average` choose another checkpoint or average; `restore.file` is an average
+    that --mode=ema wrote, in place of the checkpoint's.
 
     Args:
       workdir: folder of the run.
@@ -284,7 +300,7 @@ def load(workdir=None, config=None, reads=OF_A_RUN, field=None):
     try:
         checkpoints.resolve_data(config.data)
         created = create(config, reads)
-        params, record = checkpoints.restore_ema(created.params_template())
+        params, record = _restored(config, created, checkpoints)
     finally:
         checkpoints.close()
     return Run(config, created, params, record)

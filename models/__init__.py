@@ -3,11 +3,13 @@
 import dataclasses
 
 from components import create as _create
+from models.edm2 import EDM2
 from models.network import Network
 from models.unet import UNet
 
 MODELS = {
     "unet": UNet,
+    "edm2": EDM2,
 }
 
 

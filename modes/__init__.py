@@ -39,6 +39,9 @@ MODES = {
         summary="the noise levels with the best bound, for any number of steps: optimal_grid.npz",
         after_a_stop=_GOES_ON,
     ),
+    "ema": Mode(
+        "modes.ema", ("ema",), **_OF_A_RUN, summary="averages of any width, from snapshots: ema_<std>_*.npz"
+    ),
     "coefficients": Mode(
         "modes.coefficients", ("sampling",), (), ("config",),
         "print the sampler's table, one line a network call",

@@ -21,6 +21,7 @@ from reports import figures, pictures
 from training import frozen_network, optimizers
 from training.step import TrainStep
 from training.watch import MetricsWatch
+from workdir import averages
 from workdir.checkpoints import Checkpoints
 from workdir.compatibility import trained_on
 from workdir.lock import Lock
@@ -29,13 +30,19 @@ from workdir.records import Progress, Records, read_metrics, say
 from workdir.results import Results
 from workdir.signals import StopRequest
 
-FREQUENCIES = ("training.log_every", "training.eval_every", "training.sample_every", "checkpoint.every")
+FREQUENCIES = (
+    "training.log_every",
+    "training.eval_every",
+    "training.sample_every",
+    "checkpoint.every",
+    "ema.snapshot_every",
+)
 
 
 def refusals(config):
     """Lines about the subtrees `training`, `checkpoint` and what the held-out loss reads of `eval`."""
     training = config.training
-    yield from positive(training, "training", "steps", "jitted_steps", "log_every")
+    yield from positive(training, "training", "steps", "jitted_steps", "log_every", "accumulation")
     yield from positive(config.checkpoint, "checkpoint", "every", "keep")
     yield from positive(config.eval, "eval", "loss_levels", "max_images")
     values = {path: config[path.split(".")[0]][path.split(".")[1]] for path in FREQUENCIES}
@@ -51,6 +58,17 @@ def refusals(config):
             "Change these to multiples of it, or use training.jitted_steps=1."
         )
     yield from devices.uneven("training.batch_size", training.batch_size, jax.device_count())
+    share = training.batch_size // jax.device_count()
+    if training.accumulation > 1 and share % training.accumulation:
+        yield (
+            f"training.accumulation={training.accumulation} must divide the {share} examples of "
+            f"training.batch_size={training.batch_size} on each device."
+        )
+    if config.ema.snapshot_every and not config.ema.power_stds:
+        yield (
+            f"ema.snapshot_every={config.ema.snapshot_every} needs averages of power functions: "
+            "ema.power_stds=(0.05, 0.1)."
+        )
     yield from devices.uneven("eval.batch_size", config.eval.batch_size)
     if training.parallel != "pmap":
         yield f'training.parallel="{training.parallel}" is unknown. Known: pmap.'
@@ -94,8 +112,8 @@ def _start(config, experiment):
     step = network.checkpoint["step"]
     say(f"the network of {config.training.network_from}, step {step}, stays as it is")
     params = frozen_network.onto(state.params, network.params)
-    averages = {name: jax.tree.map(np.copy, params) for name in state.ema}
-    return state.replace(params=params, ema=averages), network.checkpoint
+    copies = {name: jax.tree.map(np.copy, params) for name in state.ema}
+    return state.replace(params=params, ema=copies), network.checkpoint
 
 
 def _say_of_the_rate(config, start, steps_before):
@@ -152,7 +170,8 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
 
     batch_size = config.training.batch_size
     pipeline = Pipeline(source, config.seed, batch_size, jax.process_index(), jax.process_count())
-    one_call = devices.train_step(TrainStep.from_experiment(experiment, batch_size, config.ema.ramp))
+    step_body = TrainStep.from_experiment(experiment, batch_size, config.training.accumulation)
+    one_call = devices.train_step(step_body)
     one_call = memory.guarded("training", "training.batch_size", "model.width")(one_call)
     held_out = HeldOut.images(experiment, found.test, HeldOutLoss.examples(config.eval))
     held_out_loss = HeldOutLoss(experiment, held_out, config.eval)
@@ -185,6 +204,12 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
         progress.update(jitted, **shown)
 
         # Before evaluations and pictures, so that nothing is lost where one of them fails.
+        if due(config.ema.snapshot_every) or (config.ema.snapshot_every and step == steps):
+            watch.check()
+            lock.require()
+            if results.writes:
+                powers = {name: tree for name, tree in state.ema.items() if name.startswith("power_")}
+                averages.save_snapshot(workdir, powers, checkpoints.record(step))
         if due(config.checkpoint.every) or last:
             watch.check()
             lock.require()

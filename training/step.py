@@ -12,10 +12,9 @@ import optax
 
 from data.transforms import Transform
 from denoisers.network import Denoiser
-from losses import Objective
+from losses import Objective, weighted_by_uncertainty
 from sde_lib import noise
-from training import frozen_network
-from training.state import update_ema
+from training import ema, frozen_network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +24,11 @@ class TrainStep:
     Attributes:
       denoiser, objective, optimizer, transform: what is trained, on what, how.
       batch_size: examples in a batch over all devices.
-      ema_ramp: see `update_ema`.
+      averages: the profiles of the averages, see training/ema.py.
       unroll: whether inner steps are unrolled: a loop around gradients of convolutions
         is many times slower on XLA's CPU backend, and smaller to compile elsewhere.
+      accumulation: parts of the batch of which one is differentiated at a time, to save memory. Parameters
+        come out the same to rounding.
     """
 
     denoiser: Denoiser
@@ -35,11 +36,12 @@ class TrainStep:
     optimizer: optax.GradientTransformation
     transform: Transform
     batch_size: int
-    ema_ramp: bool
+    averages: dict
     unroll: bool
+    accumulation: int = 1
 
     @classmethod
-    def from_experiment(cls, experiment, batch_size, ema_ramp):
+    def from_experiment(cls, experiment, batch_size, accumulation=1):
         """The step of an Experiment, for the devices at hand."""
         return cls(
             experiment.denoiser,
@@ -47,8 +49,9 @@ class TrainStep:
             experiment.optimizer,
             experiment.transform,
             batch_size,
-            ema_ramp,
+            experiment.averages,
             unroll=jax.default_backend() == "cpu",
+            accumulation=accumulation,
         )
 
     def __call__(self, state, batches, index, key, average, gather):
@@ -95,26 +98,60 @@ class TrainStep:
         history = state.loss_history
         times = self.objective.times(time_keys, shared_key, index, self.batch_size, history)
 
-        def mean_loss(params):
-            keys = dropout_keys
+        def mean_loss(params, examples):
+            keys, x0, times, label, dropout_keys = examples
             if self.objective.head_alone:
                 # The head learns the errors of the network as it is sampled, without dropout.
-                params, keys = frozen_network.without_gradient_elsewhere(params), None
+                params, dropout_keys = frozen_network.without_gradient_elsewhere(params), None
 
             def denoise(x, t):
-                return self.denoiser(params, x, t, batch.get("label"), keys)
+                return self.denoiser(params, x, t, label, dropout_keys)
 
-            losses = self.objective.example_losses(noise_keys, denoise, x0, times.t)
-            return jnp.mean(times.weight * losses), losses
+            losses = self.objective.example_losses(keys, denoise, x0, times.t)
+            trained = losses
+            if self.denoiser.uncertainty:
+                trained = weighted_by_uncertainty(losses, self.denoiser.log_variance(params, times.t))
+            return jnp.mean(times.weight * trained), losses
 
-        (loss, losses), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+        (loss, losses), gradient = self._accumulated(
+            jax.value_and_grad(mean_loss, has_aux=True),
+            state.params,
+            (noise_keys, x0, times, batch.get("label"), dropout_keys),
+        )
         loss, gradient = average((loss, gradient))
         if history is not None:
             history = history.add(*gather((times.interval, losses)))
         updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        if not self.objective.head_alone:
+            params = self.denoiser.normalized(params)
         step = state.step + 1
-        ema = update_ema(state.ema, params, step, self.ema_ramp)
+        averages = ema.update(self.averages, state.ema, params, step)
         metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradient)}
-        state = state.replace(step=step, params=params, opt_state=opt_state, ema=ema, loss_history=history)
+        state = state.replace(
+            step=step, params=params, opt_state=opt_state, ema=averages, loss_history=history
+        )
         return state, metrics
+
+    def _accumulated(self, value_and_gradient, params, examples):
+        """The mean of value_and_gradient(params, examples) over `accumulation` equal parts of the examples.
+
+        Args:
+          value_and_gradient: (params, examples) -> ((loss [], losses [b]), gradient).
+          examples: tree of arrays [b, ...].
+
+        Returns:
+          the same of all examples; losses in their order.
+        """
+        if self.accumulation == 1:
+            return value_and_gradient(params, examples)
+        parts = jax.tree.map(lambda a: a.reshape(self.accumulation, -1, *a.shape[1:]), examples)
+
+        def add(total, part):
+            (loss, losses), gradient = value_and_gradient(params, part)
+            return jax.tree.map(jnp.add, total, (loss, gradient)), losses
+
+        nothing = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
+        total, losses = jax.lax.scan(add, nothing, parts, unroll=self.unroll)
+        loss, gradient = jax.tree.map(lambda sums: sums / self.accumulation, total)
+        return (loss, losses.reshape(-1)), gradient

@@ -104,6 +104,15 @@ class Checkpoints:
         """Steps on disk, whether damaged or not."""
         return [] if self._manager is None else list(self._manager.all_steps())
 
+    def record(self, step):
+        """What is recorded beside the arrays of a step: config, provenance, identity of the data."""
+        return {
+            "step": step,
+            "config": strict_json.plain(self._config.to_dict()),
+            "provenance": collect(),
+            "data": self.trained_on,
+        }
+
     def save(self, state):
         """Starts writing the state; returns once it is copied to the host.
 
@@ -115,13 +124,8 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         items = _items(host)
-        record = {
-            "step": step,
-            "config": strict_json.plain(self._config.to_dict()),
-            "provenance": collect(),
-            "data": self.trained_on,
-            "checksums": {name: checksum(tree) for name, tree in items.items()},
-        }
+        record = self.record(step)
+        record["checksums"] = {name: checksum(tree) for name, tree in items.items()}
         record["checksum"] = _text_checksum(record)
         self._require_space(sum(leaf.nbytes for leaf in jax.tree.leaves(items)), step)
         with self._guarded(step):
@@ -230,11 +234,13 @@ class Checkpoints:
         self._require_same(record)
         return record
 
-    def restore_ema(self, params):
-        """Averaged parameters for sampling and evaluation, as the subtree `restore` chooses them.
+    def restore_ema(self, params, names, chosen=None):
+        """Averaged parameters for sampling and evaluation, of the step that `restore.step` chooses.
 
         Args:
           params: tree of arrays or ShapeDtypeStructs like the parameters.
+          names: of all averages that the run keeps.
+          chosen: that of the average that is wanted; None: the first.
 
         Returns:
           (averaged parameters, record).
@@ -244,13 +250,11 @@ class Checkpoints:
             not there.
           CheckpointError: there is none, or every one is damaged.
         """
-        names = [repr(float(decay)) for decay in self._config.ema.decays]
         found = self._newest_good(functools.partial(self._read, {"ema": dict.fromkeys(names, params)}))
         if found is None:
             raise self._none()
         items, record = found
-        average = self._config.restore.average
-        return items["ema"][names[0] if average is None else repr(float(average))], record
+        return items["ema"][chosen or names[0]], record
 
     def _candidates(self):
         """Steps on disk that may be restored, the newest first."""

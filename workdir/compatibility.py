@@ -12,6 +12,8 @@ OF_THE_MODEL = (
     "data.pixel_values",
     "denoiser.",
     "ema.decays",
+    "ema.half_life_images",
+    "ema.power_stds",
     "model.",
     "sde.",
 )
@@ -39,10 +41,16 @@ NOT_STORED = (
     "data.memory_gib",
     "data.threads",
     "denoiser.precision",
+    "ema.reconstruct_std",
+    "ema.reconstruct_step",
+    "ema.snapshot_every",
     "model.dropout",
     "model.dtype",
+    "model.rematerialization",
     "sde.sampling_t_min",
 )
+# Fields that came later and change what is stored, with the value that older checkpoints were made with.
+BEFORE = {"denoiser.uncertainty": False, "ema.half_life_images": None, "ema.power_stds": []}
 FROM_SOURCE = ("image_size", "channels", "pixel_values", "classes", "class_frequencies")
 
 
@@ -60,11 +68,11 @@ def config_changes(saved, config, meaning=OF_THE_TRAINING):
     Args:
       saved: the config of a checkpoint, as read from JSON.
       config: today's ConfigDict; data fields left to the source (None) always agree, and so do fields that
-        there were none of when the checkpoint was made.
+        there were none of when the checkpoint was made, but for those in BEFORE.
       meaning: beginnings of the fields that are compared.
     """
     now = dict(_flatten(strict_json.plain(config.to_dict())))
-    before = dict(_flatten(strict_json.plain(saved)))
+    before = {**BEFORE, **dict(_flatten(strict_json.plain(saved)))}
     left_to_source = {f"data.{f}" for f in FROM_SOURCE if config.data[f] is None}
     return [
         f"{field}: {before[field]} -> {now.get(field)}"

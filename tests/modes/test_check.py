@@ -53,6 +53,7 @@ WRONG = {
     "calibrate": [{"calibration.nfe": "(2,)"}, {"sampling.threshold": "static"}],
     "variance": [{"variance.levels": 1}],
     "optimal_grid": [{"optimal_grid.steps": "(1,)"}, {"eval.bound.variance": "predicted"}],
+    "ema": [{"ema.reconstruct_std": 0.4}],
     "coefficients": [{"sampling.predictor.order": 7, "sampling.predictor": "unipc"}],
 }
 
@@ -106,7 +107,8 @@ def test_every_mode_with_settings_is_among_them():
 
 
 def test_a_sound_run_is_refused_nothing(trained, capsys):
-    for mode in WRONG:
+    # This run keeps no averages of which --mode=ema makes others; tests/modes/test_ema.py has one that does.
+    for mode in set(WRONG) - {"ema"}:
         flags = [DIGITS, f"--workdir={trained}", "--mode=check", f"--for={mode}", *as_flags(TINY)]
         assert main.main(["main.py", *flags]) == 0
         assert f"ok: --mode={mode} would refuse nothing" in capsys.readouterr().out

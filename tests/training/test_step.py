@@ -14,8 +14,6 @@ from modes import MODES
 from parallel.batches import BatchMap, one_by_one
 from parallel.devices import replicate, shard, train_step
 from sde_lib import noise
-from training import optimizers
-from training.state import update_ema
 from training.step import TrainStep
 
 
@@ -28,13 +26,13 @@ def setup(tiny_config):
 IMAGES = np.random.default_rng(0).integers(0, 17, (3, 16, 8, 8, 1), dtype=np.uint8)
 
 
-def _step(setup, unroll=False):
+def _step(setup, unroll=False, accumulation=1):
     parts = (setup.denoiser, setup.objective, setup.optimizer, setup.transform)
-    return TrainStep(*parts, batch_size=16, ema_ramp=True, unroll=unroll)
+    return TrainStep(*parts, batch_size=16, averages=setup.averages, unroll=unroll, accumulation=accumulation)
 
 
-def _run(setup, devices, unroll=False):
-    mapped = train_step(_step(setup, unroll), jax.devices()[:devices])
+def _run(setup, devices, unroll=False, accumulation=1):
+    mapped = train_step(_step(setup, unroll, accumulation), jax.devices()[:devices])
     images = IMAGES.reshape(3, devices, -1, 8, 8, 1).swapaxes(0, 1)
     return mapped(jax.device_get(setup.create_state()), {"image": images}, setup.key("train"))
 
@@ -156,41 +154,48 @@ def test_one_by_one_gives_each_example_to_the_function_as_a_batch_of_one():
     np.testing.assert_array_equal(one_by_one(function)(x, label), x * label[:, None])
 
 
-def test_ema_is_the_recursion_of_its_definition():
-    params = [{"w": jnp.float32(value)} for value in (1.0, 3.0, -2.0)]
-    ema, expected = {"0.9": {"w": jnp.float32(0.5)}}, 0.5
-    for step, value in enumerate(params, 1):
-        ema = update_ema(ema, value, step, ramp=True)
-        decay = min(0.9, (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay) * float(value["w"])
-    np.testing.assert_allclose(ema["0.9"]["w"], expected, rtol=1e-6)
+@pytest.mark.parametrize("unroll", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_batch_in_parts_gives_the_parameters_of_the_whole(tiny_config, unroll):
+    # With everything that draws or gathers: dropout, dequantization, a loss history.
+    tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
+    tiny_config.loss.update({"time_sampling": {"name": "loss_history"}, "noise_levels": 5})
+    # With Adam's own epsilon the first update is the gradient's sign, which rounding may turn.
+    tiny_config.optim.update({"learning_rate": 1.0, "warmup": 0, "epsilon": 1.0, "grad_clip": 0.0})
+    setup = experiment.create(tiny_config, MODES["train"].reads)
+    start = jax.tree.map(jnp.asarray, setup.create_state())
+
+    def one(accumulation):
+        step = _step(setup, unroll, accumulation)
+        shares = (jnp.arange(16), setup.key("train"), lambda tree: tree, lambda tree: tree)
+        return jax.jit(lambda state, batch: step.one(state, batch, *shares))(start, {"image": IMAGES[0]})
+
+    whole, parts = one(1), one(4)
+    np.testing.assert_allclose(parts[1]["loss"], whole[1]["loss"], rtol=1e-5)
+    np.testing.assert_allclose(parts[0].loss_history.losses, whole[0].loss_history.losses, rtol=1e-4)
+    moved = [np.abs(a - b).max() for a, b in _leaves(whole[0].params, start.params)]
+    apart = [np.abs(a - b).max() for a, b in _leaves(whole[0].params, parts[0].params)]
+    assert max(moved) > 0.01 and max(apart) < 1e-5
 
 
-def test_learning_rate_warms_up_and_decays(tiny_config):
-    optim = tiny_config.optim
-    optim.update({"warmup": 10, "schedule": "cosine", "learning_rate": 0.1, "grad_clip": 0.0, "beta2": 0.0})
-    optim.beta1 = 0.0
-    optimizer = optimizers.create(optim, 110)
-    # With both betas zero Adam's update is the learning rate times the gradient's sign.
-    state = optimizer.init(jnp.float32(0.0))
-    rates = []
-    for _ in range(111):
-        update, state = jax.jit(optimizer.update)(jnp.float32(2.0), state, jnp.float32(0.0))
-        rates.append(-float(update))
-    np.testing.assert_allclose(rates[:11], 0.1 * np.arange(11) / 10, atol=1e-6)
-    np.testing.assert_allclose(rates[60], 0.05, atol=1e-6)
-    assert abs(rates[110]) < 1e-6
+def _leaves(*trees):
+    return zip(*map(jax.tree.leaves, trees), strict=True)
 
 
-def test_gradients_are_clipped_by_their_global_norm(tiny_config):
-    clip = optimizers.create(tiny_config.optim, 10)
-    tiny_config.optim.grad_clip = 0.0
-    free = optimizers.create(tiny_config.optim, 10)
-    gradient = {"a": jnp.full(4, 30.0), "b": jnp.full(4, 40.0)}
-    norm = float(optax.tree.norm(gradient))
-    scaled = jax.tree.map(lambda g: g / norm, gradient)
-    params = jax.tree.map(jnp.zeros_like, gradient)
-    clipped = clip.update(gradient, clip.init(params), params)[1]
-    expected = free.update(scaled, free.init(params), params)[1]
-    for a, b in zip(jax.tree.leaves(clipped), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5)
+def test_weights_are_normalized_after_the_step_and_averages_are_of_them(tiny_config):
+    tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
+    tiny_config.model.update({"name": "edm2", "dropout": None, "head_width": 8})
+    tiny_config.denoiser.update({"noise_input": "log_sigma", "uncertainty": True})
+    tiny_config.ema.update({"decays": (), "power_stds": (0.1,)})
+    tiny_config.optim.update({"learning_rate": 0.1, "warmup": 0})
+    setup = experiment.create(tiny_config, MODES["train"].reads)
+    state, _ = _run(setup, 1)
+    for part in (state.params, state.ema["power_0.1"]):
+        assert part.keys() == {"network", "uncertainty"}
+    for kernel in (
+        state.params["network"]["encoder_0_input"]["kernel"],
+        state.params["uncertainty"]["linear"]["kernel"],
+    ):
+        axes = tuple(range(kernel.ndim - 1))
+        np.testing.assert_allclose(np.sqrt(np.mean(kernel**2, axis=axes)), 1, atol=2e-4)
+    before = setup.create_params()["uncertainty"]["linear"]["kernel"]
+    assert np.abs(before - state.params["uncertainty"]["linear"]["kernel"]).max() > 0.01

@@ -121,7 +121,9 @@ def test_reading_for_evaluation_changes_nothing_on_disk(tmp_path, tiny_config, s
     _saved(tmp_path, tiny_config, setup, [3, 7])
     shutil.rmtree(tmp_path / "checkpoints" / "7" / "ema")
     before = sorted(tmp_path.rglob("*"))
-    params, record = Checkpoints(tmp_path, tiny_config, read_only=True).restore_ema(setup.params_template())
+    params, record = Checkpoints(tmp_path, tiny_config, read_only=True).restore_ema(
+        setup.params_template(), setup.ema_names
+    )
     assert record["step"] == 3 and _same(params, _state(setup, 3).ema["0.999"])
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -163,7 +165,7 @@ def test_what_a_training_run_deletes_while_it_is_read_is_not_damaged(tmp_path, t
     reader = Checkpoints(tmp_path, tiny_config, read_only=True)
     _saved(tmp_path, tiny_config, setup, [7])
     assert not (tmp_path / "checkpoints" / "3").exists()
-    params, record = reader.restore_ema(setup.params_template())
+    params, record = reader.restore_ema(setup.params_template(), setup.ema_names)
     assert record["step"] == 7 and _same(params, _state(setup, 7).ema["0.999"])
     assert "damaged" not in capfd.readouterr().err
 
@@ -171,10 +173,14 @@ def test_what_a_training_run_deletes_while_it_is_read_is_not_damaged(tmp_path, t
 def test_sampling_asks_only_for_what_the_parameters_mean(tmp_path, tiny_config, setup):
     _saved(tmp_path, tiny_config, setup, [3])
     tiny_config.data.source, tiny_config.training.batch_size = "npz:moved.npz", 32
-    assert Checkpoints(tmp_path, tiny_config, read_only=True).restore_ema(setup.params_template())
+    assert Checkpoints(tmp_path, tiny_config, read_only=True).restore_ema(
+        setup.params_template(), setup.ema_names
+    )
     tiny_config.denoiser.parametrization = "eps"
     with pytest.raises(ConfigError, match="denoiser.parametrization: edm -> eps"):
-        Checkpoints(tmp_path, tiny_config, read_only=True).restore_ema(setup.params_template())
+        Checkpoints(tmp_path, tiny_config, read_only=True).restore_ema(
+            setup.params_template(), setup.ema_names
+        )
 
 
 def test_optimizer_settings_may_change_on_resuming(tmp_path, tiny_config, setup):
