@@ -3,11 +3,17 @@
 import dataclasses
 
 from components import create as _create
+from models.adm import ADM
+from models.dhariwal_unet import DhariwalUNet
 from models.network import Network
+from models.song_unet import SongUNet
 from models.unet import UNet
 
 MODELS = {
     "unet": UNet,
+    "adm": ADM,
+    "song_unet": SongUNet,
+    "dhariwal_unet": DhariwalUNet,
 }
 
 
