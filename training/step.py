@@ -92,6 +92,7 @@ class TrainStep:
         shared_key = jax.random.fold_in(key, self.batch_size)
 
         x0 = self.transform.training(data_keys, batch["image"])
+        x0, augmentation = self.transform.augmented(data_keys, x0)
         history = state.loss_history
         times = self.objective.times(time_keys, shared_key, index, self.batch_size, history)
 
@@ -102,7 +103,7 @@ class TrainStep:
                 params, keys = frozen_network.without_gradient_elsewhere(params), None
 
             def denoise(x, t):
-                return self.denoiser(params, x, t, batch.get("label"), keys)
+                return self.denoiser(params, x, t, batch.get("label"), keys, augmentation)
 
             losses = self.objective.example_losses(noise_keys, denoise, x0, times.t)
             return jnp.mean(times.weight * losses), losses
