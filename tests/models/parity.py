@@ -1,13 +1,13 @@
 """How networks are compared with recorded outputs of reference implementations on the same weights.
 
-The rule of the weights, on the names of our parameters: for each, numpy.random.default_rng, seeded by zlib.crc32
-of its path with "/" between the names, draws standard normal z of its shape in float64. A kernel is z divided
-by the root of its fan in, a norm's scale is 1 + z / 10, Fourier frequencies are 16 z, and all else (biases,
-places) is z / 10.
+The rule of the weights, on the names of our parameters: for each, numpy.random.default_rng, seeded by the
+zlib.crc32 of its path with "/" between the names, draws standard normal z of its shape in float64. A kernel
+is z divided by the root of its fan in, a norm's scale is 1 + z / 10, Fourier frequencies are 16 z, and all
+else (biases, places) is z / 10.
 
 The rule of the inputs: numpy.random.default_rng(0) draws, one after the other, two standard normal images
-[2, 8, 8, 2], a cotangent of the output's shape and two rows of 9 augmentation labels. Recorded are the output,
-and the gradient of the sum of output times cotangent by the images.
+[2, 8, 8, 2], a cotangent of the output's shape and two rows of 9 augmentation labels. Recorded are the
+output, and the gradient of the sum of output times cotangent by the images.
 """
 
 import zlib

@@ -25,7 +25,7 @@ CASES = {
         ADM(
             1,
             **SMALL
-            | FORERUNNER
+            | BY_NUMBER
             | {"width": 64, "multipliers": (0.5, 1), "attention": (8,), "heads": 4}
             | {"attention_order": "new", "resample_with_convolution": False, "scale_shift_norm": False},
         ),

@@ -49,8 +49,8 @@ def test_outputs_and_input_gradients_are_those_of_the_released_code(case, double
 @pytest.mark.parametrize(
     ("fields", "parameters"),
     [
-        # Counted in the released code, whose Fourier frequencies are no parameters: 128 fewer. Karras et al.
-        # (2022, table 7) publish 55.7M and 56.4M for CIFAR-10, 61.8M and 62.8M for FFHQ.
+        # Counted in the released code, whose Fourier frequencies are no parameters: 128 fewer. 55.7M is the
+        # published network of CIFAR-10; four multipliers are those of FFHQ and AFHQ.
         ({"class_conditional": True, "classes": 10}, 55_735_299),
         ({}, 55_733_891),
         (NCSNPP, 56_397_827 + 128),
