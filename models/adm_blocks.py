@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from models import layers
-from models.layers import Dropout, constant, normal, rematerialized, variance_scaling
+from models.layers import Dropout, constant, normal, rematerialized, uniform, variance_scaling
 
 DTYPES = ("float32", "bfloat16")
 # Deeper networks take longer to trace and compile than anyone waits.
@@ -95,24 +95,12 @@ class Initialization(NamedTuple):
     bias: Callable
 
 
-def _uniform_in(bound):
-    """Uniform in +-bound(shape)."""
-
-    def draw(generator, shape):
-        return generator.uniform(-bound(shape), bound(shape), shape)
-
-    def traced(key, shape, dtype):
-        return jax.random.uniform(key, shape, dtype, -bound(shape), bound(shape))
-
-    return layers._on_host(draw, traced)
-
-
 # Uniform of variance 1 / (3 fan in), biases too: what PyTorch's layers have by default, and with them ADM.
 UNIFORM = Initialization(
-    kernel=_uniform_in(lambda shape: np.prod(shape[:-1]) ** -0.5),
+    kernel=uniform(lambda shape: np.prod(shape[:-1]) ** -0.5),
     last=constant(0.0),
-    attention=_uniform_in(lambda shape: np.prod(shape[:-1]) ** -0.5),
-    bias=lambda inputs: _uniform_in(lambda _: inputs**-0.5),
+    attention=uniform(lambda shape: np.prod(shape[:-1]) ** -0.5),
+    bias=lambda inputs: uniform(lambda _: inputs**-0.5),
 )
 # Glorot & Bengio's (2010) uniform one, 1e-5 of it in last layers: DDPM's, DDPM++'s and NCSN++'s.
 XAVIER = Initialization(

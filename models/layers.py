@@ -180,3 +180,12 @@ REMATERIALIZATIONS = ("none", "blocks", "full")
 def rematerialized(block, rematerialization):
     """A Flax module class whose activations are computed again on the way back where "blocks" asks for it."""
     return nn.remat(block) if rematerialization == "blocks" else block
+
+
+def uniform(bound):
+    """Uniform between -bound(shape) and bound(shape)."""
+
+    def traced(key, shape, dtype):
+        return jax.random.uniform(key, shape, dtype, -bound(shape), bound(shape))
+
+    return _on_host(lambda generator, shape: generator.uniform(-bound(shape), bound(shape), shape), traced)

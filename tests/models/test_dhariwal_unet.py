@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from denoisers.network import Denoiser
 from models.dhariwal_unet import DhariwalUNet
+from sde_lib.edm import EDM
 from tests.models.parity import assert_as_recorded, count, ruled, shapes
 
 CASES = {
@@ -47,7 +49,7 @@ def test_the_published_network_has_the_published_number_of_parameters():
 def test_a_new_network_is_zero_whatever_it_is_told_and_no_augmentation_is_zeros():
     network = DhariwalUNet(1, width=8, multipliers=(1,), blocks=1, attention=(), augmentation_labels=9)
     x, noise = jnp.ones((2, 4, 4, 1)), jnp.zeros(2)
-    params = network.init(jax.random.key(0), x, noise)["params"]
+    params = Denoiser(network, EDM()).init(jax.random.key(0), x.shape[1:])
     apply = jax.jit(network.apply)
     assert not jnp.any(apply({"params": params}, x, noise, augmentation=jnp.ones((2, 9))))
     params = {"params": jax.tree.map(jnp.float32, ruled(shapes(network, 4, 1)))}

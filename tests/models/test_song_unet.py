@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from denoisers.network import Denoiser
 from models.adm_blocks import double_size, half_size
 from models.song_unet import SongUNet
+from sde_lib.edm import EDM
 from tests.models.parity import assert_as_recorded, count, ruled, shapes
 
 SMALL = {"width": 16, "multipliers": (1, 2, 2), "blocks": 1, "attention": (4,)}
@@ -73,7 +75,7 @@ def test_doubling_is_four_times_the_transpose_of_halving(kernel):
 @pytest.mark.parametrize("fields", [{}, NCSNPP, {"progressive_input": "input_skip"}])
 def test_an_odd_side_is_rounded_up(fields):
     fields |= {"progressive_output": "output_skip"}
-    network = SongUNet(3, **SMALL | {"width": 4, "attention": (3,)}, **fields)
+    network = SongUNet(3, **SMALL | {"width": 4, "multipliers": (1, 1), "attention": (3,)}, **fields)
     assert network.refusal(5, "log_sigma") is None
     params = jax.tree.map(jnp.float32, ruled(shapes(network, 5, 3)))
     x = jax.random.normal(jax.random.key(0), (1, 5, 5, 3))
@@ -84,11 +86,17 @@ def test_an_odd_side_is_rounded_up(fields):
 
 
 def test_a_new_network_is_nearly_zero_and_dropped_labels_are_no_labels():
-    network = SongUNet(1, **SMALL | {"width": 4}, class_conditional=True, classes=3, label_dropout=0.5)
+    network = SongUNet(
+        1,
+        **SMALL | {"width": 4, "multipliers": (1,), "attention": ()},
+        class_conditional=True,
+        classes=3,
+        label_dropout=0.5,
+    )
     # Without dropout of features, all that keys can change is the labels.
     network = network.clone(dropout=0.0)
     x, noise, label = jnp.ones((64, 4, 4, 1)), jnp.zeros(64), jnp.ones(64, jnp.int32)
-    params = network.init(jax.random.key(0), x[:1], noise[:1])["params"]
+    params = Denoiser(network, EDM()).init(jax.random.key(0), x.shape[1:], labelled=True)
     apply = jax.jit(network.apply)
     assert jnp.abs(apply({"params": params}, x, noise, label)).max() < 1e-3
     params = {"params": jax.tree.map(jnp.float32, ruled(shapes(network, 4, 1)))}
