@@ -18,6 +18,7 @@ LIMITS = (
     ("image_size", 1, 1 << 20),
     ("classes", 0, MOST_CLASSES),
     ("threads", 1, 1000),
+    ("augmentation", 0, 1),
 )
 
 
@@ -155,7 +156,9 @@ def resolve(config, source):
 
 def transform(config):
     """The scaling of a resolved subtree `data`."""
-    return Transform(config.pixel_values, config.centered, config.random_flip, config.dequantize)
+    return Transform(
+        config.pixel_values, config.centered, config.random_flip, config.dequantize, config.augmentation
+    )
 
 
 # So many images tell which pixel values are in use; fewer pixels for each value found than this do not.

@@ -10,6 +10,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
+from data.augmentation import Augmentation
 from sde_lib.noise import split, uniform
 
 
@@ -26,12 +27,14 @@ class Transform:
       centered: data in [-1, 1] rather than [0, 1].
       random_flip: mirror half of the training images.
       dequantize: add uniform noise of one level in training.
+      augmentation: probability of the changes of data/augmentation.py in training; 0: none.
     """
 
     pixel_values: int
     centered: bool = True
     random_flip: bool = False
     dequantize: bool = False
+    augmentation: float = 0.0
 
     @property
     def range(self):
@@ -57,6 +60,17 @@ class Transform:
             flip = uniform(flip_keys) < 0.5
             images = jnp.where(flip[:, None, None, None], images[:, :, ::-1], images)
         return self.dequantized(noise_keys, images) if self.dequantize else self.to_model(images)
+
+    def augmented(self, keys, x):
+        """Images [B, H, W, C] of `training`, augmented, and [B, 9] what was done to them, or None.
+
+        Args:
+          keys: [B], those that `training` was given.
+        """
+        if not self.augmentation:
+            return x, None
+        # `training` uses the first two.
+        return Augmentation(self.augmentation)(split(keys, 3)[2], x)
 
     def to_pixels(self, x):
         """Float [B, H, W, C] in the model's range -> uint8, out-of-range values to the nearest level."""

@@ -109,8 +109,8 @@ class WithVarianceBranch(nn.Module):
         return {**params, "network": normalized(params["network"])} if normalized else params
 
     @nn.compact
-    def __call__(self, x, noise, label=None, dropout_keys=None):
-        output, features = self.network.features(x, noise, label, dropout_keys)
+    def __call__(self, x, noise, label=None, dropout_keys=None, **told):
+        output, features = self.network.features(x, noise, label, dropout_keys, **told)
         second = VarianceBranch(self.network.channels, name="variance_branch")(features, noise)
         return jnp.concatenate([output, second], axis=-1)
 

@@ -172,8 +172,12 @@ class Denoiser:
         """The parameters' shapes and dtypes, for data points of `shape`; nothing is allocated."""
         return _shapes(self, tuple(shape), labelled)
 
-    def __call__(self, params, x, t, label=None, dropout_keys=None):
+    def __call__(self, params, x, t, label=None, dropout_keys=None, augmentation=None):
         """The Prediction at x [B, ...] and t [B], for labels [B] or None; dropout acts with keys [B].
+
+        Args:
+          augmentation: [B, 9] what was done to the training images (data/augmentation.py), for networks
+            with `augmentation_labels`; None: nothing.
 
         Raises:
           ValueError: labels that are not one for each example, which would broadcast in silence.
@@ -187,8 +191,10 @@ class Denoiser:
         c = PARAMETRIZATIONS[self.parametrization](alpha, sigma / alpha, self.sigma_data)
         y, noise = x / alpha, NOISE_INPUTS[self.noise_input](self.sde, t)
         with jax.named_scope("network"), jax.default_matmul_precision(self.precision):
+            # Most networks have no such argument; see models/network.py.
+            told = {} if augmentation is None else {"augmentation": augmentation}
             output = self.network.apply(
-                {"params": params}, c.c_in * y, noise, label=label, dropout_keys=dropout_keys
+                {"params": params}, c.c_in * y, noise, label=label, dropout_keys=dropout_keys, **told
             )
         head = VARIANCE_HEADS[self.variance_head]
         if head:

@@ -55,10 +55,10 @@ class WithUncertainty(nn.Module):
             "uncertainty": mp.normalized(params["uncertainty"]),
         }
 
-    def __call__(self, x, noise, label=None, dropout_keys=None):
+    def __call__(self, x, noise, label=None, dropout_keys=None, **told):
         if self.is_initializing():
             self.uncertainty(noise)
-        return self.network(x, noise, label, dropout_keys)
+        return self.network(x, noise, label, dropout_keys, **told)
 
     def log_variance(self, noise):
         """The uncertainty u [B] of noise levels [B], log(sigma/alpha)/4."""

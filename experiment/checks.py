@@ -1,6 +1,7 @@
 """What is refused because parts of a config do not go together, though each is right by itself."""
 
 from components import positive
+from data import augmentation
 from denoisers.heads import VARIANCE_HEADS
 from denoisers.variance import CHOICES
 from parallel import devices
@@ -15,12 +16,20 @@ def data_range(config, case):
 
 
 def network_refusals(config, network):
-    """The line with which a network refuses the images' side or the form of the noise level, if any."""
+    """Lines about a network and the images' side, the form of the noise level or augmented images."""
     # Optional in a network; see models/network.py.
     refusal = getattr(network, "refusal", None)
     line = refusal and refusal(config.data.image_size, config.denoiser.noise_input)
     if line:
         yield line
+    numbers = getattr(network, "augmentation_labels", 0)
+    if config.data.augmentation > 0 and numbers != augmentation.LABELS:
+        yield (
+            f"data.augmentation={config.data.augmentation} needs a network that is told by "
+            f"{augmentation.LABELS} numbers what was done to each image, and model.augmentation_labels is "
+            f"{numbers or 'not there'}. Set model.augmentation_labels={augmentation.LABELS} with "
+            "model.name=song_unet or dhariwal_unet, or data.augmentation=0."
+        )
 
 
 def refused_labels(labels, classes):

@@ -3,13 +3,19 @@
 import dataclasses
 
 from components import create as _create
+from models.adm import ADM
+from models.dhariwal_unet import DhariwalUNet
 from models.edm2 import EDM2
 from models.network import Network
+from models.song_unet import SongUNet
 from models.unet import UNet
 
 MODELS = {
     "unet": UNet,
     "edm2": EDM2,
+    "adm": ADM,
+    "song_unet": SongUNet,
+    "dhariwal_unet": DhariwalUNet,
 }
 
 

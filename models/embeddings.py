@@ -43,3 +43,14 @@ class Fourier(nn.Module):
         frequencies = self.param("frequencies", normal(self.scale), (self.width // 2,))
         angles = 2 * jnp.pi * value[:, None] * jax.lax.stop_gradient(frequencies)
         return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+def timestep_embedding(value, width, max_period=10_000.0):
+    """[B] -> [B, width]: cosines, then sines, the last frequency one step short of 1/max_period.
+
+    As released with Nichol & Dhariwal (2021), and so in ADM and EDM's form of it. `width` is even.
+    """
+    half = width // 2
+    frequencies = jnp.exp(-jnp.log(max_period) * jnp.arange(half) / half)
+    angles = value[:, None] * frequencies
+    return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)

@@ -92,7 +92,7 @@ class GroupNorm(nn.Module):
         scale = self.param("scale", constant(1.0), (channels,))
         bias = self.param("bias", constant(0.0), (channels,))
 
-        wide = x.astype(jnp.float32)
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
         def group_mean(per_channel):
             means = per_channel.reshape(-1, groups, channels // groups).mean(axis=-1)
@@ -182,10 +182,10 @@ def rematerialized(block, rematerialization):
     return nn.remat(block) if rematerialization == "blocks" else block
 
 
-def uniform(low, high):
-    """Uniform between two numbers."""
+def uniform(bound):
+    """Uniform between -bound(shape) and bound(shape)."""
 
     def traced(key, shape, dtype):
-        return jax.random.uniform(key, shape, dtype, low, high)
+        return jax.random.uniform(key, shape, dtype, -bound(shape), bound(shape))
 
-    return _on_host(lambda generator, shape: generator.uniform(low, high, shape), traced)
+    return _on_host(lambda generator, shape: generator.uniform(-bound(shape), bound(shape), shape), traced)

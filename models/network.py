@@ -12,7 +12,7 @@ class Network(Protocol):
     `channels`, of the data, or twice as many where a variance head takes the second half; and, where the
     network has such a field, `classes`, how many the data has (0: it has no labels).
 
-    Four things are optional:
+    Five things are optional:
 
       features(x, noise, label=None, dropout_keys=None) -> (output, last): the output together with the last
         features [B, H, W, F], of any dtype, that it was read from. Variance heads with a branch of their own
@@ -25,6 +25,10 @@ class Network(Protocol):
       normalized(params) -> params: what becomes of the parameters after each optimizer step, a pure function
         of the tree. With it a network of weights without a size holds them at the size that they start from;
         averages are those of the result.
+      augmentation_labels, a field: how many numbers that tell how a training image was augmented
+        (data/augmentation.py) the network reads, where it is positive. `__call__` and `features` then take
+        one more argument, augmentation=None: [B, augmentation_labels]; None stands for zeros, which mean an
+        image as it is. Samples are drawn with None.
 
     Attributes:
       channels: of the output.

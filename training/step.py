@@ -95,17 +95,18 @@ class TrainStep:
         shared_key = jax.random.fold_in(key, self.batch_size)
 
         x0 = self.transform.training(data_keys, batch["image"])
+        x0, augmentation = self.transform.augmented(data_keys, x0)
         history = state.loss_history
         times = self.objective.times(time_keys, shared_key, index, self.batch_size, history)
 
         def mean_loss(params, examples):
-            keys, x0, times, label, dropout_keys = examples
+            keys, x0, times, label, dropout_keys, augmentation = examples
             if self.objective.head_alone:
                 # The head learns the errors of the network as it is sampled, without dropout.
                 params, dropout_keys = frozen_network.without_gradient_elsewhere(params), None
 
             def denoise(x, t):
-                return self.denoiser(params, x, t, label, dropout_keys)
+                return self.denoiser(params, x, t, label, dropout_keys, augmentation)
 
             losses = self.objective.example_losses(keys, denoise, x0, times.t)
             trained = losses
@@ -116,7 +117,7 @@ class TrainStep:
         (loss, losses), gradient = self._accumulated(
             jax.value_and_grad(mean_loss, has_aux=True),
             state.params,
-            (noise_keys, x0, times, batch.get("label"), dropout_keys),
+            (noise_keys, x0, times, batch.get("label"), dropout_keys, augmentation),
         )
         loss, gradient = average((loss, gradient))
         if history is not None:
