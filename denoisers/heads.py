@@ -103,6 +103,11 @@ class WithVarianceBranch(nn.Module):
         """Whether the network below does."""
         return getattr(self.network, "ignores_labels", False)
 
+    @property
+    def rematerialization(self):
+        """Of the network below."""
+        return getattr(self.network, "rematerialization", "none")
+
     @nn.compact
     def __call__(self, x, noise, label=None, dropout_keys=None):
         output, features = self.network.features(x, noise, label, dropout_keys)

@@ -48,6 +48,12 @@ def score_preconditioning(alpha, r, sigma_data):
     return Preconditioning(c_in=alpha, skip=one, out=r, eps_skip=0 * one, eps_out=-one)
 
 
+def unscaled_score_preconditioning(alpha, r, sigma_data):
+    """F(x) predicts the score itself (Song & Ermon 2019): eps = -sigma F and D = y + sigma^2 / alpha F."""
+    one, sigma = jnp.ones_like(r), alpha * r
+    return Preconditioning(c_in=alpha, skip=one, out=sigma * r, eps_skip=0 * one, eps_out=-sigma)
+
+
 def x0_preconditioning(alpha, r, sigma_data):
     """F(x) predicts the data: D = F."""
     one = jnp.ones_like(r)
@@ -98,6 +104,7 @@ PARAMETRIZATIONS = {
     "x0": x0_preconditioning,
     "v": v_preconditioning,
     "score": score_preconditioning,
+    "unscaled_score": unscaled_score_preconditioning,
     "flow": flow_preconditioning,
     "edm": edm_preconditioning,
 }
@@ -113,8 +120,16 @@ def log_sigma_input(sde, t):
     return -sde.log_snr(t) / 8
 
 
+def unscaled_log_sigma_input(sde, t):
+    """log(sigma / alpha), as the Fourier features of Song et al. (2021) read it on the VE process."""
+    return -sde.log_snr(t) / 2
+
+
 def index_input(sde, t):
-    """The integer level of a discrete process, as its published networks count it."""
+    """The level of a discrete process, as its published networks count it: an integer on its grid.
+
+    Between levels it is linear in t, as Song et al. (2021) feed it to networks on the VP process.
+    """
     return sde.index(t)
 
 
@@ -127,6 +142,7 @@ PRECISIONS = {name: name for name in ("default", "high", "highest")}
 NOISE_INPUTS = {
     "time": time_input,
     "log_sigma": log_sigma_input,
+    "unscaled_log_sigma": unscaled_log_sigma_input,
     "index": index_input,
 }
 
@@ -184,9 +200,7 @@ class Denoiser:
         c = PARAMETRIZATIONS[self.parametrization](alpha, sigma / alpha, self.sigma_data)
         y, noise = x / alpha, NOISE_INPUTS[self.noise_input](self.sde, t)
         with jax.named_scope("network"), jax.default_matmul_precision(self.precision):
-            output = self.network.apply(
-                {"params": params}, c.c_in * y, noise, label=label, dropout_keys=dropout_keys
-            )
+            output = self._network(params, c.c_in * y, noise, label, dropout_keys)
         head = VARIANCE_HEADS[self.variance_head]
         if head:
             output, raw = jnp.split(output, 2, axis=-1)
@@ -197,6 +211,16 @@ class Denoiser:
             sigma=sigma,
         )
         return head.read(raw, prediction, self.sigma_data) if head else prediction
+
+    def _network(self, params, x, noise, label, dropout_keys):
+        """The network's output; where it asks for full rematerialization, all of it is computed again."""
+
+        def apply(params, x, noise, label, dropout_keys):
+            return self.network.apply({"params": params}, x, noise, label=label, dropout_keys=dropout_keys)
+
+        if getattr(self.network, "rematerialization", "none") == "full":
+            apply = jax.checkpoint(apply)
+        return apply(params, x, noise, label, dropout_keys)
 
     def bind(self, params, label=None) -> Denoise:
         """The function (x, t) -> Prediction that samplers and likelihoods take, of classes [B] or None."""

@@ -13,13 +13,19 @@ def data_range(config, case):
     return (-1.0, 1.0) if config.data.centered else (0.0, 1.0)
 
 
-def network_refusals(config, network):
-    """The line with which a network refuses the images' side or the form of the noise level, if any."""
+def network_refusals(config, network, sde):
+    """Lines with which a network refuses the images' side, the form of the noise level or its process."""
     # Optional in a network; see models/network.py.
     refusal = getattr(network, "refusal", None)
     line = refusal and refusal(config.data.image_size, config.denoiser.noise_input)
     if line:
         yield line
+    levels = getattr(network, "noise_levels", None)
+    if levels is not None and sde.noise_levels is not None and levels != sde.noise_levels:
+        yield (
+            f"model.noise_levels={levels}, and the process has sde.noise_levels={sde.noise_levels}: the "
+            f"network knows each level by its number. Set model.noise_levels={sde.noise_levels}."
+        )
 
 
 def refused_labels(labels, classes):

@@ -3,11 +3,15 @@
 import dataclasses
 
 from components import create as _create
+from models.ncsn import NCSN
+from models.ncsnv2 import NCSNv2
 from models.network import Network
 from models.unet import UNet
 
 MODELS = {
     "unet": UNet,
+    "ncsn": NCSN,
+    "ncsnv2": NCSNv2,
 }
 
 

@@ -180,3 +180,11 @@ REMATERIALIZATIONS = ("none", "blocks", "full")
 def rematerialized(block, rematerialization):
     """A Flax module class whose activations are computed again on the way back where "blocks" asks for it."""
     return nn.remat(block) if rematerialization == "blocks" else block
+
+
+def uniform(limit):
+    """Uniform between -limit and limit."""
+    return _on_host(
+        lambda generator, shape: generator.uniform(-limit, limit, shape),
+        lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -limit, limit),
+    )

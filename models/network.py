@@ -12,7 +12,7 @@ class Network(Protocol):
     `channels`, of the data, or twice as many where a variance head takes the second half; and, where the
     network has such a field, `classes`, how many the data has (0: it has no labels).
 
-    Three things are optional:
+    Five things are optional:
 
       features(x, noise, label=None, dropout_keys=None) -> (output, last): the output together with the last
         features [B, H, W, F], of any dtype, that it was read from. Variance heads with a branch of their own
@@ -22,6 +22,10 @@ class Network(Protocol):
       refusal(image_side, noise_input) -> one line that names the config's fields where this network cannot
         serve images of that side (None where it is not known yet), or that key of
         denoisers.network.NOISE_INPUTS; else None.
+      noise_levels: how many levels of a discrete process this network tells apart. Another number in the
+        process is refused.
+      rematerialization: key of models.layers.REMATERIALIZATIONS. Blocks are the network's own affair; the
+        denoiser sees to "full".
 
     Attributes:
       channels: of the output.

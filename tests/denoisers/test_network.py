@@ -104,6 +104,7 @@ def test_a_network_that_returns_its_target_gives_the_data_and_the_noise(sde, par
             "x0": x0,
             "v": alpha * eps - sigma * x0,
             "score": -eps,
+            "unscaled_score": -eps / sigma,
             "flow": eps - x0,
             "edm": (x0 - (0.5 / total) ** 2 * x / alpha) / (r * 0.5 / total),
         }
