@@ -14,9 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import base
+from experiment import checks
 from models.ncsn import NCSN
 from models.ncsnv2 import NCSNv2, form_for
 from models.refinenet import InstanceNormPlusPlus, interpolation_matrix, max_pool5, mean_pool
+from sde_lib.discrete import SMLD
 
 GOLDEN = Path(__file__).parent / "golden" / "refinenet.npz"
 
@@ -186,3 +189,16 @@ def test_pooling_and_interpolation_at_the_border():
 def test_fields_that_cannot_be_are_refused(network, fields, field):
     with pytest.raises(ValueError, match=field):
         network(channels=1, **fields)
+
+
+def test_levels_that_are_not_the_process_are_refused():
+    config = base.get_config()
+    config.denoiser.noise_input = "index"
+    network = NCSN(channels=3)
+    assert not list(checks.network_refusals(config, network, SMLD(noise_levels=10)))
+    (line,) = checks.network_refusals(config, network, SMLD(noise_levels=232))
+    assert "model.noise_levels=10" in line and "Set model.noise_levels=232" in line
+    config.denoiser.noise_input = "log_sigma"
+    (line,) = checks.network_refusals(config, network, SMLD(noise_levels=10))
+    assert "denoiser.noise_input=index" in line.replace('"', "")
+    assert not list(checks.network_refusals(config, NCSNv2(channels=3), SMLD(noise_levels=232)))
