@@ -10,6 +10,7 @@ by the unbiased variance over channels, and the fusion interpolates with the cor
 networks of Song et al. (2021) have the biased variance and aligned pixel edges there.
 """
 
+import functools
 from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
@@ -62,13 +63,14 @@ def mean_pool(x, window, stride):
 
 def max_pool5(x):
     """Maxima over 5x5 windows around each pixel, within the image."""
-    # Maxima of shifted images: the gradient of a windowed maximum is a slow scatter on every backend.
-    for axis in (1, 2):
+    # Pairwise maxima of shifted images: their gradient takes a sixth of a windowed maximum's time on CPU. Of
+    # equal pixels the first in reading order has the gradient, as in PyTorch.
+    for axis in (2, 1):
         size = x.shape[axis]
         padding = [(2, 2) if a == axis else (0, 0) for a in range(4)]
         wide = jnp.pad(x, padding, constant_values=-jnp.inf)
         shifted = [jax.lax.slice_in_dim(wide, first, first + size, axis=axis) for first in range(5)]
-        x = jnp.stack(shifted).max(axis=0)
+        x = functools.reduce(lambda first, later: jnp.where(later > first, later, first), shifted)
     return x
 
 
@@ -115,7 +117,8 @@ class InstanceNormPlusPlus(nn.Module):
         def coefficient(name, initial):
             if not self.noise_levels:
                 return self.param(name, initial, (channels,))
-            return self.param(name, initial, (self.noise_levels, channels))[level][:, None, None, :]
+            table = jnp.asarray(self.param(name, initial, (self.noise_levels, channels)))
+            return table[level][:, None, None, :]
 
         gamma, alpha = coefficient("gamma", _around_one), coefficient("alpha", _around_one)
         beta = coefficient("beta", constant(0.0))
