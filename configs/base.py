@@ -113,10 +113,13 @@ def get_config():
     model.residual_balance = placeholder(float)  # edm2: share of the residual branch
     model.attention_balance = placeholder(float)  # edm2: share of attention
     model.activation_clip = placeholder(float)  # edm2: largest activation
+    model.noise_levels = placeholder(int)  # ncsn: that it tells apart, 10; as many as the process has
+    model.form = placeholder(int)  # ncsnv2: made for images of side 64, 128, 256; None: as theirs is
 
     denoiser = config.denoiser = ConfigDict()  # how the network's output is read
-    denoiser.parametrization = "eps"  # eps, x0, v, score, flow (eps - x0), edm
-    denoiser.noise_input = "time"  # time (999 t), log_sigma (log(sigma/alpha)/4), index (of a level)
+    denoiser.parametrization = "eps"  # eps, x0, v, score (times sigma), unscaled_score, flow (eps - x0), edm
+    # time (999 t), log_sigma (log(sigma/alpha)/4), unscaled_log_sigma (log(sigma/alpha)), index (of a level)
+    denoiser.noise_input = "time"
     denoiser.sigma_data = 0.5  # edm, in the network and as a weighting, and heads: standard deviation of data
     # A second output for the reverse variance: none, fraction (between small and large, iDDPM), second_moment
     # (SN-DPM), residual (NPR-DPM), covariance (optimal covariance matching)

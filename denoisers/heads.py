@@ -108,6 +108,11 @@ class WithVarianceBranch(nn.Module):
         normalized = getattr(self.network, "normalized", None)
         return {**params, "network": normalized(params["network"])} if normalized else params
 
+    @property
+    def rematerialization(self):
+        """Of the network below."""
+        return getattr(self.network, "rematerialization", "none")
+
     @nn.compact
     def __call__(self, x, noise, label=None, dropout_keys=None, **told):
         output, features = self.network.features(x, noise, label, dropout_keys, **told)

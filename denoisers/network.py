@@ -49,6 +49,12 @@ def score_preconditioning(alpha, r, sigma_data):
     return Preconditioning(c_in=alpha, skip=one, out=r, eps_skip=0 * one, eps_out=-one)
 
 
+def unscaled_score_preconditioning(alpha, r, sigma_data):
+    """F(x) predicts the score itself (Song & Ermon 2019): eps = -sigma F and D = y + sigma^2 / alpha F."""
+    one, sigma = jnp.ones_like(r), alpha * r
+    return Preconditioning(c_in=alpha, skip=one, out=sigma * r, eps_skip=0 * one, eps_out=-sigma)
+
+
 def x0_preconditioning(alpha, r, sigma_data):
     """F(x) predicts the data: D = F."""
     one = jnp.ones_like(r)
@@ -99,6 +105,7 @@ PARAMETRIZATIONS = {
     "x0": x0_preconditioning,
     "v": v_preconditioning,
     "score": score_preconditioning,
+    "unscaled_score": unscaled_score_preconditioning,
     "flow": flow_preconditioning,
     "edm": edm_preconditioning,
 }
@@ -114,8 +121,16 @@ def log_sigma_input(sde, t):
     return -sde.log_snr(t) / 8
 
 
+def unscaled_log_sigma_input(sde, t):
+    """log(sigma / alpha), as the Fourier features of Song et al. (2021) read it on the VE process."""
+    return -sde.log_snr(t) / 2
+
+
 def index_input(sde, t):
-    """The integer level of a discrete process, as its published networks count it."""
+    """The level of a discrete process, as its published networks count it: an integer on its grid.
+
+    Between levels it is linear in t, as Song et al. (2021) feed it to networks on the VP process.
+    """
     return sde.index(t)
 
 
@@ -128,6 +143,7 @@ PRECISIONS = {name: name for name in ("default", "high", "highest")}
 NOISE_INPUTS = {
     "time": time_input,
     "log_sigma": log_sigma_input,
+    "unscaled_log_sigma": unscaled_log_sigma_input,
     "index": index_input,
 }
 
@@ -193,9 +209,7 @@ class Denoiser:
         with jax.named_scope("network"), jax.default_matmul_precision(self.precision):
             # Most networks have no such argument; see models/network.py.
             told = {} if augmentation is None else {"augmentation": augmentation}
-            output = self.network.apply(
-                {"params": params}, c.c_in * y, noise, label=label, dropout_keys=dropout_keys, **told
-            )
+            output = self._network(params, c.c_in * y, noise, label, dropout_keys, told)
         head = VARIANCE_HEADS[self.variance_head]
         if head:
             output, raw = jnp.split(output, 2, axis=-1)
@@ -216,6 +230,17 @@ class Denoiser:
         """The parameters as they go on after an optimizer step; see models.network.Network."""
         normalized = getattr(self.network, "normalized", None)
         return normalized(params) if normalized else params
+
+    def _network(self, params, x, noise, label, dropout_keys, told):
+        """The network's output; where it asks for full rematerialization, all of it is computed again."""
+
+        def apply(params, x, noise, label, dropout_keys, told):
+            given = {"label": label, "dropout_keys": dropout_keys, **told}
+            return self.network.apply({"params": params}, x, noise, **given)
+
+        if getattr(self.network, "rematerialization", "none") == "full":
+            apply = jax.checkpoint(apply)
+        return apply(params, x, noise, label, dropout_keys, told)
 
     def bind(self, params, label=None) -> Denoise:
         """The function (x, t) -> Prediction that samplers and likelihoods take, of classes [B] or None."""

@@ -47,6 +47,11 @@ class WithUncertainty(nn.Module):
         """Whether the network does."""
         return getattr(self.network, "ignores_labels", False)
 
+    @property
+    def rematerialization(self):
+        """Of the network."""
+        return getattr(self.network, "rematerialization", "none")
+
     def normalized(self, params):
         """See models.network.Network; the uncertainty's weight is normalized as well."""
         normalized = getattr(self.network, "normalized", lambda params: params)

@@ -15,8 +15,8 @@ def data_range(config, case):
     return (-1.0, 1.0) if config.data.centered else (0.0, 1.0)
 
 
-def network_refusals(config, network):
-    """Lines about a network and the images' side, the form of the noise level or augmented images."""
+def network_refusals(config, network, sde):
+    """Lines about a network and the images' side, its process, the noise level's form or augmented images."""
     # Optional in a network; see models/network.py.
     refusal = getattr(network, "refusal", None)
     line = refusal and refusal(config.data.image_size, config.denoiser.noise_input)
@@ -29,6 +29,12 @@ def network_refusals(config, network):
             f"{augmentation.LABELS} numbers what was done to each image, and model.augmentation_labels is "
             f"{numbers or 'not there'}. Set model.augmentation_labels={augmentation.LABELS} with "
             "model.name=song_unet or dhariwal_unet, or data.augmentation=0."
+        )
+    levels = getattr(network, "noise_levels", None)
+    if levels is not None and sde.noise_levels is not None and levels != sde.noise_levels:
+        yield (
+            f"model.noise_levels={levels}, and the process has sde.noise_levels={sde.noise_levels}: the "
+            f"network knows each level by its number. Set model.noise_levels={sde.noise_levels}."
         )
 
 

@@ -264,7 +264,7 @@ def _create_parts(config, reads, refusals):
             with refusals:
                 network = models.create(config.model, config.data.channels or 1, config.data.classes or 0)
                 parts.denoiser = denoisers.create(config.denoiser, network, parts.sde)
-                refusals.add(checks.network_refusals(config, network))
+                refusals.add(checks.network_refusals(config, network, parts.sde))
                 if not refusals.lines and config.data.image_size and config.data.channels:
                     shape, labelled = data_shape(config), config.data.class_frequencies is not None
                     trained, averages = "training" in reads, len(parts.averages)

@@ -6,6 +6,8 @@ from components import create as _create
 from models.adm import ADM
 from models.dhariwal_unet import DhariwalUNet
 from models.edm2 import EDM2
+from models.ncsn import NCSN
+from models.ncsnv2 import NCSNv2
 from models.network import Network
 from models.song_unet import SongUNet
 from models.unet import UNet
@@ -16,6 +18,8 @@ MODELS = {
     "adm": ADM,
     "song_unet": SongUNet,
     "dhariwal_unet": DhariwalUNet,
+    "ncsn": NCSN,
+    "ncsnv2": NCSNv2,
 }
 
 

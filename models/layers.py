@@ -182,8 +182,9 @@ def rematerialized(block, rematerialization):
     return nn.remat(block) if rematerialization == "blocks" else block
 
 
-def uniform(bound):
-    """Uniform between -bound(shape) and bound(shape)."""
+def uniform(limit):
+    """Uniform between -limit and limit, a number or a function of the shape."""
+    bound = limit if callable(limit) else lambda shape: limit
 
     def traced(key, shape, dtype):
         return jax.random.uniform(key, shape, dtype, -bound(shape), bound(shape))

@@ -79,7 +79,7 @@ class Fourier(nn.Module):
     @nn.compact
     def __call__(self, value):
         frequencies = self.param("frequencies", normal(1.0), (self.width,))
-        phases = self.param("phases", uniform(lambda shape: 0.5), (self.width,))
+        phases = self.param("phases", uniform(0.5), (self.width,))
         angles = 2 * jnp.pi * (value[:, None] * frequencies + phases)
         return np.sqrt(2).astype(angles.dtype) * jax.lax.stop_gradient(jnp.cos(angles))
 

@@ -12,7 +12,7 @@ class Network(Protocol):
     `channels`, of the data, or twice as many where a variance head takes the second half; and, where the
     network has such a field, `classes`, how many the data has (0: it has no labels).
 
-    Five things are optional:
+    Seven things are optional:
 
       features(x, noise, label=None, dropout_keys=None) -> (output, last): the output together with the last
         features [B, H, W, F], of any dtype, that it was read from. Variance heads with a branch of their own
@@ -29,6 +29,10 @@ class Network(Protocol):
         (data/augmentation.py) the network reads, where it is positive. `__call__` and `features` then take
         one more argument, augmentation=None: [B, augmentation_labels]; None stands for zeros, which mean an
         image as it is. Samples are drawn with None.
+      noise_levels: how many levels of a discrete process this network tells apart. Another number in the
+        process is refused.
+      rematerialization: key of models.layers.REMATERIALIZATIONS. Blocks are the network's own affair; the
+        denoiser sees to "full".
 
     Attributes:
       channels: of the output.

@@ -8,8 +8,8 @@ import pytest
 
 from components import ConfigError
 from configs import base
-from denoisers.network import PARAMETRIZATIONS, Denoiser, create, edm_preconditioning
-from sde_lib.discrete import DDPM
+from denoisers.network import NOISE_INPUTS, PARAMETRIZATIONS, Denoiser, create, edm_preconditioning
+from sde_lib.discrete import DDPM, SMLD
 from sde_lib.edm import EDM
 from sde_lib.subvp import SubVP
 from sde_lib.ve import VE
@@ -104,6 +104,7 @@ def test_a_network_that_returns_its_target_gives_the_data_and_the_noise(sde, par
             "x0": x0,
             "v": alpha * eps - sigma * x0,
             "score": -eps,
+            "unscaled_score": -eps / sigma,
             "flow": eps - x0,
             "edm": (x0 - (0.5 / total) ** 2 * x / alpha) / (r * 0.5 / total),
         }
@@ -137,3 +138,50 @@ def test_noise_inputs_that_the_process_does_not_have_are_refused():
     config.noise_input = "time"
     with pytest.raises(ConfigError, match="log_sigma"):
         create(config, Affine(), EDM())
+
+
+def test_levels_are_counted_as_the_published_networks_count_them():
+    # NCSN: its table of sigmas decreases. DDPM: level 0 is the least noise; between levels, linear in t.
+    smld, ddpm = SMLD(noise_levels=232, sigma_max=50.0), DDPM()
+    table = np.geomspace(50, 0.01, 232)
+    t = jnp.asarray(smld.grid, jnp.float32)
+    index = np.asarray(NOISE_INPUTS["index"](smld, t))
+    np.testing.assert_allclose(index, np.arange(231, -1, -1), atol=1e-3)
+    np.testing.assert_allclose(smld.sigma(t), table[np.round(index).astype(int)], rtol=1e-4)
+    t = jnp.array([1 / 1000, 2 / 1000, 2.25 / 1000, 1.0])
+    np.testing.assert_allclose(NOISE_INPUTS["index"](ddpm, t), [0, 1, 1.25, 999], atol=1e-3)
+
+
+@each_sde
+def test_log_sigma_is_natural_and_karras_et_al_take_a_quarter_of_it(sde):
+    expected = np.log(np.asarray(sde.sigma(T), float) / np.asarray(sde.alpha(T), float))
+    np.testing.assert_allclose(NOISE_INPUTS["unscaled_log_sigma"](sde, T), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(NOISE_INPUTS["log_sigma"](sde, T), expected / 4, rtol=1e-4, atol=1e-4)
+
+
+class Rematerialized(nn.Module):
+    """Two layers, and how much of them is computed again on the way back."""
+
+    rematerialization: str = "none"
+
+    @nn.compact
+    def __call__(self, x, noise, label=None, dropout_keys=None):
+        h = jnp.sin(nn.Dense(8, name="first")(x) + noise[:, None, None, None])
+        if dropout_keys is not None:
+            h *= jax.vmap(lambda key: jax.random.bernoulli(key, 0.5, h.shape[1:]))(dropout_keys)
+        return nn.Dense(2, name="second")(jnp.tanh(h))
+
+
+def test_full_rematerialization_changes_no_value_and_no_gradient():
+    plain, again = (Denoiser(Rematerialized(name), VP()) for name in ("none", "full"))
+    params = plain.init(jax.random.key(0), X.shape[1:])
+    keys = jax.random.split(jax.random.key(1), 4)
+
+    def loss(denoiser):
+        return lambda params, x: jnp.square(denoiser(params, x, T, dropout_keys=keys).eps).sum()
+
+    expected = jax.value_and_grad(loss(plain), (0, 1))(params, X)
+    found = jax.value_and_grad(loss(again), (0, 1))(params, X)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, expected)
+    kept = [str(jax.make_jaxpr(jax.grad(loss(d)))(params, X)).count("sin ") for d in (plain, again)]
+    assert kept[1] > kept[0] == 1
