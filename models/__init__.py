@@ -3,11 +3,15 @@
 import dataclasses
 
 from components import create as _create
+from models.ddpm import DDPM
+from models.ncsnpp import NCSNpp
 from models.network import Network
 from models.unet import UNet
 
 MODELS = {
     "unet": UNet,
+    "ddpm": DDPM,
+    "ncsnpp": NCSNpp,
 }
 
 

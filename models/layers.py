@@ -92,7 +92,7 @@ class GroupNorm(nn.Module):
         scale = self.param("scale", constant(1.0), (channels,))
         bias = self.param("bias", constant(0.0), (channels,))
 
-        wide = x.astype(jnp.float32)
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
         def group_mean(per_channel):
             means = per_channel.reshape(-1, groups, channels // groups).mean(axis=-1)
