@@ -4,9 +4,11 @@ import dataclasses
 
 from components import create as _create
 from models.adm import ADM
+from models.ddpm import DDPM
 from models.dhariwal_unet import DhariwalUNet
 from models.edm2 import EDM2
 from models.ncsn import NCSN
+from models.ncsnpp import NCSNpp
 from models.ncsnv2 import NCSNv2
 from models.network import Network
 from models.song_unet import SongUNet
@@ -20,6 +22,8 @@ MODELS = {
     "dhariwal_unet": DhariwalUNet,
     "ncsn": NCSN,
     "ncsnv2": NCSNv2,
+    "ddpm": DDPM,
+    "ncsnpp": NCSNpp,
 }
 
 
