@@ -55,9 +55,15 @@ def get_config():
     mixture.rank = placeholder(int)  # images: of each covariance beside its diagonal
 
     data = config.data = ConfigDict()
-    data.source = "digits"  # digits, tfds:<name>, folder:<path>, npz:<path>
+    data.source = "digits"  # digits, tfds:<name>, folder:<path>, zip:<path>, npz:<path>
     data.directory = "data_sets"  # where --mode=prepare keeps TFDS data sets
-    data.image_size = placeholder(int)  # side; folders are resized to it, other sources must have it
+    data.image_size = placeholder(int)  # side; image files are resized to it, arrays must have it
+    # Side of the square that is cut from each image before resizing: the central one, or that with its upper
+    # left corner at crop_corner, (left, top). None: the largest central one
+    data.crop = placeholder(int)
+    data.crop_corner = placeholder(tuple)
+    # Filter of the resizing: box, bilinear, bicubic, lanczos; None: box to shrink, bicubic to enlarge
+    data.resize = placeholder(str)
     data.channels = placeholder(int)  # 1 to 4; None: as the source has it
     data.pixel_values = placeholder(int)  # number of pixel values; None: as the source has it
     data.classes = placeholder(int)  # number of classes; None: as the source has it, 0 without labels
@@ -65,6 +71,7 @@ def get_config():
     data.centered = True  # pixels in [-1, 1]; False: [0, 1]
     data.random_flip = False  # horizontal flips in training
     data.dequantize = False  # add uniform noise of one level in training
+    data.augmentation = 0.0  # probability of each of EDM's augmentations, which the network is told of
     data.background = "white"  # colour below transparent pixels, where data.channels has no alpha
     data.holdout = 0.1  # part held out where the source has no test split, by the hash of each image's name
     # Go on, or evaluate, though the data is not what the run was trained on; for one command
@@ -84,6 +91,7 @@ def get_config():
     model.fourier_scale = placeholder(float)  # fourier: standard deviation of the frequencies
     model.dtype = placeholder(str)  # float32, bfloat16: of computation; parameters stay float32
     model.class_conditional = placeholder(bool)  # networks that can: read the labels of the data
+    model.noise_levels = placeholder(int)  # ncsn: number of levels that its norms are conditioned on
     model.recentre = placeholder(bool)  # 2 x - 1 first, for data in [0, 1]: the ancestor's VE networks
     # What is computed again on the way back, to save memory: none, blocks, full
     model.rematerialization = placeholder(str)
@@ -111,8 +119,11 @@ def get_config():
     model.activation_clip = placeholder(float)  # edm2: largest activation
 
     denoiser = config.denoiser = ConfigDict()  # how the network's output is read
-    denoiser.parametrization = "eps"  # eps, x0, v, score, flow (eps - x0), edm
-    denoiser.noise_input = "time"  # time (999 t), log_sigma (log(sigma/alpha)/4), index (of a level)
+    # eps, x0, v, score (times sigma), unscaled_score (the score itself: NCSN), flow (eps - x0), edm
+    denoiser.parametrization = "eps"
+    # time (999 t), log_sigma (log(sigma/alpha)/4), natural_log_sigma (log sigma: NCSN++), index (of a level),
+    # rescaled_index (of 1000, however many levels there are: improved-diffusion)
+    denoiser.noise_input = "time"
     denoiser.sigma_data = 0.5  # edm, in the network and as a weighting, and heads: standard deviation of data
     # A second output for the reverse variance: none, fraction (between small and large, iDDPM), second_moment
     # (SN-DPM), residual (NPR-DPM), covariance (optimal covariance matching)
@@ -144,19 +155,28 @@ def get_config():
     optim.name = "adam"  # adam, adamw
     optim.learning_rate = 2e-4
     optim.warmup = 1000  # steps of linear warm-up
-    optim.schedule = "constant"  # after warm-up: constant, cosine (to 0 at training.steps)
+    # After warm-up: constant; cosine, linear (to 0 at training.steps); inverse_sqrt (EDM2)
+    optim.schedule = "constant"
+    optim.decay_start = placeholder(int)  # inverse_sqrt: steps at the full rate
     optim.beta1 = 0.9
     optim.beta2 = 0.999
+    optim.epsilon = 1e-8  # beside the root of the second moment
     optim.weight_decay = 0.0  # adamw only
     optim.grad_clip = 1.0  # largest global norm of the gradient; 0: no clipping
 
     config.ema = ConfigDict()  # averages of the parameters, in float32
     config.ema.decays = (0.9999,)  # one average for each; the first is the one evaluated
     config.ema.ramp = True  # use min(decay, (1 + step)/(10 + step)), so that short runs forget the start
+    config.ema.half_life_images = placeholder(float)  # one more: images in which its weights halve
+    # That half-life is at most this part of the images seen (EDM: 0.05)
+    config.ema.half_life_ramp = placeholder(float)
+    # And one for each: power-function profiles of these widths, relative to the training (EDM2)
+    config.ema.power_stds = placeholder(tuple)
 
     training = config.training = ConfigDict()
     training.steps = 100_000
     training.batch_size = 128  # over all devices together
+    training.accumulation = 1  # parts of a batch, one after the other, whose gradients are averaged
     training.jitted_steps = 1  # optimizer steps in one call of the compiled function
     training.log_every = 100  # every frequency must be a multiple of jitted_steps
     training.eval_every = 5_000  # held-out loss; 0: never
