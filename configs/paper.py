@@ -10,7 +10,8 @@ class Paper(NamedTuple):
       paper: authors and year.
       row: table and row, or figure, or section.
       data: what is modelled, with the images' side.
-      parameters: of the network, as counted in the named code or in ours; None: not known.
+      parameters: of the network that are trained, as counted in the authors' code; fixed random frequencies
+        are none. None: not known.
       published: the figures that it should reach, with what they were measured by; None: the paper has none.
       seen: where the figures were read: "paper" or "code" (the authors' own), "quoted" in another text, or
         "memory", which nobody checked.

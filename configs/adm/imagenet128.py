@@ -2,9 +2,10 @@
 
     python main.py --config=configs/adm/imagenet128.py --workdir=runs/adm_imagenet128 --mode=train
 
-The published checkpoint `128x128_diffusion`; with classifier guidance it has 2.97. A variation: 25 calls of
-DDIM, `--config.sampling.predictor=ddim --config.sampling.variance=small --config.sampling.grid=leading
---config.sampling.steps=24`.
+The published checkpoint `128x128_diffusion`; with classifier guidance it has 2.97.
+
+A variation: 25 calls of DDIM, `--config.sampling.predictor=ddim --config.sampling.variance=small
+--config.sampling.grid=leading --config.sampling.steps=24`.
 """
 
 from configs.adm import default
@@ -12,7 +13,7 @@ from configs.paper import Paper
 
 PAPER = Paper(
     paper="Dhariwal & Nichol 2021",
-    row="table 5, ADM, 128",
+    row="ADM, 128 x 128, without guidance",
     data="ImageNet, 128",
     parameters=421_529_606,
     published="FID 5.91",

@@ -3,8 +3,10 @@
     python main.py --config=configs/adm/imagenet256.py --workdir=runs/adm_imagenet256 --mode=train
 
 The published checkpoint `256x256_diffusion`; with classifier guidance it has 4.59. Memory:
-`--config.model.rematerialization=blocks`. A variation: `--config.model.class_conditional=False`, the
-published `256x256_diffusion_uncond` of 552,814,086 parameters.
+`--config.model.rematerialization=blocks`.
+
+A variation: `--config.model.class_conditional=False`, the published `256x256_diffusion_uncond` of
+552,814,086 parameters.
 """
 
 from configs.adm import default
@@ -12,7 +14,7 @@ from configs.paper import Paper
 
 PAPER = Paper(
     paper="Dhariwal & Nichol 2021",
-    row="table 5, ADM, 256",
+    row="ADM, 256 x 256, without guidance",
     data="ImageNet, 256",
     parameters=553_838_086,
     published="FID 10.94",

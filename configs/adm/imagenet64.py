@@ -3,8 +3,9 @@
     python main.py --config=configs/adm/imagenet64.py --workdir=runs/adm_imagenet64 --mode=train
 
 The published checkpoint `64x64_diffusion`, which EDM takes as its pre-trained model (FID 2.64 deterministic
-at 79 calls, 1.55 with noise). A batch has 2,048 images: `--config.training.accumulation`. A variation:
-EDM's sampler on it, `--config.sampling.predictor=edm --config.sampling.variance=small
+at 79 calls, 1.55 with noise). A batch has 2,048 images: `--config.training.accumulation`.
+
+A variation: EDM's sampler on it, `--config.sampling.predictor=edm --config.sampling.variance=small
 --config.sampling.grid=rho --config.sampling.steps=39`.
 """
 
@@ -13,7 +14,7 @@ from configs.paper import Paper
 
 PAPER = Paper(
     paper="Dhariwal & Nichol 2021",
-    row="table 5, ADM, 64",
+    row="ADM, 64 x 64, without guidance",
     data="ImageNet, 64",
     parameters=295_904_454,
     published="FID 2.07, precision 0.74, recall 0.63",

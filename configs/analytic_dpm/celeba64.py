@@ -4,8 +4,9 @@
         --workdir=runs/analytic_dpm_celeba64 --mode=train
 
 The paper takes the checkpoint of DDIM's authors, configs/ddim/celeba.py: what trains here is the same
-model. A variation: `--config.sampling.grid=leading`, the sub-sequence of Song et al. (table 9: 18.61, and
-10.98).
+model.
+
+A variation: `--config.sampling.grid=leading`, the sub-sequence of Song et al. (table 9: 18.61, and 10.98).
 """
 
 from configs.analytic_dpm import default

@@ -3,9 +3,10 @@
     python main.py --config=configs/analytic_dpm/cifar10_cosine.py \
         --workdir=runs/analytic_dpm_cifar10_cosine --mode=train
 
-Dropout is that of Nichol and Dhariwal for this schedule; the paper names none. A variation: a learned
-second moment, `--config.denoiser.variance_head=second_moment --config.loss.variance_weight=1
---config.training.network_from=<workdir>` (Bao et al. 2022b: SN-DDPM 4.17).
+Dropout is that of Nichol and Dhariwal for this schedule; the paper names none.
+
+A variation: a learned second moment, `--config.denoiser.variance_head=second_moment
+--config.loss.variance_weight=1 --config.training.network_from=<workdir>` (Bao et al. 2022b: SN-DDPM 4.17).
 """
 
 from configs.analytic_dpm import default

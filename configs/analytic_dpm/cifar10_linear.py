@@ -3,8 +3,9 @@
     python main.py --config=configs/analytic_dpm/cifar10_linear.py \
         --workdir=runs/analytic_dpm_cifar10_linear --mode=train
 
-Dropout is that of Nichol and Dhariwal for this schedule; the paper names none. A variation: the hardest
-row, K = 10, `--config.sampling.steps=9`: 44.45, and Analytic-DDPM 34.26.
+Dropout is that of Nichol and Dhariwal for this schedule; the paper names none.
+
+A variation: the hardest row, K = 10, `--config.sampling.steps=9`: 44.45, and Analytic-DDPM 34.26.
 """
 
 from configs.analytic_dpm import default

@@ -5,8 +5,10 @@
 
 The paper takes the mean of the hybrid model of Nichol and Dhariwal (2021),
 configs/improved_diffusion/imagenet64_cosine_hybrid.py; what trains here is that model with its mean alone.
-4,000 levels. A variation: the learned variance itself, on a run of that file (table 8: 8.46 bits/dim at K =
-50, Analytic-DDPM 4.42).
+4,000 levels.
+
+A variation: the learned variance itself, on a run of that file (table 8: 8.46 bits/dim at K = 50,
+Analytic-DDPM 4.42).
 """
 
 from configs.analytic_dpm import default

@@ -2,10 +2,11 @@
 
     python main.py --config=configs/edm/cifar10_cond_ve.py --workdir=runs/edm_cifar10_cond_ve --mode=train
 
-About 2 days on 8 V100 (the authors' repository). A variation: `--config.sampling.predictor.churn=80
---config.sampling.predictor.churn_min=0.05 --config.sampling.predictor.churn_max=1
---config.sampling.predictor.churn_noise=1.007 --config.sampling.steps=255`, the stochastic sampler with the
-settings found for the pre-trained VE model.
+About 2 days on 8 V100 (the authors' repository).
+
+A variation: `--config.sampling.predictor.churn=80 --config.sampling.predictor.churn_min=0.05
+--config.sampling.predictor.churn_max=1 --config.sampling.predictor.churn_noise=1.007
+--config.sampling.steps=255`, the stochastic sampler with the settings found for the pre-trained VE model.
 """
 
 from configs.edm import default

@@ -2,9 +2,11 @@
 
     python main.py --config=configs/edm/cifar10_cond_vp.py --workdir=runs/edm_cifar10_cond_vp --mode=train
 
-About 2 days on 8 V100 (the authors' repository). A variation: the default sampler with 10 calls,
-`--config.sampling.predictor=default --config.sampling.grid.name=None --config.sampling.grid.rho=None
---config.sampling.predictor.order=None --config.sampling.nfe=10`.
+About 2 days on 8 V100 (the authors' repository).
+
+A variation: the default sampler with 10 calls, `--config.sampling.predictor=default
+--config.sampling.grid.name=None --config.sampling.grid.rho=None --config.sampling.predictor.order=None
+--config.sampling.nfe=10`.
 """
 
 from configs.edm import default

@@ -3,8 +3,10 @@
     python main.py --config=configs/edm/cifar10_uncond_ve.py \
         --workdir=runs/edm_cifar10_uncond_ve --mode=train
 
-About 2 days on 8 V100 (the authors' repository). A variation: without augmentation,
-`--config.data.augmentation=0` and `--config.model.augmentation_labels=0`, configuration E (1.99).
+About 2 days on 8 V100 (the authors' repository).
+
+A variation: without augmentation, `--config.data.augmentation=0` and
+`--config.model.augmentation_labels=0`, configuration E (1.99).
 """
 
 from configs.edm import default

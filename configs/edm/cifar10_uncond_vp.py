@@ -4,7 +4,9 @@
         --workdir=runs/edm_cifar10_uncond_vp --mode=train
 
 About 2 days on 8 V100 (the authors' repository). Trained anew it has been reported at 2.08 (NVlabs/edm,
-issue 16). A variation: without augmentation, `--config.data.augmentation=0` and
+issue 16).
+
+A variation: without augmentation, `--config.data.augmentation=0` and
 `--config.model.augmentation_labels=0`, configuration E (2.05).
 """
 

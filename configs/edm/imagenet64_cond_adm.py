@@ -5,8 +5,10 @@
 
 About 13 days on 32 A100 (the authors' repository), in float16 there and bfloat16 here. The zip is what
 `dataset_tool.py --resolution=64x64 --transform=center-crop` writes (docs/data_sets.md), which is neither of
-TFDS's data sets of that size. A variation: Heun's method without noise,
-`--config.sampling.predictor.churn=0 --config.sampling.steps=39` (FID 2.22 at 79 calls).
+TFDS's data sets of that size.
+
+A variation: Heun's method without noise, `--config.sampling.predictor.churn=0 --config.sampling.steps=39`
+(FID 2.22 at 79 calls).
 """
 
 from configs.edm import default
@@ -14,7 +16,7 @@ from configs.paper import Paper
 
 PAPER = Paper(
     paper="Karras et al. 2022",
-    row="section 5, own model, stochastic",
+    row="ImageNet-64, own model, stochastic",
     data="ImageNet, 64",
     parameters=295_899_267,
     published="FID 1.36 at 511 calls",

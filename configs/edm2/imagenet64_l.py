@@ -2,8 +2,9 @@
 
     python main.py --config=configs/edm2/imagenet64_l.py --workdir=runs/edm2_imagenet64_l --mode=train
 
-The average of width 0.040 has the figure. A variation: `--config.model.rematerialization=blocks` where
-memory is short.
+The average of width 0.040 has the figure.
+
+A variation: `--config.model.rematerialization=blocks` where memory is short.
 """
 
 from configs.edm2 import default

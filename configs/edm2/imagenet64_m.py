@@ -2,8 +2,9 @@
 
     python main.py --config=configs/edm2/imagenet64_m.py --workdir=runs/edm2_imagenet64_m --mode=train
 
-The average of width 0.060 has the figure. It sees twice as many images as the others. A variation:
-`--config.model.dropout=0`.
+The average of width 0.060 has the figure. It sees twice as many images as the others.
+
+A variation: `--config.model.dropout=0`.
 """
 
 from configs.edm2 import default

@@ -2,8 +2,9 @@
 
     python main.py --config=configs/edm2/imagenet64_s.py --workdir=runs/edm2_imagenet64_s --mode=train
 
-The average of width 0.075 has the figure. A variation: 8 devices of 80 GB,
-`--config.training.accumulation=8`, with the same gradients.
+The average of width 0.075 has the figure.
+
+A variation: 8 devices of 80 GB, `--config.training.accumulation=8`, with the same gradients.
 """
 
 from configs.edm2 import default

@@ -2,8 +2,9 @@
 
     python main.py --config=configs/edm2/imagenet64_xl.py --workdir=runs/edm2_imagenet64_xl --mode=train
 
-The average of width 0.040 has the figure. It sees fewer images than the others, and is as good as L. A
-variation: `--config.model.rematerialization=full`.
+The average of width 0.040 has the figure. It sees fewer images than the others, and is as good as L.
+
+A variation: `--config.model.rematerialization=full`.
 """
 
 from configs.edm2 import default

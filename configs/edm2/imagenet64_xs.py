@@ -2,9 +2,10 @@
 
     python main.py --config=configs/edm2/imagenet64_xs.py --workdir=runs/edm2_imagenet64_xs --mode=train
 
-The paper prints no figure for this size; it is the bad version that guides S in Karras et al. (2024b). A
-variation: `--config.loss.time_sampling.log_sigma_mean=-1.2 --config.loss.time_sampling.log_sigma_std=1.2`,
-the noise levels of EDM.
+The paper prints no figure for this size; it is the bad version that guides S in Karras et al. (2024b).
+
+A variation: `--config.loss.time_sampling.log_sigma_mean=-1.2
+--config.loss.time_sampling.log_sigma_std=1.2`, the noise levels of EDM.
 """
 
 from configs.edm2 import default

@@ -3,8 +3,9 @@
     python main.py --config=configs/improved_diffusion/cifar10_cosine_hybrid.py \
         --workdir=runs/improved_diffusion_cifar10_cosine_hybrid --mode=train
 
-The published checkpoint `cifar10_uncond_50M_500K`. The paper gives no hours. A variation: 100 calls,
-`--config.sampling.steps=99`, for which the learned variance is made.
+The published checkpoint `cifar10_uncond_50M_500K`. The paper gives no hours.
+
+A variation: 100 calls, `--config.sampling.steps=99`, for which the learned variance is made.
 """
 
 from configs.improved_diffusion import default

@@ -4,7 +4,9 @@
         --workdir=runs/improved_diffusion_cifar10_cosine_simple --mode=train
 
 Beside the hybrid objective it shows what learning the variance costs in FID, and what it brings to
-likelihoods. A variation: `--config.sampling.variance=small --config.eval.bound.variance=small`.
+likelihoods.
+
+A variation: `--config.sampling.variance=small --config.eval.bound.variance=small`.
 """
 
 from configs.improved_diffusion import default

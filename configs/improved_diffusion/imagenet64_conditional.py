@@ -5,8 +5,9 @@
 
 The published checkpoint `imagenet64_cond_270M_250K`. It is told the number of the level, 0 to 3,999, not
 rescaled, and its bound counts 1 / 4,000. The images are those of guided-diffusion: full ImageNet, cropped
-and shrunk (docs/data_sets.md). A batch has 2,048 images: `--config.training.accumulation`. A variation:
-`--config.sampling.labels=207` draws one class.
+and shrunk (docs/data_sets.md). A batch has 2,048 images: `--config.training.accumulation`.
+
+A variation: `--config.sampling.labels=207` draws one class.
 """
 
 from configs.improved_diffusion import default

@@ -4,8 +4,9 @@
         --workdir=runs/improved_diffusion_imagenet64_cosine_hybrid --mode=train
 
 The published checkpoint `imagenet64_uncond_100M_1500K`, whose mean Analytic-DPM takes. FID is of 10,000
-samples, about 2 points too high for that. Memory: `--config.training.accumulation=4`. A variation: 250
-calls, `--config.sampling.steps=249`.
+samples, about 2 points too high for that. Memory: `--config.training.accumulation=4`.
+
+A variation: 250 calls, `--config.sampling.steps=249`.
 """
 
 from configs.improved_diffusion import default

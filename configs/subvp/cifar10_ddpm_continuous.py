@@ -4,7 +4,9 @@
         --workdir=runs/subvp_cifar10_ddpm_continuous --mode=train
 
 The sub-VP SDE has less variance than the VP SDE at each time, and better likelihoods: 3.05 bits/dim after
-3.21. A variation: `--config.loss.weighting=likelihood`, the weight of the bound.
+3.21.
+
+A variation: `--config.loss.weighting=likelihood`, the weight of the bound.
 """
 
 from configs import song2021

@@ -3,8 +3,9 @@
     python main.py --config=configs/subvp/cifar10_ddpmpp_deep_continuous.py \
         --workdir=runs/subvp_cifar10_ddpmpp_deep_continuous --mode=train
 
-The best likelihood of the paper. A variation: `--config.eval.bits_per_dim.tolerance=1e-3` measures it with
-fewer calls.
+The best likelihood of the paper.
+
+A variation: `--config.eval.bits_per_dim.tolerance=1e-3` measures it with fewer calls.
 """
 
 from configs import song2021

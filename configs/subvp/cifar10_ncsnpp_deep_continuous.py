@@ -3,8 +3,9 @@
     python main.py --config=configs/subvp/cifar10_ncsnpp_deep_continuous.py \
         --workdir=runs/subvp_cifar10_ncsnpp_deep_continuous --mode=train
 
-No table of the paper has this pair. A variation: `--config.model.progressive_combine=cat
---config.model.progressive_input=input_skip`.
+No table of the paper has this pair.
+
+A variation: `--config.model.progressive_combine=cat --config.model.progressive_input=input_skip`.
 """
 
 from configs import song2021

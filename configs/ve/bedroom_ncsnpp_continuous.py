@@ -4,8 +4,9 @@
         --workdir=runs/ve_bedroom_ncsnpp_continuous --mode=train
 
 The paper shows samples and prints no FID. Memory: `--config.training.accumulation=8`, or
-`--config.model.rematerialization=blocks`. A variation: `--config.sampling.corrector=none
---config.sampling.predictor=adaptive_sde`.
+`--config.model.rematerialization=blocks`.
+
+A variation: `--config.sampling.corrector=none --config.sampling.predictor=adaptive_sde`.
 """
 
 from configs import song2021
@@ -15,7 +16,7 @@ PAPER = Paper(
     paper="Song et al. 2021",
     row="released config and checkpoint",
     data="LSUN bedroom, 256",
-    parameters=65_574_549,
+    parameters=65_574_421,
     published=None,
     seen="code",
 )

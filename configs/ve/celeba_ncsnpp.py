@@ -4,8 +4,9 @@
 
 The released file fails as shipped: its resizing calls `tf.round` with two arguments, and it sets a field
 `model.sigma_begin` that nothing reads. The data is the ancestor's (docs/data_sets.md): the central 140
-pixels, shrunk to 64. Of the architecture search the paper shows curves. A variation:
-`--config.model.fir=False`.
+pixels, shrunk to 64. Of the architecture search the paper shows curves.
+
+A variation: `--config.model.fir=False`.
 """
 
 from configs import song2021

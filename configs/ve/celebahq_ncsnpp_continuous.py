@@ -5,8 +5,9 @@
 
 The released file fails as shipped: it is written for the PyTorch port, imports torch, and lacks the fields
 `n_jitted_steps`, `bpd_dataset` and `enable_*` that the JAX code reads; its data is at a path of its
-author's machine. It draws 1,024 samples at once, which no device holds; here 8. A variation:
-`--config.model.dtype=bfloat16 --config.model.rematerialization=blocks`.
+author's machine. It draws 1,024 samples at once, which no device holds; here 8.
+
+A variation: `--config.model.dtype=bfloat16 --config.model.rematerialization=blocks`.
 """
 
 from configs import song2021
@@ -16,7 +17,7 @@ PAPER = Paper(
     paper="Song et al. 2021",
     row="released config and checkpoint",
     data="CelebA-HQ, 1024",
-    parameters=105_785_896,
+    parameters=105_785_880,
     published=None,
     seen="code",
 )

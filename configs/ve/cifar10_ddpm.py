@@ -3,8 +3,10 @@
     python main.py --config=configs/ve/cifar10_ddpm.py --workdir=runs/ve_cifar10_ddpm --mode=train
 
 The VE model of tables 1, 4 and 5, on which predictors and correctors are compared: `docs/samplers.md` has
-the fields of each column. A variation: P1000 with ancestral sampling,
-`--config.sampling.predictor=ancestral --config.sampling.corrector=none` (4.98).
+the fields of each column.
+
+A variation: P1000 with ancestral sampling, `--config.sampling.predictor=ancestral
+--config.sampling.corrector=none` (4.98).
 """
 
 from configs import song2021

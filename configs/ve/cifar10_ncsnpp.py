@@ -2,8 +2,10 @@
 
     python main.py --config=configs/ve/cifar10_ncsnpp.py --workdir=runs/ve_cifar10_ncsnpp --mode=train
 
-The network that the architecture search ends with. A variation: `--config.ema.decays="(0.999,0.9999)"`
-keeps both averages; the paper takes .999 on this process and .9999 on VP.
+The network that the architecture search ends with.
+
+A variation: `--config.ema.decays="(0.999,0.9999)"` keeps both averages; the paper takes .999 on this
+process and .9999 on VP.
 """
 
 from configs import song2021

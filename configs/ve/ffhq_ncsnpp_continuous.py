@@ -7,7 +7,9 @@ The released file fails as shipped: it is written for the PyTorch port, imports 
 `n_jitted_steps`, `bpd_dataset` and `enable_*` that the JAX code reads; its data is at a path of its
 author's machine. Unlike that of CelebA-HQ it averages the loss over pixels in place of half their sum, so
 that clipping the gradient at 1 is another thing. It draws 1,024 samples at once, which no device holds;
-here 8. A variation: `--config.model.dtype=bfloat16 --config.model.rematerialization=blocks`.
+here 8.
+
+A variation: `--config.model.dtype=bfloat16 --config.model.rematerialization=blocks`.
 """
 
 from configs import song2021
@@ -17,7 +19,7 @@ PAPER = Paper(
     paper="Song et al. 2021",
     row="released config and checkpoint",
     data="FFHQ, 1024",
-    parameters=105_785_896,
+    parameters=105_785_880,
     published=None,
     seen="code",
 )

@@ -2,9 +2,10 @@
 
     python main.py --config=configs/vp/cifar10_ddpmpp.py --workdir=runs/vp_cifar10_ddpmpp --mode=train
 
-The network of the architecture search, before it is trained in continuous time. A variation: DDIM with 50
-calls, `--config.sampling.predictor=ddim --config.sampling.variance=small --config.sampling.grid=even
---config.sampling.steps=49`.
+The network of the architecture search, before it is trained in continuous time.
+
+A variation: DDIM with 50 calls, `--config.sampling.predictor=ddim --config.sampling.variance=small
+--config.sampling.grid=even --config.sampling.steps=49`.
 """
 
 from configs import song2021

@@ -3,8 +3,10 @@
     python main.py --config=configs/vp/cifar10_ddpmpp_continuous.py \
         --workdir=runs/vp_cifar10_ddpmpp_continuous --mode=train
 
-The baseline of most papers on fast samplers. A variation: the same network with the default sampler,
-`--config.sampling.predictor=default --config.sampling.steps=20`.
+The baseline of most papers on fast samplers.
+
+A variation: the same network with the default sampler, `--config.sampling.predictor=default
+--config.sampling.steps=20`.
 """
 
 from configs import song2021

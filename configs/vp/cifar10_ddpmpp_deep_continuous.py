@@ -4,8 +4,10 @@
         --workdir=runs/vp_cifar10_ddpmpp_deep_continuous --mode=train
 
 DPM-Solver, UniPC and DPM-Solver-v3 report their figures on this model. The steps are those of the released
-config, 0.95 million; FID is best long before. A variation: `--config.loss.weighting=log_snr
---config.loss.time_sampling=importance` trains for likelihood (Song et al. 2021b).
+config, 0.95 million; FID is best long before.
+
+A variation: `--config.loss.weighting=log_snr --config.loss.time_sampling=importance` trains for likelihood
+(Song et al. 2021b).
 """
 
 from configs import song2021

@@ -3,8 +3,9 @@
     python main.py --config=configs/vp/cifar10_ncsnpp.py --workdir=runs/vp_cifar10_ncsnpp --mode=train
 
 No table has this pair: NCSN++ was searched for on the VE process, and DDPM++ does better here, which is
-what the file is for. Its predictor is reverse diffusion, the only one of the discrete VP experiments. A
-variation: `--config.sampling.predictor=ancestral`.
+what the file is for. Its predictor is reverse diffusion, the only one of the discrete VP experiments.
+
+A variation: `--config.sampling.predictor=ancestral`.
 """
 
 from configs import song2021

@@ -3,8 +3,9 @@
     python main.py --config=configs/vp/cifar10_ncsnpp_continuous.py \
         --workdir=runs/vp_cifar10_ncsnpp_continuous --mode=train
 
-No table of the paper has this pair. A variation: `--config.model.fir=False
---config.model.progressive_input=none` is DDPM++ field by field.
+No table of the paper has this pair.
+
+A variation: `--config.model.fir=False --config.model.progressive_input=none` is DDPM++ field by field.
 """
 
 from configs import song2021

@@ -3,7 +3,9 @@
     python main.py --config=configs/vp/cifar10_ncsnpp_deep_continuous.py \
         --workdir=runs/vp_cifar10_ncsnpp_deep_continuous --mode=train
 
-No table of the paper has this pair. A variation: `--config.sde=subvp`.
+No table of the paper has this pair.
+
+A variation: `--config.sde=subvp`.
 """
 
 from configs import song2021

@@ -4,7 +4,9 @@
 
 The released file asks for side 256 and names records of side 1024, which nothing shrinks, at a path of its
 author's machine; here the images are a zip of side 256 (docs/data_sets.md). Ho et al. (2020) show samples
-of this experiment and print no FID. A variation: `--config.data.image_size=128`.
+of this experiment and print no FID.
+
+A variation: `--config.data.image_size=128`.
 """
 
 from configs import song2021

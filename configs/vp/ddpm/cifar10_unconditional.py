@@ -4,8 +4,10 @@
         --workdir=runs/vp_ddpm_cifar10_unconditional --mode=train
 
 The released code names this experiment without a figure. Its PyTorch port fails on it, since a list of
-modules is begun only where the network is told; the JAX code runs. A variation: the same for DDPM++,
-`--config=configs/vp/cifar10_ddpmpp.py --config.model.time_embedding=none`.
+modules is begun only where the network is told; the JAX code runs.
+
+A variation: the same for DDPM++, `--config=configs/vp/cifar10_ddpmpp.py
+--config.model.time_embedding=none`.
 """
 
 from configs import song2021

@@ -1,11 +1,12 @@
 """EDM's DDPM++ on AFHQv2 of 64 x 64 pixels.
 
-    python main.py --config=configs/edm/afhqv264_uncond_vp.py \
-        --workdir=runs/edm_afhqv264_uncond_vp --mode=train
+    python main.py --config=configs/edm/afhqv2_64_uncond_vp.py \
+        --workdir=runs/edm_afhqv2_64_uncond_vp --mode=train
 
 About 4 days on 8 V100 (the authors' repository). The zip is what `dataset_tool.py --resolution=64x64`
-writes (docs/data_sets.md). A variation: the dropout of FFHQ, `--config.model.dropout=0.05`, on a fifth of
-the images.
+writes (docs/data_sets.md).
+
+A variation: the dropout of FFHQ, `--config.model.dropout=0.05`, on a fifth of the images.
 """
 
 from configs.edm import default

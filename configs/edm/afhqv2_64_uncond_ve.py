@@ -1,10 +1,12 @@
 """EDM's NCSN++ on AFHQv2 of 64 x 64 pixels.
 
-    python main.py --config=configs/edm/afhqv264_uncond_ve.py \
-        --workdir=runs/edm_afhqv264_uncond_ve --mode=train
+    python main.py --config=configs/edm/afhqv2_64_uncond_ve.py \
+        --workdir=runs/edm_afhqv2_64_uncond_ve --mode=train
 
 About 4 days on 8 V100 (the authors' repository). The zip is what `dataset_tool.py --resolution=64x64`
-writes (docs/data_sets.md). A variation: 18 steps, `--config.sampling.steps=17`.
+writes (docs/data_sets.md).
+
+A variation: 18 steps, `--config.sampling.steps=17`.
 """
 
 from configs.edm import default
