@@ -22,10 +22,10 @@ EXPERIMENTS = experiments()
 # What each takes in memory is a matter of the machine.
 UNLIMITED = 1 << 60
 
-# The ancestor's 39 files field by field, with what its 13 broken ones mean to say: process (discrete in small
-# letters), data and side, network, width, multipliers, blocks; residual block, FIR, progressive input and
-# output, embedding; range of the noise, levels or steps; dropout, decay of the average, learning rate, warm-up,
-# clipping, batch, thousands of steps; predictor, corrector, its steps and ratio; mean over pixels, centred data.
+# The ancestor's 39 files field by field, with what its 13 broken ones mean to say. Process (small letters: on
+# levels), data, side, network, width, multipliers, blocks; residual block, FIR, progressive input and output,
+# embedding; range of the noise, levels or steps; dropout, decay of the average, learning rate, warm-up,
+# clipping, batch, thousands of steps; predictor, corrector, its steps, its ratio; mean over pixels, centred.
 ANCESTOR = """
 subvp/cifar10_ddpm_continuous         SUBVP cifar10 32 ddpm 128 1222 2  -    - -          -           sinusoidal .1:20    1000 .1 .9999 2e-4 5000 1 128 1300 euler_maruyama - 1 .16 mean centred
 subvp/cifar10_ddpmpp_continuous       SUBVP cifar10 32 ncsnpp 128 1222 4 biggan F none     none        sinusoidal .1:20    1000 .1 .9999 2e-4 5000 1 128 1300 euler_maruyama - 1 .16 mean centred
@@ -231,9 +231,8 @@ def test_networks_have_as_many_parameters_as_the_list_says(path):
     assert sum(math.prod(leaf.shape) for leaf in trained) == EXPERIMENTS[path].parameters
 
 
-# `train.py` of each of EDM's models, from the table of its repository: data, images in millions, batch,
-# learning rate, half-life of the average in millions of images, dropout, probability of augmentation, calls of
-# a sample.
+# What `train.py` was run with for each of EDM's models, by its repository: data, images in millions, batch,
+# learning rate, half-life of the average in millions of images, dropout, probability of augmentation, calls.
 EDM = {
     "cifar10_cond_vp": ("tfds:cifar10", 200, 512, 1e-3, 0.5, 0.13, 0.12, 35),
     "cifar10_cond_ve": ("tfds:cifar10", 200, 512, 1e-3, 0.5, 0.13, 0.12, 35),
