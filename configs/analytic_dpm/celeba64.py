@@ -17,7 +17,7 @@ PAPER = Paper(
     paper="Bao et al. 2022",
     row="tables 1 and 2, CelebA 64x64, K = 50",
     data="CelebA, 64",
-    parameters=78_700_547,
+    parameters=78_700_803,
     published="FID: DDPM 18.96, Analytic-DDPM 11.23, DDIM 9.33, Analytic-DDIM 6.13",
     seen="paper",
 )
