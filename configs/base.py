@@ -15,6 +15,7 @@ PATHS = (
     "data.source",
     "data.directory",
     "training.network_from",
+    "restore.file",
     "sampling.predictor.file",
     "sampling.grid.file",
     "sampling.variance.file",
@@ -71,7 +72,9 @@ def get_config():
     data.centered = True  # pixels in [-1, 1]; False: [0, 1]
     data.random_flip = False  # horizontal flips in training
     data.dequantize = False  # add uniform noise of one level in training
-    data.augmentation = 0.0  # probability of each of EDM's augmentations, which the network is told of
+    # Probability of each of EDM's changes of training images, of which a network with
+    # model.augmentation_labels=9 is told: 0.12 for CIFAR-10, 0.15 for FFHQ and AFHQ; 0: none
+    data.augmentation = 0.0
     data.background = "white"  # colour below transparent pixels, where data.channels has no alpha
     data.holdout = 0.1  # part held out where the source has no test split, by the hash of each image's name
     # Go on, or evaluate, though the data is not what the run was trained on; for one command
@@ -91,7 +94,6 @@ def get_config():
     model.fourier_scale = placeholder(float)  # fourier: standard deviation of the frequencies
     model.dtype = placeholder(str)  # float32, bfloat16: of computation; parameters stay float32
     model.class_conditional = placeholder(bool)  # networks that can: read the labels of the data
-    model.noise_levels = placeholder(int)  # ncsn: number of levels that its norms are conditioned on
     model.recentre = placeholder(bool)  # 2 x - 1 first, for data in [0, 1]: the ancestor's VE networks
     # What is computed again on the way back, to save memory: none, blocks, full
     model.rematerialization = placeholder(str)
@@ -109,7 +111,7 @@ def get_config():
     model.resample_in_blocks = placeholder(bool)  # adm: resampling residual blocks
     model.scale_shift_norm = placeholder(bool)  # adm: the time scales and shifts the second norm
     model.embedding_multiplier = placeholder(int)  # song_unet, dhariwal_unet, edm2: of the time, in widths
-    model.noise_multiplier = placeholder(int)  # the same: of the noise level's first embedding
+    model.noise_multiplier = placeholder(int)  # song_unet, edm2: of the noise level's first embedding
     model.label_dropout = placeholder(float)  # song_unet, dhariwal_unet: part of the labels left out
     model.augmentation_labels = placeholder(int)  # song_unet, dhariwal_unet: numbers that tell augmentations
     model.label_balance = placeholder(float)  # edm2: share of the class in the embedding
@@ -117,12 +119,13 @@ def get_config():
     model.residual_balance = placeholder(float)  # edm2: share of the residual branch
     model.attention_balance = placeholder(float)  # edm2: share of attention
     model.activation_clip = placeholder(float)  # edm2: largest activation
+    model.noise_levels = placeholder(int)  # ncsn: that it tells apart, 10; as many as the process has
+    model.form = placeholder(int)  # ncsnv2: made for images of side 64, 128, 256; None: as theirs is
 
     denoiser = config.denoiser = ConfigDict()  # how the network's output is read
-    # eps, x0, v, score (times sigma), unscaled_score (the score itself: NCSN), flow (eps - x0), edm
-    denoiser.parametrization = "eps"
-    # time (999 t), log_sigma (log(sigma/alpha)/4), natural_log_sigma (log sigma: NCSN++), index (of a level),
-    # rescaled_index (of 1000, however many levels there are: improved-diffusion)
+    denoiser.parametrization = "eps"  # eps, x0, v, score (times sigma), unscaled_score, flow (eps - x0), edm
+    # time (999 t), log_sigma (log(sigma/alpha)/4), unscaled_log_sigma (log(sigma/alpha)), index (of a level),
+    # rescaled_index (as if there were 1,000 levels)
     denoiser.noise_input = "time"
     denoiser.sigma_data = 0.5  # edm, in the network and as a weighting, and heads: standard deviation of data
     # A second output for the reverse variance: none, fraction (between small and large, iDDPM), second_moment
@@ -131,6 +134,8 @@ def get_config():
     # Of the network's products of float32: default (TF32 on GPU, bfloat16 on TPU), high, highest (float32).
     # Whatever is not a network has the highest
     denoiser.precision = "default"
+    # Learn the log of the loss at each noise level with the network, and train every level alike by it (EDM2)
+    denoiser.uncertainty = False
 
     loss = config.loss = ConfigDict()
     weighting = loss.weighting = ConfigDict()
@@ -152,31 +157,36 @@ def get_config():
     loss.variance_relative = True
 
     optim = config.optim = ConfigDict()
-    optim.name = "adam"  # adam, adamw
-    optim.learning_rate = 2e-4
-    optim.warmup = 1000  # steps of linear warm-up
-    # After warm-up: constant; cosine, linear (to 0 at training.steps); inverse_sqrt (EDM2)
+    optim.name = "adam"  # adam, adamw, muon
+    optim.learning_rate = 2e-4  # the largest one
+    optim.warmup = 1000  # steps in which it rises from 0; EDM's 10 million images at batch 512: 19531
+    # Its course: constant; cosine, linear (from the end of the warm-up to 0 at training.steps); inverse_sqrt
+    # (falls as 1 / sqrt(step) from optim.decay_steps on, EDM2)
     optim.schedule = "constant"
-    optim.decay_start = placeholder(int)  # inverse_sqrt: steps at the full rate
-    optim.beta1 = 0.9
+    optim.decay_steps = placeholder(int)  # inverse_sqrt: the last step at the full rate
+    optim.beta1 = 0.9  # muon: of Adam, which updates what is no matrix
     optim.beta2 = 0.999
-    optim.epsilon = 1e-8  # beside the root of the second moment
-    optim.weight_decay = 0.0  # adamw only
+    optim.epsilon = 1e-8  # added to the root of Adam's second moment
+    optim.momentum = 0.95  # muon
+    optim.weight_decay = 0.0  # adamw, muon
     optim.grad_clip = 1.0  # largest global norm of the gradient; 0: no clipping
 
-    config.ema = ConfigDict()  # averages of the parameters, in float32
-    config.ema.decays = (0.9999,)  # one average for each; the first is the one evaluated
+    # Averages of the parameters, in float32. The first of decays, half-life, powers is the one evaluated
+    config.ema = ConfigDict()
+    config.ema.decays = (0.9999,)  # one average for each
     config.ema.ramp = True  # use min(decay, (1 + step)/(10 + step)), so that short runs forget the start
-    config.ema.half_life_images = placeholder(float)  # one more: images in which its weights halve
-    # That half-life is at most this part of the images seen (EDM: 0.05)
-    config.ema.half_life_ramp = placeholder(float)
-    # And one for each: power-function profiles of these widths, relative to the training (EDM2)
-    config.ema.power_stds = placeholder(tuple)
+    config.ema.half_life_images = placeholder(float)  # one more average, half of which is so many images old
+    config.ema.half_life_ramp = 0.05  # at most this part of the images so far (EDM); 0: no ramp
+    config.ema.power_stds = ()  # one more average for each: sigma_rel of a power function (EDM2), (0.05, 0.1)
+    config.ema.snapshot_every = 0  # steps between snapshots of the power functions, for --mode=ema; 0: none
+    config.ema.reconstruct_std = placeholder(float)  # --mode=ema: sigma_rel of the average that is made
+    config.ema.reconstruct_step = placeholder(int)  # the same: its step, that of a snapshot; None: the last
 
     training = config.training = ConfigDict()
     training.steps = 100_000
     training.batch_size = 128  # over all devices together
-    training.accumulation = 1  # parts of a batch, one after the other, whose gradients are averaged
+    # Parts of a batch of which one is differentiated at a time: less memory, the same parameters to rounding
+    training.accumulation = 1
     training.jitted_steps = 1  # optimizer steps in one call of the compiled function
     training.log_every = 100  # every frequency must be a multiple of jitted_steps
     training.eval_every = 5_000  # held-out loss; 0: never
@@ -191,7 +201,9 @@ def get_config():
 
     config.restore = ConfigDict()  # what sampling, evaluation and measurements take from the workdir
     config.restore.step = placeholder(int)  # of the checkpoint; None: the newest
-    config.restore.average = placeholder(float)  # one of ema.decays; None: the first
+    # One of ema.decays, ema.half_life_images, ema.power_stds; None: the first
+    config.restore.average = placeholder(float)
+    config.restore.file = placeholder(str)  # an average that --mode=ema wrote, in place of the checkpoint's
 
     # How samples are drawn; docs/samplers.md says when to use what
     sampling = config.sampling = ConfigDict()

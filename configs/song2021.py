@@ -141,7 +141,7 @@ def ve(config, sigma_max, steps, snr):
     config.sde.sigma_max = sigma_max
     config.sde.sampling_t_min = 1e-5
     _of_ve(config, snr)
-    config.denoiser.noise_input = "natural_log_sigma"
+    config.denoiser.noise_input = "unscaled_log_sigma"
     config.sampling.predictor.name = "legacy_reverse_diffusion"
     config.sampling.corrector.name = "legacy_langevin"
     config.sampling.steps = steps

@@ -43,6 +43,7 @@ def get_config(width, learning_rate, mebi_images, dropout):
     config.denoiser.parametrization = "edm"
     config.denoiser.noise_input = "log_sigma"
     config.denoiser.sigma_data = 0.5
+    config.denoiser.uncertainty = True
     config.loss.weighting.name = "edm"
     config.loss.time_sampling.name = "log_normal"
     config.loss.time_sampling.log_sigma_mean = -0.8
@@ -50,17 +51,17 @@ def get_config(width, learning_rate, mebi_images, dropout):
 
     config.optim.learning_rate = learning_rate
     config.optim.schedule = "inverse_sqrt"
-    config.optim.decay_start = 35_000
+    config.optim.decay_steps = 35_000
     config.optim.beta2 = 0.99
     config.optim.grad_clip = 0.0
     config.ema.decays = ()
     config.ema.power_stds = (0.05, 0.1)
+    config.ema.snapshot_every = 4_096
 
     config.training.batch_size = 2_048
     config.training.steps = mebi_images * MEBI // 2_048
     config.optim.warmup = 10_000_000 // 2_048
-    config.checkpoint.every = 4_096
-    config.checkpoint.keep_every = 65_536
+    config.checkpoint.every = 65_536
 
     config.sampling.predictor.name = "edm"
     config.sampling.predictor.order = 2

@@ -113,7 +113,7 @@ def test_the_ancestors_experiments_have_its_settings(name):
     else:
         assert config.loss.time_grid == "continuous"
         vp = process != "VE"
-        assert config.denoiser.noise_input == ("time" if vp else "natural_log_sigma")
+        assert config.denoiser.noise_input == ("time" if vp else "unscaled_log_sigma")
         assert config.sde.sampling_t_min == (1e-3 if vp else 1e-5)
 
     kind, _, place = config.data.source.partition(":")
@@ -280,7 +280,7 @@ def test_edm2s_experiments_have_its_presets(size):
     width, rate, images, dropout = EDM2[size]
     assert (config.model.width, config.model.dropout, config.optim.learning_rate) == (width, dropout, rate)
     assert config.training.steps * config.training.batch_size == images << 20
-    assert config.training.batch_size == 2048 and config.optim.decay_start == 35_000
+    assert config.training.batch_size == 2048 and config.optim.decay_steps == 35_000
     assert config.optim.schedule == "inverse_sqrt" and config.optim.beta2 == 0.99
     assert config.loss.time_sampling.log_sigma_mean == -0.8 and config.loss.time_sampling.log_sigma_std == 1.6
     assert _rows(config) == 63
