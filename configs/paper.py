@@ -10,7 +10,7 @@ class Paper(NamedTuple):
       paper: authors and year.
       row: table and row, or figure, or section.
       data: what is modelled, with the images' side.
-      parameters: of the network that are trained, as counted in the authors' code; fixed random frequencies
+      parameters: of the network that are trained, as counted in the authors' code; fixed random features
         are none. None: not known.
       published: the figures that it should reach, with what they were measured by; None: the paper has none.
       seen: where the figures were read: "paper" or "code" (the authors' own), "quoted" in another text, or

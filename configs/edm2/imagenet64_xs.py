@@ -15,7 +15,7 @@ PAPER = Paper(
     paper="Karras et al. 2024",
     row="preset edm2-img64-xs",
     data="ImageNet, 64",
-    parameters=124_710_821,
+    parameters=124_710_949,
     published=None,
     seen="code",
 )
