@@ -149,6 +149,7 @@ class Denoiser:
       sigma_data: standard deviation of the data, for "edm" and for variance heads.
       variance_head: key of VARIANCE_HEADS; all but "none" take a second half of the network's channels.
       precision: key of PRECISIONS.
+      uncertainty: whether the network is one WithUncertainty, for the loss.
     """
 
     network: Network
@@ -158,6 +159,7 @@ class Denoiser:
     sigma_data: float = 0.5
     variance_head: str = "none"
     precision: str = "default"
+    uncertainty: bool = False
 
     @property
     def takes_labels(self):
