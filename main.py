@@ -63,6 +63,7 @@ def usage():
     """The text of --help."""
     modes = "\n".join(f"    --mode={name:13} {mode.summary}" for name, mode in MODES.items())
     options = "\n".join(f"    --{name}={meaning}" for name, meaning in FLAGS.items())
+    options += "\n    --list            print all experiments: paper, data, parameters, published figures"
     return (
         f"{__doc__}\n"
         f"options:\n{options}\n\n"
@@ -372,6 +373,11 @@ def main(argv):
     """Runs a command line and returns its exit code."""
     if any(a in ("-h", "--help", "-help", "--helpfull") for a in argv[1:]) or len(argv) == 1:
         print(usage())
+        return 0
+    if "--list" in map(_one_dash_less, argv[1:]):
+        from modes.listing import listing
+
+        print(listing())
         return 0
     given = {}
     try:

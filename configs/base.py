@@ -56,9 +56,15 @@ def get_config():
     mixture.rank = placeholder(int)  # images: of each covariance beside its diagonal
 
     data = config.data = ConfigDict()
-    data.source = "digits"  # digits, tfds:<name>, folder:<path>, npz:<path>
+    data.source = "digits"  # digits, tfds:<name>, folder:<path>, zip:<path>, npz:<path>
     data.directory = "data_sets"  # where --mode=prepare keeps TFDS data sets
-    data.image_size = placeholder(int)  # side; folders are resized to it, other sources must have it
+    data.image_size = placeholder(int)  # side; image files are resized to it, arrays must have it
+    # Side of the square that is cut from each image before resizing: the central one, or that with its upper
+    # left corner at crop_corner, (left, top). None: the largest central one
+    data.crop = placeholder(int)
+    data.crop_corner = placeholder(tuple)
+    # Filter of the resizing: box, bilinear, bicubic, lanczos; None: box to shrink, bicubic to enlarge
+    data.resize = placeholder(str)
     data.channels = placeholder(int)  # 1 to 4; None: as the source has it
     data.pixel_values = placeholder(int)  # number of pixel values; None: as the source has it
     data.classes = placeholder(int)  # number of classes; None: as the source has it, 0 without labels
@@ -118,7 +124,8 @@ def get_config():
 
     denoiser = config.denoiser = ConfigDict()  # how the network's output is read
     denoiser.parametrization = "eps"  # eps, x0, v, score (times sigma), unscaled_score, flow (eps - x0), edm
-    # time (999 t), log_sigma (log(sigma/alpha)/4), unscaled_log_sigma (log(sigma/alpha)), index (of a level)
+    # time (999 t), log_sigma (log(sigma/alpha)/4), unscaled_log_sigma (log(sigma/alpha)), index (of a level),
+    # rescaled_index (as if there were 1,000 levels)
     denoiser.noise_input = "time"
     denoiser.sigma_data = 0.5  # edm, in the network and as a weighting, and heads: standard deviation of data
     # A second output for the reverse variance: none, fraction (between small and large, iDDPM), second_moment

@@ -5,17 +5,21 @@ import dataclasses
 import numpy as np
 from PIL import ImageColor
 
-from components import ConfigError, positive, within
+from components import ConfigError, choose, positive, within
+from data.decode import FILTERS
 from data.source import DataError
 from data.sources import SOURCES, parse
 from data.transforms import Transform
 from parallel import memory
 
 MOST_CLASSES = 1_000_000
+# Sources whose images have their final side.
+ARRAYS = ("digits", "npz")
 LIMITS = (
     ("pixel_values", 2, 256),
     ("channels", 1, 4),
     ("image_size", 1, 1 << 20),
+    ("crop", 1, 1 << 20),
     ("classes", 0, MOST_CLASSES),
     ("threads", 1, 1000),
     ("augmentation", 0, 1),
@@ -24,7 +28,8 @@ LIMITS = (
 
 def refusals(config):
     """Lines with which the subtree `data` is refused before any data is read."""
-    parse(config.source)
+    kind, _ = parse(config.source)
+    yield from _cut_refusals(config, kind)
     if not 0 < config.holdout < 1:
         yield f"data.holdout={config.holdout} must lie strictly between 0 and 1."
     for field, low, high in LIMITS:
@@ -42,6 +47,20 @@ def refusals(config):
         colour = ()
     if len(colour) != 3:
         yield f'data.background="{config.background}" is no colour. Use a name or numbers: white, #7f7f7f.'
+
+
+def _cut_refusals(config, kind):
+    """Lines about the square that is cut from image files, and how it is resized."""
+    for field in ("crop", "crop_corner", "resize"):
+        if config[field] is not None and kind in ARRAYS:
+            yield f'data.{field} is for image files, and data.source="{kind}" holds none. Leave it out.'
+    corner = config.crop_corner
+    if corner is not None and not (len(corner) == 2 and all(isinstance(n, int) and n >= 0 for n in corner)):
+        yield f"data.crop_corner={corner} must be two whole numbers, (left, top)."
+    if corner is not None and config.crop is None:
+        yield f"data.crop_corner={corner} is the corner of a square: set its side, data.crop."
+    if config.resize is not None:
+        choose(FILTERS, config.resize, "data.resize")
 
 
 def create(config, split, decoded=True, train=None):

@@ -30,6 +30,13 @@ FORMAT_OF_SUFFIX = {
 }
 _FORMATS = tuple(sorted(set(FORMAT_OF_SUFFIX.values())))
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+# Those of Pillow, which all average over the pixels that a smaller image leaves out.
+FILTERS = {
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 _ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
 _EXIF = b"Exif\0\0"
 # Pillow warns of odd metadata, of which nothing is used, and of large images, which are refused or read.
@@ -46,18 +53,23 @@ _UPRIGHT = {
 }
 
 
-def decode(content, name, size, channels, background):
+def preparation(config, size, channels):
+    """What `fit` takes beside an image, by the subtree `data`; `decode` and `recipe` take the same."""
+    return size, channels, config.background, config.crop, config.crop_corner, config.resize
+
+
+def decode(content, name, *how):
     """The image in the bytes of a file as uint8 [size, size, channels]; see `fit`.
 
     Args:
-      content: bytes; name: of the file, for messages.
+      content: bytes; name: of the file, for messages; how: see `preparation`.
 
     Raises:
       DataError: in one line, whatever is wrong with the file.
     """
     try:
         with _open(content) as image:
-            return fit(image, size, channels, background)
+            return fit(image, *how)
     except Image.UnidentifiedImageError:
         reason = f"it is none of {', '.join(_FORMATS)}"
     # Decoders of damaged files raise anything.
@@ -95,17 +107,20 @@ def _without_metadata(content):
     return b"".join((*kept, content[at:])), exif
 
 
-def fit(image, size, channels, background="white"):
-    """A PIL image as uint8 [size, size, channels]: the largest centred square, resized.
+def fit(image, size, channels, background="white", crop=None, corner=None, resize=None):
+    """A PIL image as uint8 [size, size, channels]: a square of it, resized.
 
     The recipe is Pillow's: BOX in one step for shrinking, BICUBIC for enlarging; size None keeps the image as
     it is. Where `channels` have no alpha, transparent pixels show the background.
 
     Args:
       background: a colour as Pillow writes them.
+      crop: side of the square; None: the largest that there is.
+      corner: (left, top) of the square; None: it is centred.
+      resize: key of FILTERS; None: by size, as above.
 
     Raises:
-      ValueError: the image has more than 8 bits a channel.
+      ValueError: the image has more than 8 bits a channel, or the square is not within it.
     """
     if _bits(image) > 8:
         raise ValueError(f"it has more than 8 bits a channel (mode {image.mode}); convert it to 8 bits")
@@ -120,19 +135,39 @@ def fit(image, size, channels, background="white"):
         below = Image.new("RGBA", image.size, ImageColor.getrgb(background))
         image = Image.alpha_composite(below, image).convert("RGB")
     image = image.convert(MODES[channels])
-    if size is not None and image.size != (size, size):
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        method = Image.Resampling.BOX if side >= size else Image.Resampling.BICUBIC
-        image = image.resize((size, size), method, box=(left, top, left + side, top + side))
+    if size is not None:
+        box = _square(image, crop, corner)
+        side = box[2] - box[0]
+        if crop or resize:
+            # Filters that are wider than a pixel see beyond the box that Pillow resizes.
+            image, box = image.crop(box), (0, 0, side, side)
+        if (image.size, side) != ((size, size), size):
+            method = FILTERS[resize or ("box" if side >= size else "bicubic")]
+            image = image.resize((size, size), method, box=box)
     array = np.asarray(image, np.uint8)
     return array.reshape(*array.shape[:2], channels)
 
 
-def recipe(size, channels, background):
+def _square(image, crop, corner):
+    """(left, top, right, bottom) of the square of an image that is resized."""
+    side = crop or min(image.size)
+    left, top = corner or ((image.width - side) // 2, (image.height - side) // 2)
+    if left < 0 or top < 0 or left + side > image.width or top + side > image.height:
+        at = f" at data.crop_corner={corner}" if corner else ""
+        raise ValueError(
+            f"it has {image.width} x {image.height} pixels, without a square data.crop={crop}{at}"
+        )
+    return left, top, left + side, top + side
+
+
+def recipe(size, channels, background, crop=None, corner=None, resize=None):
     """What `fit` does, in words. Runs compare it: another wording is another preparation of the data."""
     alpha = "" if MODES[channels][-1] == "A" else f", transparent pixels on {background}"
-    return f"largest centred square, Pillow BOX when shrinking, BICUBIC when enlarging, side {size}{alpha}"
+    square = "largest centred square" if crop is None else f"centred square of side {crop}"
+    if corner:
+        square = f"square of side {crop} from column {corner[0]} and row {corner[1]} on"
+    method = f"Pillow {resize.upper()}" if resize else "Pillow BOX when shrinking, BICUBIC when enlarging"
+    return f"{square}, {method}, side {size}{alpha}"
 
 
 def _bits(image):

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from components import ConfigError
-from data.decode import FORMAT_OF_SUFFIX, decode, recipe
+from data.decode import FORMAT_OF_SUFFIX, decode, preparation, recipe
 from data.source import DataError, Decoded, Source, digest
 from data.split import split_rows
 
@@ -183,7 +183,8 @@ def load(path, split, config):
     rows, held_out = range(len(tree.names)), ()
     if "test" not in trees:
         rows, held_out = split_rows(tree.names, split, config)
-    files = _Files([tree.paths[i] for i in rows], [tree.names[i] for i in rows], config)
+    paths, names = [tree.paths[i] for i in rows], [tree.names[i] for i in rows]
+    files = ImageFiles(lambda i: paths[i].read_bytes(), paths, names, config)
     # Of both splits, so that a class has one number in each of them.
     classes = sorted({_class_of(name) for tree in trees.values() for name in tree.names})
     number = {name: i for i, name in enumerate(classes)}
@@ -193,7 +194,7 @@ def load(path, split, config):
         Decoded(files.decode, len(files.names), shape, config.threads),
         labels if len(classes) > 1 else None,
         pixel_values=256,
-        recipe=recipe(config.image_size, files.channels, config.background),
+        recipe=recipe(*files.how),
         label_names=tuple(classes) if len(classes) > 1 else None,
         names=tuple(files.names),
         sizes=tuple(tree.sizes[i] for i in rows),
@@ -202,22 +203,24 @@ def load(path, split, config):
     )
 
 
-class _Files:
+class ImageFiles:
     """Image files by number; a checksum of each that was read is kept, for the identity of the set.
 
     Args:
-      paths, names: of the files; config: the subtree `data`.
+      read: number -> bytes.
+      paths: of the files, for messages; names: in their set; config: the subtree `data`.
+      size: side of the images, by default as the config has it.
     """
 
-    def __init__(self, paths, names, config):
+    def __init__(self, read, paths, names, config, size=None):
         self.names, self.channels = names, config.channels or 3
-        self._paths, self._size, self._background = paths, config.image_size, config.background
-        self._threads = config.threads
+        self.how = preparation(config, size or config.image_size, self.channels)
+        self._bytes_of, self._paths, self._threads = read, paths, config.threads
         self._checksums = np.full(len(paths), -1, np.int64)
 
     def _read(self, i):
         try:
-            content = self._paths[i].read_bytes()
+            content = self._bytes_of(i)
         except OSError as error:
             raise DataError(f"{self._paths[i]} cannot be used: {error.strerror}. Mend or remove it") from None
         self._checksums[i] = zlib.crc32(content)
@@ -225,7 +228,7 @@ class _Files:
 
     def decode(self, i):
         """The image of that number, uint8 [size, size, channels]."""
-        return decode(self._read(i), self._paths[i], self._size, self.channels, self._background)
+        return decode(self._read(i), self._paths[i], *self.how)
 
     def digest(self):
         """A digest of the bytes of all files; those that were not decoded yet are read."""

@@ -2,12 +2,14 @@
 
 from components import ConfigError, choose
 from data import digits, folder, npz, tensorflow_datasets
+from data import zip as zip_archive
 
 # kind: (function (argument, split, config) -> Source, what stands behind the colon)
 SOURCES = {
     "digits": (digits.load, None),
     "tfds": (tensorflow_datasets.load, "name"),
     "folder": (folder.load, "path"),
+    "zip": (zip_archive.load, "path"),
     "npz": (npz.load, "path"),
 }
 

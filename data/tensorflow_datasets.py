@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.decode import fit, recipe
+from data.decode import fit, preparation, recipe
 from data.source import DataError, Decoded, Source
 from data.split import split_rows
 
@@ -86,13 +86,15 @@ def load(name, split, config):
             f'data.source="tfds:{name}" holds images of {features["image"].np_dtype}; they must be uint8.'
         )
     shape = features["image"].shape
-    side = config.image_size or shape[0]
+    side = config.image_size or config.crop or shape[0]
     channels = config.channels or (shape[2] if len(shape) == 3 else 1) or 3
-    if side is None or (shape[0] != shape[1] and config.image_size is None):
+    if side is None or (shape[0] != shape[1] and config.image_size is None and config.crop is None):
         raise DataError(
             f'data.source="tfds:{name}" holds images of shape {shape}: set data.image_size, the side '
             "that they are resized to."
         )
+
+    how = preparation(config, side, channels)
 
     def decode(i):
         try:
@@ -101,14 +103,17 @@ def load(name, split, config):
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise DataError(f"example {rows[i]} of {builder.data_dir} cannot be read: {reason}") from None
         image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
-        return fit(image, side, channels, config.background)
+        try:
+            return fit(image, *how)
+        except ValueError as error:
+            raise DataError(f"example {rows[i]} of {builder.data_dir} cannot be used: {error}") from None
 
     names = getattr(features["label"], "names", None) if "label" in features else None
     return Source(
         Decoded(decode, len(rows), (side, side, channels), config.threads),
         _labels(builder, chosen, rows, config.threads) if names else None,
         pixel_values=256,
-        recipe=f"TFDS {builder.info.full_name}, {recipe(side, channels, config.background)}",
+        recipe=f"TFDS {builder.info.full_name}, {recipe(*how)}",
         label_names=tuple(names) if names else None,
         names=tuple(keys[i] for i in rows),
         notes=notes,

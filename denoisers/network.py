@@ -134,6 +134,11 @@ def index_input(sde, t):
     return sde.index(t)
 
 
+def rescaled_index_input(sde, t):
+    """The same, as if there were 1,000 levels (Nichol & Dhariwal 2021, the released code)."""
+    return sde.index(t) * (1000 / sde.noise_levels)
+
+
 # Of products of float32 in the network, as jax.default_matmul_precision names them: of TF32 or bfloat16 where
 # the accelerator would have it so, of several such products, of float32.
 PRECISIONS = {name: name for name in ("default", "high", "highest")}
@@ -145,6 +150,7 @@ NOISE_INPUTS = {
     "log_sigma": log_sigma_input,
     "unscaled_log_sigma": unscaled_log_sigma_input,
     "index": index_input,
+    "rescaled_index": rescaled_index_input,
 }
 
 
@@ -272,9 +278,9 @@ def create(config, network, sde):
     choose(PRECISIONS, config.precision, "denoiser.precision")
     if not config.sigma_data > 0:
         raise ConfigError(f"denoiser.sigma_data={config.sigma_data} must be positive.")
-    if config.noise_input == "index" and not sde.noise_levels:
+    if config.noise_input in ("index", "rescaled_index") and not sde.noise_levels:
         raise ConfigError(
-            'denoiser.noise_input="index" counts the levels of a discrete process, and '
+            f'denoiser.noise_input="{config.noise_input}" counts the levels of a discrete process, and '
             f'{type(sde).__name__} has none. Use "log_sigma", or sde.name=ddpm, iddpm or smld.'
         )
     if config.noise_input == "time" and sde.t_max > 1:

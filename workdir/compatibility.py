@@ -31,7 +31,7 @@ OF_THE_TRAINING = (
     "training.parallel",
 )
 # Fields that choose the data: what they choose is compared, by its identity, and not how it is written.
-OF_THE_DATA = ("source", "holdout", "background")
+OF_THE_DATA = ("source", "holdout", "background", "crop", "crop_corner", "resize")
 # Fields among them that change no stored array, nor what it means.
 NOT_STORED = (
     *(f"data.{field}" for field in OF_THE_DATA),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from components import UserError
-from data.decode import decode
+from data.decode import decode, fit, recipe
 
 
 def _pixels(side=8, channels=3, seed=0):
@@ -205,3 +205,36 @@ def test_every_way_to_be_transparent_is_seen_and_alpha_is_kept_where_there_is_ro
         assert (decode(content, "a", None, 1, "white")[0, 0] == 255).all()
     np.testing.assert_array_equal(decode(_file(half), "a", None, 4, "white")[3, 3], [20, 200, 20, 255])
     assert decode(_file(half), "a", None, 4, "white")[0, 0, 3] == 0
+
+
+def test_a_square_is_cut_where_its_corner_stands():
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    np.testing.assert_array_equal(fit(image, 4, 3, crop=4), pixels[2:6, 1:5])
+    np.testing.assert_array_equal(fit(image, 4, 3, crop=4, corner=(3, 5)), pixels[5:9, 3:7])
+    for crop, corner in ((8, None), (4, (4, 0)), (4, (0, 6))):
+        with pytest.raises(ValueError, match="data.crop"):
+            fit(image, 4, 3, crop=crop, corner=corner)
+
+
+def _triangles(source, target):
+    """[target, source] weights of the linear filter that is as wide as the shrinking asks for."""
+    scale = source / target
+    centres = (np.arange(target) + 0.5) * scale
+    distance = np.abs(np.arange(source) + 0.5 - centres[:, None]) / scale
+    weights = np.maximum(1 - distance, 0)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def test_faces_are_cut_and_shrunk_as_the_score_sde_code_does():
+    # Its 140 central pixels of 178 x 218, and an antialiased bilinear filter, here written out.
+    pixels = np.random.default_rng(0).integers(0, 256, (218, 178, 3), dtype=np.uint8)
+    weights = _triangles(140, 64)
+    expected = np.einsum("ih,hwc,jw->ijc", weights, pixels[39:179, 19:159].astype(float), weights)
+    found = fit(Image.fromarray(pixels), 64, 3, crop=140, resize="bilinear")
+    assert np.abs(found - expected).max() <= 1
+
+
+def test_the_recipe_tells_every_cut_and_filter_from_the_others():
+    choices = [(), (140,), (128, (25, 57)), (128, (25, 56)), (140, None, "bilinear"), (140, None, "box")]
+    assert len({recipe(64, 3, "white", *choice) for choice in choices}) == len(choices)

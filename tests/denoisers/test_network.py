@@ -135,6 +135,9 @@ def test_noise_inputs_that_the_process_does_not_have_are_refused():
     with pytest.raises(ConfigError, match="denoiser.noise_input"):
         create(config, Affine(), VP())
     np.testing.assert_allclose(create(config, Affine(), DDPM()).sde.index(jnp.float32(0.5)), 499)
+    config.noise_input = "rescaled_index"
+    with pytest.raises(ConfigError, match="denoiser.noise_input"):
+        create(config, Affine(), VP())
     config.noise_input = "time"
     with pytest.raises(ConfigError, match="log_sigma"):
         create(config, Affine(), EDM())
@@ -185,3 +188,13 @@ def test_full_rematerialization_changes_no_value_and_no_gradient():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, expected)
     kept = [str(jax.make_jaxpr(jax.grad(loss(d)))(params, X)).count("sin ") for d in (plain, again)]
     assert kept[1] > kept[0] == 1
+
+
+def test_the_rescaled_index_counts_levels_as_if_there_were_a_thousand():
+    many, few = DDPM(noise_levels=4000), DDPM()
+    levels = jnp.arange(4000.0)
+    found = NOISE_INPUTS["rescaled_index"](many, (levels + 1) / 4000)
+    # The released code of Nichol and Dhariwal (2021) multiplies the number of the level.
+    np.testing.assert_allclose(found, levels * (1000 / 4000), atol=1e-3)
+    t = jnp.linspace(1e-3, 1, 50)
+    np.testing.assert_array_equal(NOISE_INPUTS["rescaled_index"](few, t), NOISE_INPUTS["index"](few, t))

@@ -1,0 +1,1 @@
+"""Experiments of ADM, guided-diffusion (Dhariwal & Nichol 2021), without guidance."""

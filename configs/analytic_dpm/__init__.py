@@ -1,0 +1,1 @@
+"""Experiments of Analytic-DPM (Bao et al. 2022)."""

@@ -1,0 +1,1 @@
+"""Experiments of DDIM (Song, Meng & Ermon 2021)."""

@@ -1,0 +1,1 @@
+"""Experiments of EDM (Karras et al. 2022)."""

@@ -1,0 +1,1 @@
+"""Experiments of Improved DDPM (Nichol & Dhariwal 2021)."""

@@ -1,0 +1,1 @@
+"""Experiments on the sub-VP SDE (Song et al. 2021)."""

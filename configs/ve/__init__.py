@@ -1,0 +1,1 @@
+"""Experiments on variance-exploding processes (Song et al. 2021)."""

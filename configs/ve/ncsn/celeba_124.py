@@ -1,0 +1,35 @@
+"""NCSN with techniques 1, 2 and 4 of Song and Ermon (2020), on CelebA.
+
+    python main.py --config=configs/ve/ncsn/celeba_124.py --workdir=runs/ve_ncsn_celeba_124 --mode=train
+
+Techniques 1, 2 and 4 choose the largest noise, the number of levels and the step: 500 levels from 90, five
+Langevin steps at each. Without an average of the parameters (technique 5).
+
+The released file fails as shipped: its residual blocks hand a norm its class count twice, and no config
+says how many there are, and the resizing calls `tf.round` with two arguments.
+
+A variation: `--config.sampling.corrector.steps=1 --config.sampling.predictor=reverse_diffusion`, predictor
+and corrector.
+"""
+
+from configs import song2021
+from configs.paper import Paper
+
+PAPER = Paper(
+    paper="Song & Ermon 2020",
+    row="techniques 1, 2, 4",
+    data="CelebA, 64",
+    parameters=51_379_715,
+    published=None,
+    seen="paper",
+)
+
+
+def get_config():
+    config = song2021.get_config()
+    song2021.celeba(config)
+    song2021.ve_discrete(config, sigma_max=90.0, levels=500, snr=0.128)
+    song2021.ncsn(config)
+    song2021.ncsn_training(config, learning_rate=1e-3, decay=0.0)
+    config.sampling.corrector.steps = 5
+    return config
