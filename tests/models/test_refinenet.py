@@ -70,12 +70,12 @@ def inputs(name, side, channels):
     return generator(name).standard_normal((2, 2, side, side, channels))
 
 
-def found(name, dtype, **fields):
+def found(name, precision, **fields):
     """The output and the gradient of its product with the cotangent, in x; `fields` replace the network's."""
     network, side, channels, input_scale = CASES[name]
-    x, cotangent = (jnp.asarray(a, dtype) for a in inputs(name, side, channels))
+    x, cotangent = (jnp.asarray(a, precision) for a in inputs(name, side, channels))
     params = weights(shapes_of(network, side, channels), input_scale)
-    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params)
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, precision), params)
     levels = jnp.asarray(LEVELS, jnp.float32)
 
     # As arguments: XLA would compute with constants while it compiles.
