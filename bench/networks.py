@@ -8,8 +8,9 @@ to norm 1, and Adam. Medians of rounds, with the machine's load before and after
 others use say little.
 
 The peer is any command that prints "ready" when it has called everything once, then reads "forward" or "step"
-from a line of its input, does one of batch 8, and prints the seconds; the ratio is the peer's time over ours,
-each round one after the other. CPU seconds are those of all threads of a process.
+from a line of its input, does one of batch 8, and prints its wall and its CPU seconds; the ratios are the
+peer's over ours, each round one after the other. CPU seconds are those of all threads of a process: their
+ratio says something on busy cores too.
 """
 
 import argparse
@@ -51,10 +52,10 @@ class Peer:
         assert self._process.stdout.readline().strip() == "ready"
 
     def seconds(self, part):
-        """The wall time of one forward call or one step."""
+        """The wall and CPU time of one forward call or one step."""
         self._process.stdin.write(part + "\n")
         self._process.stdin.flush()
-        return float(self._process.stdout.readline())
+        return tuple(map(float, self._process.stdout.readline().split()))
 
     def close(self):
         """Ends the process."""
@@ -124,7 +125,7 @@ def main():
             begin, cpu = time.perf_counter(), time.process_time()
             jax.block_until_ready(function())
             ours = time.perf_counter() - begin, time.process_time() - cpu
-            times[name].append((*ours, peer.seconds(name) if peer else np.nan))
+            times[name].append((*ours, *(peer.seconds(name) if peer else (np.nan, np.nan))))
     if peer:
         peer.close()
 
@@ -132,14 +133,17 @@ def main():
         f"{arguments.network}, batch {arguments.batch}, {arguments.dtype}, {arguments.rounds} rounds in turn;"
     )
     print(f"load {before:.1f} before and {os.getloadavg()[0]:.1f} after\n")
-    print("| | compile, s | images/s | CPU s | peer's images/s | ratio | of the rounds |")
-    print("|---|--:|--:|--:|--:|--:|--:|")
+    print("| | compile, s | images/s | CPU s | peer: images/s | CPU s | ratio | of the rounds | of CPU s |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|--:|")
     for name, rounds in times.items():
-        wall, cpu, other = np.array(rounds).T
-        ours, peers = (arguments.batch / np.median(seconds) for seconds in (wall, other))
-        ratios = other / wall
-        each = f"{compile_seconds[name]:.1f} | {ours:.2f} | {np.median(cpu):.2f} | {peers:.2f}"
-        print(f"| {name} | {each} | {np.median(ratios):.2f} | {ratios.min():.2f} to {ratios.max():.2f} |")
+        wall, cpu, peers_wall, peers_cpu = np.array(rounds).T
+        ours, peers = (arguments.batch / np.median(seconds) for seconds in (wall, peers_wall))
+        each = f"{ours:.2f} | {np.median(cpu):.2f} | {peers:.2f} | {np.median(peers_cpu):.2f}"
+        ratios = peers_wall / wall
+        spread = f"{np.median(ratios):.2f} | {ratios.min():.2f} to {ratios.max():.2f}"
+        print(
+            f"| {name} | {compile_seconds[name]:.1f} | {each} | {spread} | {np.median(peers_cpu / cpu):.2f} |"
+        )
 
 
 if __name__ == "__main__":
