@@ -9,7 +9,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from models.layers import conv3x3, rematerialized
+from models.layers import rematerialized
 from models.resampling import DownConvolution, UpConvolution, down, up
 from models.song_layers import (
     TIME_EMBEDDINGS,
@@ -17,6 +17,7 @@ from models.song_layers import (
     ResidualBlock,
     SelfAttention,
     check,
+    conv3x3,
     group_norm,
     refusal,
     to_float32,

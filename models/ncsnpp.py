@@ -19,7 +19,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from models.layers import conv3x3, dense, rematerialized
+from models.layers import dense, rematerialized
 from models.resampling import DownConvolution, UpConvolution, check_kernel, down, up
 from models.song_layers import (
     TIME_EMBEDDINGS,
@@ -28,6 +28,7 @@ from models.song_layers import (
     SelfAttention,
     add,
     check,
+    conv3x3,
     group_norm,
     refusal,
     to_float32,
