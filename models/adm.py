@@ -15,7 +15,7 @@ A learned variance is a second half of channels, which denoiser.variance_head=fr
 import flax.linen as nn
 import jax.numpy as jnp
 
-from models import adm_blocks
+from models import adm_blocks, fields
 from models.adm_blocks import UNIFORM, ClassEmbedding, convolution, double_size, group_norm, half_size, linear
 from models.embeddings import timestep_embedding
 
@@ -105,7 +105,7 @@ class ADM(nn.Module):
 
     def refusal(self, image_side, noise_input):
         """Why this network cannot serve images of that side; or None."""
-        return adm_blocks.missing_side(self, image_side)
+        return fields.missing_side(self, image_side)
 
     def __call__(self, x, noise, label=None, dropout_keys=None):
         """The output; see models.network.Network."""

@@ -14,11 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from models import layers
+from models.fields import DTYPES, refuse_too_deep, refuse_unknown
 from models.layers import Dropout, constant, normal, rematerialized, uniform, variance_scaling
-
-DTYPES = ("float32", "bfloat16")
-# Deeper networks take longer to trace and compile than anyone waits.
-MOST_BLOCKS = 500
 
 
 def computed_in(dtype, x):
@@ -30,13 +27,7 @@ def refuse_fields(network):
     """Raises ValueError for fields of the U-Nets of this family that cannot be, each by name."""
     if network.width < 2 or network.width % 2:
         raise ValueError(f"width={network.width} must be even and at least 2")
-    if network.dtype not in DTYPES:
-        raise ValueError(f'dtype="{network.dtype}" must be one of {", ".join(DTYPES)}')
-    if network.rematerialization not in layers.REMATERIALIZATIONS:
-        raise ValueError(
-            f'rematerialization="{network.rematerialization}" must be one of '
-            f"{', '.join(layers.REMATERIALIZATIONS)}"
-        )
+    refuse_unknown(network, dtype=DTYPES, rematerialization=layers.REMATERIALIZATIONS)
     for field in ("dropout", "label_dropout"):
         rate = getattr(network, field, 0.0)
         if not 0 <= rate < 1:
@@ -58,25 +49,7 @@ def refuse_fields(network):
         raise ValueError(
             f"multipliers={network.multipliers} of width={network.width} must give positive whole channels"
         )
-    if network.blocks * len(network.multipliers) > MOST_BLOCKS:
-        raise ValueError(
-            f"blocks={network.blocks} with {len(network.multipliers)} multipliers are more than "
-            f"{MOST_BLOCKS} residual blocks on the way down"
-        )
-
-
-def missing_side(network, image_side):
-    """The line of a network whose attention names sides that images of that side never have, or None."""
-    sides = [image_side]
-    for _ in network.multipliers[1:] if image_side else ():
-        sides.append(-(-sides[-1] // 2))
-    missing = [side for side in network.attention if image_side and side not in sides]
-    if missing:
-        return (
-            f"model.attention={network.attention}: side {missing[0]} does not occur; an image of side "
-            f"{image_side} has {tuple(sides)} with {len(sides)} multipliers."
-        )
-    return None
+    refuse_too_deep(network)
 
 
 class Initialization(NamedTuple):

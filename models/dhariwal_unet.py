@@ -8,7 +8,7 @@ and values take turns within a head.
 import flax.linen as nn
 import jax.numpy as jnp
 
-from models import adm_blocks
+from models import adm_blocks, fields
 from models.adm_blocks import UNIFORM, AugmentationEmbedding, ClassEmbedding, convolution, group_norm, linear
 from models.embeddings import timestep_embedding
 
@@ -67,7 +67,7 @@ class DhariwalUNet(nn.Module):
 
     def refusal(self, image_side, noise_input):
         """Why this network cannot serve images of that side; or None."""
-        return adm_blocks.missing_side(self, image_side)
+        return fields.missing_side(self, image_side)
 
     def __call__(self, x, noise, label=None, dropout_keys=None, augmentation=None):
         """The output; see models.network.Network."""

@@ -14,19 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from models import magnitude_preserving as mp
+from models.fields import DTYPES, missing_side, refuse_too_deep, refuse_unknown
 from models.layers import REMATERIALIZATIONS, Dropout, constant, rematerialized, upsample_to
-
-DTYPES = ("float32", "bfloat16")
-# Deeper networks take longer to trace and compile than anyone waits.
-MOST_BLOCKS = 500
-
-
-def halve(x):
-    """Means over 2x2 pixels; at an odd side those of the pixels that are there."""
-    _, height, width, channels = x.shape
-    x = jnp.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    x = x.reshape(-1, x.shape[1] // 2, 2, x.shape[2] // 2, 2, channels)
-    return x.mean(axis=(2, 4))
+from models.resampling import mean_down
 
 
 class CosineAttention(nn.Module):
@@ -90,7 +80,7 @@ class Block(nn.Module):
           dropout_keys: [B] keys or None.
         """
         if self.resample == "down":
-            x = halve(x)
+            x = mean_down(x)
         elif self.resample == "up":
             x = upsample_to(x, *self.side)
 
@@ -160,9 +150,7 @@ class EDM2(nn.Module):
     dtype: str = "float32"
 
     def __post_init__(self):
-        for field, choices in (("dtype", DTYPES), ("rematerialization", REMATERIALIZATIONS)):
-            if getattr(self, field) not in choices:
-                raise ValueError(f'{field}="{getattr(self, field)}" must be one of {", ".join(choices)}')
+        refuse_unknown(self, dtype=DTYPES, rematerialization=REMATERIALIZATIONS)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must lie in [0, 1)")
         for field in ("label_balance", "concat_balance", "residual_balance", "attention_balance"):
@@ -180,11 +168,7 @@ class EDM2(nn.Module):
                 f"multipliers={self.multipliers} and attention={self.attention} must be positive whole "
                 "numbers, with at least one multiplier"
             )
-        if self.blocks * len(self.multipliers) > MOST_BLOCKS:
-            raise ValueError(
-                f"blocks={self.blocks} with {len(self.multipliers)} multipliers are more than {MOST_BLOCKS} "
-                "residual blocks on the way down"
-            )
+        refuse_too_deep(self)
         if self.width * self.multipliers[-1] % self.head_width:
             raise ValueError(
                 f"head_width={self.head_width} must divide the {self.width * self.multipliers[-1]} channels "
@@ -209,12 +193,9 @@ class EDM2(nn.Module):
         sides = [image_side]
         for _ in self.multipliers[1:]:
             sides.append(-(-sides[-1] // 2))
-        missing = [side for side in self.attention if side not in sides]
-        if missing:
-            return (
-                f"model.attention={self.attention}: side {missing[0]} does not occur; an image of side "
-                f"{image_side} has {tuple(sides)} with {len(sides)} multipliers."
-            )
+        line = missing_side(self, image_side)
+        if line:
+            return line
         for side, multiplier in zip(sides, self.multipliers, strict=True):
             if side in self.attention and self.width * multiplier % self.head_width:
                 return (

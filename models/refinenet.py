@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from models.fields import DTYPES, refuse_unknown
 from models.layers import REMATERIALIZATIONS, constant, normal, rematerialized, uniform
-from models.unet import DTYPES
 
 
 class Stage(NamedTuple):
@@ -295,9 +295,7 @@ class RefineNet(nn.Module):
     def __post_init__(self):
         if not isinstance(self.width, int) or self.width < 2:
             raise ValueError(f"width={self.width} must be a whole number of at least 2")
-        for name, known in (("dtype", DTYPES), ("rematerialization", REMATERIALIZATIONS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f'{name}="{getattr(self, name)}" must be one of {", ".join(known)}')
+        refuse_unknown(self, dtype=DTYPES, rematerialization=REMATERIALIZATIONS)
         super().__post_init__()
 
     def __call__(self, x, noise, label=None, dropout_keys=None):

@@ -9,10 +9,10 @@ import numpy as np
 
 from models.convolution import convolution
 from models.embeddings import Fourier, Sinusoidal
+from models.fields import DTYPES, missing_side, refuse_too_deep, refuse_unknown
 from models.layers import REMATERIALIZATIONS, Dropout, GroupNorm, constant, dense, variance_scaling
 from models.resampling import down, up
 
-DTYPES = ("float32", "bfloat16", "float64")
 TIME_EMBEDDINGS = ("sinusoidal", "fourier", "none")
 # The published code starts its 1x1 convolutions within blocks and attention with a tenth of the variance.
 NIN_SCALE = 0.1
@@ -25,10 +25,8 @@ def check(network, **choices):
       network: a DDPM or an NCSNpp.
       **choices: the values that further fields may have.
     """
-    choices |= {"dtype": DTYPES, "rematerialization": REMATERIALIZATIONS}
-    for field, known in choices.items():
-        if getattr(network, field) not in known:
-            raise ValueError(f'{field}="{getattr(network, field)}" must be one of {", ".join(known)}')
+    dtypes = (*DTYPES, "float64")
+    refuse_unknown(network, **choices, dtype=dtypes, rematerialization=REMATERIALIZATIONS)
     if network.width < 4 or network.width % 2:
         raise ValueError(f"width={network.width} must be even and at least 4")
     if not 0 <= network.dropout < 1:
@@ -39,6 +37,7 @@ def check(network, **choices):
             f"multipliers={network.multipliers}, blocks={network.blocks} and attention={network.attention} "
             "must be positive whole numbers, with at least one multiplier"
         )
+    refuse_too_deep(network)
 
 
 def refusal(network, image_side, noise_input):
@@ -48,16 +47,7 @@ def refusal(network, image_side, noise_input):
             f'model.time_embedding="fourier" turns denoiser.noise_input="{noise_input}" into noise: its '
             "frequencies are made for logarithms."
         )
-    sides = [image_side]
-    for _ in network.multipliers[1:] if image_side else ():
-        sides.append(-(-sides[-1] // 2))
-    missing = [side for side in network.attention if image_side and side not in sides]
-    if missing:
-        return (
-            f"model.attention={network.attention}: side {missing[0]} does not occur; an image of side "
-            f"{image_side} has {tuple(sides)} with {len(sides)} multipliers."
-        )
-    return None
+    return missing_side(network, image_side)
 
 
 class NoiseEmbedding(nn.Module):

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from models import adm_blocks
+from models import adm_blocks, fields
 from models.adm_blocks import (
     XAVIER,
     AugmentationEmbedding,
@@ -83,13 +83,12 @@ class SongUNet(nn.Module):
     def __post_init__(self):
         adm_blocks.refuse_fields(self)
         adm_blocks.refuse_kernel(self.fir_kernel)
-        for field, known in (
-            ("time_embedding", TIME_EMBEDDINGS),
-            ("progressive_input", PROGRESSIVE_INPUTS),
-            ("progressive_output", PROGRESSIVE_OUTPUTS),
-        ):
-            if getattr(self, field) not in known:
-                raise ValueError(f'{field}="{getattr(self, field)}" must be one of {", ".join(known)}')
+        fields.refuse_unknown(
+            self,
+            time_embedding=TIME_EMBEDDINGS,
+            progressive_input=PROGRESSIVE_INPUTS,
+            progressive_output=PROGRESSIVE_OUTPUTS,
+        )
         super().__post_init__()
 
     @property
@@ -104,7 +103,7 @@ class SongUNet(nn.Module):
                 'model.time_embedding="fourier" turns denoiser.noise_input="time" (999 t) into noise: its '
                 'frequencies are made for logarithms. Use denoiser.noise_input="log_sigma".'
             )
-        return adm_blocks.missing_side(self, image_side)
+        return fields.missing_side(self, image_side)
 
     def __call__(self, x, noise, label=None, dropout_keys=None, augmentation=None):
         """The output; see models.network.Network."""

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from models.embeddings import Fourier, Sinusoidal
+from models.fields import DTYPES, missing_side, refuse_too_deep, refuse_unknown
 from models.layers import (
     GroupNorm,
     ResidualBlock,
@@ -22,9 +23,6 @@ from models.layers import (
 )
 
 TIME_EMBEDDINGS = ("sinusoidal", "fourier")
-DTYPES = ("float32", "bfloat16")
-# Deeper networks take longer to trace and compile than anyone waits.
-MOST_BLOCKS = 500
 
 
 class UNet(nn.Module):
@@ -57,12 +55,7 @@ class UNet(nn.Module):
     def __post_init__(self):
         if self.width < 2 or self.width % 2:
             raise ValueError(f"width={self.width} must be even and at least 2")
-        if self.time_embedding not in TIME_EMBEDDINGS:
-            raise ValueError(
-                f'time_embedding="{self.time_embedding}" must be one of {", ".join(TIME_EMBEDDINGS)}'
-            )
-        if self.dtype not in DTYPES:
-            raise ValueError(f'dtype="{self.dtype}" must be one of {", ".join(DTYPES)}')
+        refuse_unknown(self, time_embedding=TIME_EMBEDDINGS, dtype=DTYPES)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must lie in [0, 1)")
         whole = (*self.multipliers, self.blocks, *self.attention)
@@ -71,11 +64,7 @@ class UNet(nn.Module):
                 f"multipliers={self.multipliers}, blocks={self.blocks} and attention={self.attention} must "
                 "be positive whole numbers, with at least one multiplier"
             )
-        if self.blocks * len(self.multipliers) > MOST_BLOCKS:
-            raise ValueError(
-                f"blocks={self.blocks} with {len(self.multipliers)} multipliers are more than {MOST_BLOCKS} "
-                "residual blocks on the way down"
-            )
+        refuse_too_deep(self)
         super().__post_init__()
 
     def refusal(self, image_side, noise_input):
@@ -85,16 +74,7 @@ class UNet(nn.Module):
                 'model.time_embedding="fourier" turns denoiser.noise_input="time" (999 t) into noise: its '
                 'frequencies are made for logarithms. Use denoiser.noise_input="log_sigma".'
             )
-        sides = [image_side]
-        for _ in self.multipliers[1:] if image_side else ():
-            sides.append(-(-sides[-1] // 2))
-        missing = [side for side in self.attention if image_side and side not in sides]
-        if missing:
-            return (
-                f"model.attention={self.attention}: side {missing[0]} does not occur; an image of side "
-                f"{image_side} has {tuple(sides)} with {len(sides)} multipliers."
-            )
-        return None
+        return missing_side(self, image_side)
 
     def __call__(self, x, noise, label=None, dropout_keys=None):
         """The output; see models.network.Network."""
