@@ -1,0 +1,232 @@
+"""Checkpoints name and lay out the same numbers otherwise: tables of names, and conversion by them.
+
+A code base's table has a row for each group of arrays,
+
+    Row(ours=("middle_block_0/conv_0/kernel",), theirs=("middle_block.0.in_layers.2.weight",), CONVOLUTION)
+
+and says: take their arrays, lay each out as ours, join them along the last axis, and split the result evenly
+among ours. Nearly all rows have one array on each side. Three arrays of queries, keys and values are one of
+ours, and one table of NCSN's norms is three of ours. Read from right to left the same rows export.
+
+Nothing is guessed. What a table demands and a checkpoint lacks is missing, what no row takes is unused, and
+what has another shape is misshapen; all of these are reported by name, together.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Layout(NamedTuple):
+    """How an array is laid out in a checkpoint, and how to turn it into ours and back.
+
+    Attributes:
+      name: the axes, theirs to ours.
+      ours, theirs: functions of arrays, inverse to each other.
+    """
+
+    name: str
+    ours: Callable
+    theirs: Callable
+
+
+SAME = Layout("as it is", lambda a: a, lambda a: a)
+# PyTorch's convolutions have outputs, inputs, rows, columns; Flax's rows, columns, inputs, outputs.
+CONVOLUTION = Layout("OIHW to HWIO", lambda a: a.transpose(2, 3, 1, 0), lambda a: a.transpose(3, 2, 0, 1))
+DENSE = Layout("OI to IO", lambda a: a.T, lambda a: a.T)
+# Convolutions of one pixel, which are dense layers here.
+POINT = Layout("OI11 to IO", lambda a: a[:, :, 0, 0].T, lambda a: a.T[:, :, None, None])
+POINT_1D = Layout("OI1 to IO", lambda a: a[:, :, 0].T, lambda a: a.T[:, :, None])
+FLAX_POINT = Layout("11IO to IO", lambda a: a[0, 0], lambda a: a[None, None])
+# Angles in radians, which are whole turns here.
+RADIANS = Layout("radians to turns", lambda a: a / (2 * np.pi), lambda a: 2 * np.pi * a)
+
+
+class Row(NamedTuple):
+    """Some arrays of a checkpoint that are some of our parameters.
+
+    Attributes:
+      ours: paths in our tree, with "/" between the names.
+      theirs: names in the checkpoint.
+      layout: of each of theirs.
+      zero: theirs are no parameters of ours: they must be zero, and are exported as zeros. The shape is that
+        of the parameters `ours`.
+    """
+
+    ours: tuple
+    theirs: tuple
+    layout: Layout
+    zero: bool = False
+
+
+class Converted(NamedTuple):
+    """What came of a conversion.
+
+    Attributes:
+      params: our tree, NumPy arrays of the template's dtypes; None where something is missing or misshapen.
+      missing: (name in the checkpoint, shape that is expected) of what is not there.
+      unused: (name, shape) of what no row takes.
+      misshapen: (name, shape that is there, shape that is expected); in place of a shape that is there stands
+        a dtype where it is not one of real numbers, or "not zero" where only zeros could be taken.
+    """
+
+    params: dict | None
+    missing: list
+    unused: list
+    misshapen: list
+
+    @property
+    def complete(self):
+        """Whether every array found its place, and every place its array."""
+        return not (self.missing or self.unused or self.misshapen)
+
+    def table(self):
+        """The three lists as lines of text, one for each name."""
+        lines = [f"missing    {name}  {shape}" for name, shape in self.missing]
+        lines += [f"misshapen  {name}  {there}, expected {shape}" for name, there, shape in self.misshapen]
+        return "\n".join(lines + [f"unused     {name}  {shape}" for name, shape in self.unused])
+
+
+class Table:
+    """Rows as they are written down, for those of our parameters that a template has.
+
+    Attributes:
+      rows: so far.
+    """
+
+    def __init__(self, template):
+        self._paths = flatten(template)
+        self.rows = []
+
+    def has(self, ours):
+        """Whether our tree has this parameter, or parameters under this name."""
+        return ours in self._paths or any(path.startswith(f"{ours}/") for path in self._paths)
+
+    def add(self, ours, theirs, layout=SAME):
+        """One array, or the paths or the names of several (see the top of this file), if ours are there."""
+        ours, theirs = ((names,) if isinstance(names, str) else tuple(names) for names in (ours, theirs))
+        if self.has(ours[0]):
+            self.rows.append(Row(ours, theirs, layout))
+
+    def layer(self, ours, theirs, layout, names=("weight", "bias")):
+        """A convolution or dense layer: its kernel, and its bias if it has one.
+
+        Args:
+          ours: path; theirs: name, or the names of layers whose outputs are joined.
+          layout: of the kernel.
+          names: of kernel and bias in the checkpoint, with what stands before them but for a dot.
+        """
+        theirs = (theirs,) if isinstance(theirs, str) else theirs
+        kernel, bias = (name if name[0] in "./" else f".{name}" for name in names)
+        self.add(f"{ours}/kernel", [f"{name}{kernel}" for name in theirs], layout)
+        self.add(f"{ours}/bias", [f"{name}{bias}" for name in theirs])
+
+    def norm(self, ours, theirs):
+        """A group normalization of PyTorch."""
+        self.add(f"{ours}/scale", f"{theirs}.weight")
+        self.add(f"{ours}/bias", f"{theirs}.bias")
+
+    def finished(self):
+        """The rows.
+
+        Raises:
+          ValueError: a parameter of the template is in no row: the architecture is not one of this code base.
+        """
+        left = set(self._paths) - {path for row in self.rows for path in row.ours if not row.zero}
+        if left:
+            raise ValueError(f"no name in these checkpoints for {', '.join(sorted(left))}")
+        return self.rows
+
+
+def flatten(tree):
+    """{path: leaf} of a tree of dictionaries."""
+    return flax.traverse_util.flatten_dict(tree, sep="/")
+
+
+def template(network, image_side, image_channels):
+    """The tree of shapes and dtypes of a network's parameters, as jax.ShapeDtypeStruct.
+
+    Args:
+      network: see models.network.Network, or models.adm_classifier.ADMClassifier.
+      image_side, image_channels: of the images that it reads.
+    """
+    x = jax.ShapeDtypeStruct((1, image_side, image_side, image_channels), jnp.float32)
+    noise = jax.ShapeDtypeStruct((1,), jnp.float32)
+    return jax.eval_shape(network.init, jax.random.key(0), x, noise)["params"]
+
+
+def without_prefix(arrays, prefix):
+    """The arrays with `prefix` taken off every name, if every name has it; otherwise as they are."""
+    if arrays and all(name.startswith(prefix) for name in arrays):
+        return {name.removeprefix(prefix): array for name, array in arrays.items()}
+    return dict(arrays)
+
+
+def convert(arrays, template, rows, ignored=()):
+    """Our parameters from a checkpoint's arrays.
+
+    Args:
+      arrays: {name: NumPy array}.
+      template: tree of shapes and dtypes; see the function of that name.
+      rows: of a code base, for this template.
+      ignored: names that may be in the checkpoint and are no weights.
+
+    Returns:
+      Converted.
+    """
+    wanted, found, missing, misshapen = flatten(template), {}, [], []
+    for row in rows:
+        shapes = {name: part.shape for name, part in _as_theirs(_hollow(wanted, row), row).items()}
+        missing += [(name, shape) for name, shape in shapes.items() if name not in arrays]
+        faults = [(name, _fault(arrays[name], shapes[name], row)) for name in shapes if name in arrays]
+        misshapen += [(name, fault, shapes[name]) for name, fault in faults if fault is not None]
+        if not missing and not misshapen and not row.zero:
+            found |= _as_ours(arrays, row, wanted)
+    taken = {name for row in rows for name in row.theirs} | set(ignored)
+    unused = [(name, np.shape(array)) for name, array in arrays.items() if name not in taken]
+    params = flax.traverse_util.unflatten_dict(found, sep="/")
+    return Converted(None if missing or misshapen else params, missing, unused, misshapen)
+
+
+def export(params, rows):
+    """{name: NumPy array} of a code base's checkpoint, from our parameters; the inverse of `convert`."""
+    flat = {path: np.asarray(leaf) for path, leaf in flatten(params).items()}
+    arrays = {}
+    for row in rows:
+        ours = [np.zeros_like(flat[path]) if row.zero else flat[path] for path in row.ours]
+        for name, array in _as_theirs(ours, row).items():
+            arrays[name] = np.ascontiguousarray(array).reshape(array.shape).astype(ours[0].dtype, copy=False)
+    return arrays
+
+
+def _hollow(wanted, row):
+    """Arrays of the shapes of our parameters in a row that take no memory."""
+    return [np.broadcast_to(np.float32(0), wanted[path].shape) for path in row.ours]
+
+
+def _as_theirs(ours, row):
+    """{name: array} of a row, from our arrays."""
+    joined = ours[0] if len(ours) == 1 else np.concatenate(ours, axis=-1)
+    parts = [joined] if len(row.theirs) == 1 else np.split(joined, len(row.theirs), axis=-1)
+    return {name: row.layout.theirs(part) for name, part in zip(row.theirs, parts, strict=True)}
+
+
+def _as_ours(arrays, row, wanted):
+    """{path: array} of a row, from their arrays."""
+    theirs = [row.layout.ours(np.asarray(arrays[name])) for name in row.theirs]
+    joined = theirs[0] if len(theirs) == 1 else np.concatenate(theirs, axis=-1)
+    parts = [joined] if len(row.ours) == 1 else np.split(joined, len(row.ours), axis=-1)
+    return {path: np.array(part, wanted[path].dtype) for path, part in zip(row.ours, parts, strict=True)}
+
+
+def _fault(array, shape, row):
+    """What is wrong with an array for a row: its shape, its dtype, that it is not zero; or None."""
+    if np.shape(array) != shape:
+        return np.shape(array)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        return str(array.dtype)
+    return "not zero" if row.zero and np.any(array) else None
