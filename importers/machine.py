@@ -90,8 +90,8 @@ class Machine:
         if size < 0 or end > len(self._data):
             left = len(self._data) - self.position
             raise Refusal(
-                f"{size} bytes are promised at byte {self.position}, and {left} are left: the file is truncated "
-                "or damaged"
+                f"{size} bytes are promised at byte {self.position}, and {left} are left: the file is "
+                "truncated or damaged"
             )
         taken = self._data[self.position : end]
         self.position = end

@@ -80,7 +80,7 @@ class Zip:
             ratio = member.unpacked / max(member.size, 1)
             raise Refusal(
                 f"{shown(name)} is compressed, {ratio:.0f} times: torch writes no such members, and "
-                "this may be a zip bomb. If you packed the file yourself, pack it again without compression (zip -0)"
+                "this may be a zip bomb. If you packed the file yourself, pack it again uncompressed (zip -0)"
             )
         content = self._data[member.start : member.start + member.size]
         if zlib.crc32(content) != member.checksum:

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "parallel": "components",
     "sde_lib": "components",
     "models": "components",
+    "importers": "components models",
     "data": "components parallel sde_lib workdir",
     "workdir": "components parallel",
     "denoisers": "components models sde_lib",

@@ -1,0 +1,116 @@
+"""Arrays in a file of safetensors: a JSON header with names, types and places, then the numbers.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(f"{folder}/x.safetensors", {"weight": np.arange(3.0)}, {"step": "3"})
+    ...     read(f"{folder}/x.safetensors"), metadata(f"{folder}/x.safetensors")
+    ({'weight': array([0., 1., 2.])}, {'step': '3'})
+
+The form holds no code. The package `safetensors` checks that the header fits the file; what it does not read
+into NumPy, bfloat16 among it, is given its type here.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from importers.refusal import RefusedFile, shown
+
+_DTYPES = {
+    "BOOL": np.bool_,
+    "U8": np.uint8,
+    "I8": np.int8,
+    "U16": np.uint16,
+    "I16": np.int16,
+    "U32": np.uint32,
+    "I32": np.int32,
+    "U64": np.uint64,
+    "I64": np.int64,
+    "F16": np.float16,
+    "BF16": ml_dtypes.bfloat16,
+    "F32": np.float32,
+    "F64": np.float64,
+    "C64": np.complex64,
+}
+
+
+def read(path):
+    """The arrays of a file by name, as the file has them; bfloat16 is ml_dtypes.bfloat16. They are read-only.
+
+    Raises:
+      RefusedFile: no such file, a damaged or truncated one, or numbers of an unknown type.
+    """
+    _require_file(path)
+    try:
+        found = safetensors.deserialize(Path(path).read_bytes())
+    except (safetensors.SafetensorError, OSError) as error:
+        raise _damaged(path, error) from None
+    return {name: _array(path, name, tensor) for name, tensor in found}
+
+
+def _array(path, name, tensor):
+    if tensor["dtype"] not in _DTYPES:
+        raise RefusedFile(f"{path}: {shown(name)} is of the type {shown(tensor['dtype'])}, which is unknown.")
+    array = np.frombuffer(bytes(tensor["data"]), _DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
+    return array
+
+
+def metadata(path):
+    """The text by name that stands beside the arrays; {} where there is none.
+
+    Raises:
+      RefusedFile: see `read`.
+    """
+    _require_file(path)
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except (safetensors.SafetensorError, OSError) as error:
+        raise _damaged(path, error) from None
+
+
+def write(path, arrays, metadata=None):
+    """Writes arrays by name, whole or not at all; `read` gives them back bit for bit.
+
+    Args:
+      arrays: dict of arrays of plain numbers.
+      metadata: dict from text to text.
+
+    Raises:
+      ValueError: an array of another type.
+    """
+    arrays = {name: _native(array) for name, array in arrays.items()}
+    for name, array in arrays.items():
+        if array.dtype not in map(np.dtype, _DTYPES.values()):
+            raise ValueError(f"{name} is of type {array.dtype}, which safetensors does not have")
+    unfinished = f"{path}.unfinished"
+    try:
+        safetensors.numpy.save_file(arrays, unfinished, metadata)
+        os.replace(unfinished, path)
+    finally:
+        Path(unfinished).unlink(missing_ok=True)
+
+
+def _native(array):
+    """The array in C's order and this machine's byte order, which the package takes for granted."""
+    array = np.asarray(array)
+    return np.array(array, array.dtype.newbyteorder("="), order="C")
+
+
+def _require_file(path):
+    if not os.path.exists(path):
+        raise RefusedFile(f"{path}: there is no such file.")
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise RefusedFile(f"{path}: it is no regular file.")
+
+
+def _damaged(path, error):
+    return RefusedFile(
+        f"{path}: it is no whole file of safetensors ({shown(str(error))}): the file is truncated or damaged, "
+        "or of another form."
+    )
