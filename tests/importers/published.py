@@ -1,11 +1,11 @@
 """Recorded networks of the authors' code: names, shapes, and outputs for weights and inputs by rules.
 
 golden/<family>.npz has for each case `<case>/names`, text with a name and a shape in each line, in the order
-of the authors' own state, and `<case>/output`, float32. The rule of the weights, on their names: z is drawn standard normal
-by numpy.random.default_rng, seeded by the zlib.crc32 of the name; with more than one axis it is divided by
-the root of (its size over its longest side); a vector or number called weight, scale or gamma is 1 + z / 5;
-all else is z / 5. The inputs: default_rng(0) draws images [2, side, side, channels], then two rows of 9
-augmentation labels.
+of the authors' own state, and `<case>/output`, float32. The rule of the weights, on their names: z is drawn
+standard normal by numpy.random.default_rng, seeded by the zlib.crc32 of the name; with more than one axis it
+is divided by the root of (its size over its longest side); a vector or number called weight, scale or gamma
+is 1 + z / 5; all else is z / 5. The inputs: default_rng(0) draws images [2, side, side, channels], then two
+rows of 9 augmentation labels.
 """
 
 import re
