@@ -11,7 +11,7 @@ import codecs
 import struct
 
 from importers import names
-from importers.refusal import Refusal, shown
+from importers.refusal import Refusal, shown, type_name
 from importers.tensors import Array, DType
 
 _LONGEST_NUMBER = 32  # bytes; a file's magic number has 10
@@ -219,7 +219,7 @@ class Machine:
         self._budget.objects(16 * len(things))
         target = self._stack[-1]
         if type(target) is not list:
-            raise Refusal(f"it appends to a thing of type {shown(target)}")
+            raise Refusal(f"it appends to a thing of type {type_name(target)}")
         target.extend(things)
 
     def append_one(self):
@@ -239,7 +239,7 @@ class Machine:
         """Sets items of the dict on top: things are key, value, key, value, ..."""
         target = self._stack[-1]
         if type(target) is not dict or len(things) % 2:
-            raise Refusal(f"it sets items of a thing of type {shown(target)}")
+            raise Refusal(f"it sets items of a thing of type {type_name(target)}")
         self._budget.objects(52 * len(things))
         for key in things[::2]:
             names.require_key(key)
@@ -248,7 +248,7 @@ class Machine:
     def add_above(self):
         things, target = self._above_mark(), self._stack[-1]
         if type(target) is not set:
-            raise Refusal(f"it adds members to a thing of type {shown(target)}")
+            raise Refusal(f"it adds members to a thing of type {type_name(target)}")
         self._budget.objects(64 * len(things))
         for thing in things:
             names.require_key(thing)
@@ -286,7 +286,7 @@ class Machine:
         elif isinstance(target, names.Record):
             _give_state(target, state)
         elif type(target) is not dict:  # attributes of a dict's subclass are dropped
-            raise Refusal(f"it sets the state of a thing of type {shown(target)}")
+            raise Refusal(f"it sets the state of a thing of type {type_name(target)}")
 
     def persistent(self, key):
         if self._context.persistent is None:

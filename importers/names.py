@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 
 from importers.budget import Budget
-from importers.refusal import Refusal, shown
+from importers.refusal import Refusal, shown, type_name
 from importers.tensors import DTYPES, STORAGES, Array, DType, Storage, Tensor, scalar
 
 
@@ -68,16 +68,11 @@ _VALUES = {
     *("torch.device", "argparse.Namespace", "easydict.EasyDict", "types.SimpleNamespace"),
     *("torch.serialization._get_layout", "torch.utils.hooks.RemovableHandle"),
 }
-_CODE_BASES = (
-    "torch.nn.modules.",
-    "torch.nn.parameter.",
-    "torch.optim.",
-    "training.",
-    "torch_utils.",
-    "dnnlib.",
-)
-_SCRIPT = ("__torch__.",)
-_CLASS = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
+# Classes of these modules, never their functions, are let through, and what TorchScript calls __torch__.
+_CODE_BASES = ("torch.nn.modules.", "torch.nn.parameter.", "torch.optim.", "training.")
+_SCRIPT = "__torch__."
+_CLASS = re.compile(r"_?[A-Z][A-Za-z0-9_]{0,199}")
+_SCRIPTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,999}")
 
 
@@ -91,8 +86,9 @@ def find(module, name, script=False):
         raise Refusal("a name in it is no text: damaged, or made to confuse readers")
     full = f"{_MOVED.get(module, module)}.{name}"
     known = full in _CALLS or full in _VALUES
-    if not known and _CLASS.fullmatch(name) and _MODULE.fullmatch(module):
-        known = full.startswith(_CODE_BASES + _SCRIPT * script)
+    if not known and _MODULE.fullmatch(module):
+        known = bool(_CLASS.fullmatch(name)) and full.startswith(_CODE_BASES)
+        known = known or bool(script and _SCRIPTED.fullmatch(name) and full.startswith(_SCRIPT))
     if not known:
         raise Refusal(
             f"it names {shown(full)}, which is neither a tensor nor a plain container; a file that needs "
@@ -112,7 +108,7 @@ def call(function, arguments, context):
       Refusal: what is called is no name, or the arguments are not what the name takes.
     """
     if not isinstance(function, Record) or function.arguments is not None:
-        raise Refusal(f"it calls a thing of type {shown(function)}: damaged, or made to confuse readers")
+        raise Refusal(f"it calls a thing of type {type_name(function)}: damaged, or made to confuse readers")
     if type(arguments) is not tuple:
         raise Refusal(f"it calls {shown(function.name)} with what are no arguments")
     context.budget.objects(400)
@@ -132,7 +128,7 @@ PLAIN = (str, bytes, int, float, bool, type(None))
 def require_key(key):
     """Refuses keys of dicts and members of sets that take long to hash or to compare."""
     if type(key) not in PLAIN or (type(key) is int and abs(key) >= 2**60):
-        raise Refusal(f"a key of type {shown(key) if type(key) is not int else 'int with 60 bits or more'}")
+        raise Refusal(f"a key of type {type_name(key)}, or one too large, which may take long to compare")
 
 
 def _items(context, pairs=()):
@@ -222,7 +218,7 @@ def _typed_tensor(context, storage, offset, shape, strides, gradient, hooks, dty
 def _parameter(context, data, *rest):
     """torch.nn.Parameter: the tensor in it."""
     if not isinstance(data, Tensor):
-        raise Refusal(f"a parameter that holds a thing of type {shown(data)}")
+        raise Refusal(f"a parameter that holds a thing of type {type_name(data)}")
     return data
 
 
@@ -239,7 +235,7 @@ def _storage(context, content):
         raise Refusal("a torch file within it that is none")
     storage = context.nested(content)
     if not isinstance(storage, Storage | Tensor):
-        raise Refusal(f"a torch file within it holds a thing of type {shown(storage)}, not a storage")
+        raise Refusal(f"a torch file within it holds a thing of type {type_name(storage)}, not a storage")
     return storage
 
 

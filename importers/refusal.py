@@ -12,8 +12,11 @@ class Refusal(ValueError):
 
 
 def shown(thing):
-    """Text that a file holds, made fit for a message: one line of ASCII, 80 characters at most."""
-    text = (
-        thing if isinstance(thing, str) else repr(thing) if isinstance(thing, int) else type(thing).__name__
-    )
-    return ascii(text[:80])[1:-1][:80]
+    """Text or a number that a file holds, made fit for a message: one line of ASCII, some 80 characters."""
+    text = thing if isinstance(thing, str) else repr(thing) if isinstance(thing, int | float) else None
+    return type_name(thing) if text is None else ascii(text[:80])[1:-1][:80]
+
+
+def type_name(thing):
+    """The name of a thing's type, for a message."""
+    return type(thing).__name__

@@ -111,6 +111,6 @@ def _require_file(path):
 
 def _damaged(path, error):
     return RefusedFile(
-        f"{path}: it is no whole file of safetensors ({shown(str(error))}): the file is truncated or damaged, "
+        f"{path}: no whole file of safetensors ({shown(str(error))}): the file is truncated or damaged, "
         "or of another form."
     )

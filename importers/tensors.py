@@ -14,7 +14,7 @@ import math
 import ml_dtypes
 import numpy as np
 
-from importers.refusal import Refusal, shown
+from importers.refusal import Refusal, shown, type_name
 
 _NUMBERS = {
     "Double": np.float64,
@@ -59,7 +59,7 @@ _MOST_NUMBERS = 2**40
 def require_counts(numbers, what):
     """Refuses what is not a tuple (or list) of a few whole numbers from 0 on; torch.Size counts as one."""
     if type(numbers) not in (tuple, list):
-        raise Refusal(f"{what} is of type {shown(numbers)}, and must be whole numbers")
+        raise Refusal(f"{what} is of type {type_name(numbers)}, and must be whole numbers")
     if len(numbers) > _MOST_AXES:
         raise Refusal(f"{what} has {len(numbers)} numbers; no tensor of a network has as many axes")
     for number in numbers:
@@ -140,6 +140,8 @@ class Part(Storage):
         super().__init__(whole.dtype, count, None, whole.big_endian)
         if start + count > whole.count:
             raise Refusal(f"numbers {start}..{start + count} of a storage of {whole.count}")
+        if isinstance(whole, Part):  # parts of parts of parts may be many
+            whole, start = whole._whole, start + whole._start
         self._whole, self._start = whole, start
 
     def numbers(self, budget, dtype=None):
@@ -181,7 +183,7 @@ class Tensor:
 
     def __init__(self, storage, offset, shape, strides, dtype=None):
         if not isinstance(storage, Storage):
-            raise Refusal(f"a tensor's storage is of type {shown(storage)}")
+            raise Refusal(f"a tensor's storage is of type {type_name(storage)}")
         require_count(offset, "the offset of a tensor")
         _require_size(shape, "a tensor")
         require_counts(strides, "the strides of a tensor")
@@ -198,7 +200,9 @@ class Tensor:
         """
         numbers = self.storage.numbers(budget, self.dtype)
         if 0 in self.shape:
-            return np.zeros(self.shape, numbers.dtype)
+            empty = np.zeros(self.shape, numbers.dtype)
+            empty.flags.writeable = False
+            return empty
         reach = 0
         for stride, n in sorted((s, n) for s, n in zip(self.strides, self.shape, strict=True) if n > 1):
             if stride <= reach:
@@ -259,7 +263,7 @@ class Array:
           Refusal: there are more or fewer bytes than the shape needs.
         """
         if not isinstance(dtype, DType):
-            raise Refusal(f"a NumPy array's dtype is of type {shown(dtype)}")
+            raise Refusal(f"a NumPy array's dtype is of type {type_name(dtype)}")
         content = content.encode("ascii") if isinstance(content, str) else content
         if type(content) is not bytes:
             raise Refusal("a NumPy array of objects, not of bytes")

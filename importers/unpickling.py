@@ -22,7 +22,7 @@ import numpy as np
 
 from importers.budget import DEPTH, NESTED, NODES, Budget
 from importers.names import PLAIN, Context, Record
-from importers.refusal import Refusal, RefusedFile, shown
+from importers.refusal import Refusal, RefusedFile, type_name
 from importers.tensors import Array, DType, Storage, Tensor
 from importers.torch_files import is_pickles_in_a_row, read_pickles_in_a_row, read_tar, read_zip, run
 
@@ -50,6 +50,8 @@ def load(path):
             return _Resolved(budget).of(_read(data, Context(budget, nested=_nested(budget))))
     except Refusal as refusal:
         raise RefusedFile(f"{path}: {refusal}.") from None
+    except (ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+        raise RefusedFile(f"{path}: it makes no sense ({type_name(error)}): the file is damaged.") from error
     except OSError as error:
         raise RefusedFile(f"{path}: {error.strerror or 'it cannot be read'}.") from None
 
@@ -157,7 +159,7 @@ class _Resolved:
         elif isinstance(thing, Record):
             (thing.arguments, thing.state), nodes = self._all((thing.arguments, thing.state), depth)
         else:
-            raise Refusal(f"a thing of type {shown(thing)}")
+            raise Refusal(f"a thing of type {type_name(thing)}")
         return thing, nodes
 
     def _all(self, things, depth):
