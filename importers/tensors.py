@@ -129,6 +129,8 @@ class Storage:
             if self._content is None:
                 raise Refusal("a tensor's storage is not in the file")
             self._arrays[dtype] = _numbers(self._content, dtype, self.big_endian, budget)
+            if self.dtype != np.uint8:  # only untyped storages are read as other types too
+                self._content = None
         return self._arrays[dtype]
 
 

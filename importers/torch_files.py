@@ -127,6 +127,8 @@ class _Row:
 
     def __init__(self, data, context):
         self._data, self._context, self._position = data, context, 0
+        # Views of bytes need no memory of their own; those of an mmap would end with it.
+        self._bytes = memoryview(data) if isinstance(data, bytes) else data
 
     def pickle(self):
         """The object of the next pickle."""
@@ -136,12 +138,12 @@ class _Row:
         return thing
 
     def take(self, size):
-        """The next bytes."""
+        """The next bytes, or a view of them."""
         end = self._position + size
         if end > len(self._data):
             left = len(self._data) - self._position
             raise Refusal(f"{size} bytes of numbers are promised, and {left} are left: the file is truncated")
-        taken = self._data[self._position : end]
+        taken = self._bytes[self._position : end]
         self._position = end
         return taken
 
