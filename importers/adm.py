@@ -3,14 +3,15 @@
 A file is the state of one `UNetModel`, or of one `EncoderUNetModel` (the classifiers): the way down is a list
 `input_blocks`, the way up a list `output_blocks`, and an entry of them is a list of a residual block, the
 attention after it and what doubles the image. Analytic-DPM's checkpoints of CIFAR-10 and ImageNet (Bao et al.
-2022) are of improved-diffusion's network, with the same names; those of CelebA and LSUN in importers/ddim.py.
+2022) are of improved-diffusion's network, with the same names below `eps_model`; for those of CelebA and LSUN
+see importers/ddim.py.
 
 Extended-Analytic-DPM (Bao et al. 2022b) put a second head, `out2`, onto that network: with a residual block
 it reads the embedding of the network below, where our branch embeds the noise level itself, so
 that its weights have no place here, and `refusal` says so.
 """
 
-from importers.mapping import CONVOLUTION, DENSE, POINT, POINT_1D, Table
+from importers.mapping import CONVOLUTION, DENSE, POINT, POINT_1D, Table, part
 from models.adm_classifier import ADMClassifier
 
 SECOND_HEADS = ("out2.", "norm_out2.", "conv_out2.", "before_out.")
@@ -43,6 +44,18 @@ def rows(network, template):
         _way_up(table, network)
         table.layer("output", "out.2", CONVOLUTION)
     return table.finished()
+
+
+def analytic_dpm_weights(checkpoint):
+    """(parameters, averages), each {name: array}, of a checkpoint of Analytic-DPM.
+
+    Args:
+      checkpoint: {"models_states": {"eps_model": {name: array}}, "ema_models_states": the same, ...}.
+
+    Raises:
+      ValueError: a part is not there.
+    """
+    return tuple(part(checkpoint, states, "eps_model") for states in ("models_states", "ema_models_states"))
 
 
 def refusal(arrays):

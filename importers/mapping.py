@@ -156,7 +156,9 @@ def template(network, image_side, image_channels):
     """
     x = jax.ShapeDtypeStruct((1, image_side, image_side, image_channels), jnp.float32)
     noise = jax.ShapeDtypeStruct((1,), jnp.float32)
-    return jax.eval_shape(network.init, jax.random.key(0), x, noise)["params"]
+    # A key by its shape alone, whatever generator the environment prefers.
+    with jax.default_prng_impl("threefry2x32"):
+        return jax.eval_shape(network.init, jax.ShapeDtypeStruct((2,), jnp.uint32), x, noise)["params"]
 
 
 def without_prefix(arrays, prefix):
@@ -164,6 +166,19 @@ def without_prefix(arrays, prefix):
     if arrays and all(name.startswith(prefix) for name in arrays):
         return {name.removeprefix(prefix): array for name, array in arrays.items()}
     return dict(arrays)
+
+
+def part(checkpoint, *keys):
+    """What a checkpoint has under these keys, one below the other.
+
+    Raises:
+      ValueError: a key is not there.
+    """
+    for number, key in enumerate(keys, 1):
+        if not isinstance(checkpoint, dict) or key not in checkpoint:
+            raise ValueError(f"no {'.'.join(keys[:number])} in this checkpoint")
+        checkpoint = checkpoint[key]
+    return checkpoint
 
 
 def convert(arrays, template, rows, ignored=()):
@@ -227,6 +242,7 @@ def _fault(array, shape, row):
     """What is wrong with an array for a row: its shape, its dtype, that it is not zero; or None."""
     if np.shape(array) != shape:
         return np.shape(array)
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        return str(array.dtype)
+    dtype = np.asarray(array).dtype
+    if not jnp.issubdtype(dtype, jnp.floating):
+        return str(dtype)
     return "not zero" if row.zero and np.any(array) else None

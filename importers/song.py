@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from importers.mapping import CONVOLUTION, DENSE, FLAX_POINT, POINT, SAME, Layout, Table
+from importers.mapping import CONVOLUTION, DENSE, FLAX_POINT, POINT, SAME, Layout, Table, part
 from models.ddpm import DDPM
 
 # In the state of a PyTorch network, and no weights.
@@ -74,6 +74,32 @@ def flax_rows(network, template):
     return table.finished()
 
 
+def pytorch_weights(checkpoint):
+    """(parameters, averages), each {name: array} without `module.`, of a checkpoint of score_sde_pytorch.
+
+    Args:
+      checkpoint: {"model": {name: array}, "ema": {"shadow_params": [array], ...}, ...}.
+
+    Raises:
+      ValueError: a part is not there, or the averages do not fit the parameters.
+    """
+    model = {name.removeprefix("module."): array for name, array in part(checkpoint, "model").items()}
+    return model, pytorch_average(model, part(checkpoint, "ema", "shadow_params"))
+
+
+def flax_weights(checkpoint):
+    """(parameters, averages), each {name: array} with "/" in names, of a checkpoint of score_sde.
+
+    Args:
+      checkpoint: {"optimizer": {"target": tree, ...}, "params_ema": tree, ...}, as in its msgpack.
+
+    Raises:
+      ValueError: a part is not there.
+    """
+    trees = (part(checkpoint, "optimizer", "target"), part(checkpoint, "params_ema"))
+    return tuple(flax_names(tree["params"] if set(tree) == {"params"} else tree) for tree in trees)
+
+
 def pytorch_average(model, shadow):
     """The averaged weights {name: array} of a PyTorch checkpoint, without `module.`.
 
@@ -111,11 +137,11 @@ def flax_names(params):
     anew, in the order of their numbers.
     """
     flat = {}
-    for name, part in _counted_by_class(params).items():
-        if isinstance(part, dict):
-            flat |= {f"{name}/{path}": leaf for path, leaf in flax_names(part).items()}
+    for name, below in _counted_by_class(params).items():
+        if isinstance(below, dict):
+            flat |= {f"{name}/{path}": leaf for path, leaf in flax_names(below).items()}
         else:
-            flat[name] = part
+            flat[name] = below
     return flat
 
 

@@ -22,3 +22,14 @@ def test_files_give_the_published_outputs(case):
 @pytest.mark.parametrize("name", ["out2.0.weight", "conv_out2.bias"])
 def test_a_second_head_is_refused_by_name(name):
     assert name in adm.refusal({"out.0.weight": np.ones(3), name: np.ones(3)})
+
+
+def test_analytic_dpm_has_parameters_and_averages_of_its_noise_model():
+    checkpoint = {
+        "it": 1,
+        "models_states": {"eps_model": {"a": 1}},
+        "ema_models_states": {"eps_model": {"a": 2}},
+    }
+    assert adm.analytic_dpm_weights(checkpoint) == ({"a": 1}, {"a": 2})
+    with pytest.raises(ValueError, match=r"no ema_models_states\.eps_model in"):
+        adm.analytic_dpm_weights(checkpoint | {"ema_models_states": None})

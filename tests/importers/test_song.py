@@ -58,6 +58,21 @@ def test_averages_that_do_not_fit_are_refused():
         song.pytorch_average(model, [np.ones((2, 2)), np.ones(3)])
 
 
+def test_both_kinds_of_checkpoints_hold_parameters_and_averages():
+    model = {"module.a.weight": np.zeros(2), "module.sigmas": np.zeros(3)}
+    found = song.pytorch_weights({"step": 1, "model": model, "ema": {"shadow_params": [np.ones(2)]}})
+    assert [tree["a.weight"].sum() for tree in found] == [0, 2] and all("sigmas" in tree for tree in found)
+    state = {
+        "optimizer": {"target": {"params": {"Conv_0": {"bias": 1}}}},
+        "params_ema": {"Conv_0": {"bias": 2}},
+    }
+    assert song.flax_weights(state) == ({"Conv_0/bias": 1}, {"Conv_0/bias": 2})
+    with pytest.raises(ValueError, match=r"no ema\.shadow_params"):
+        song.pytorch_weights({"model": model, "ema": {}})
+    with pytest.raises(ValueError, match="no optimizer in"):
+        song.flax_weights({"params_ema": {}})
+
+
 def test_modules_that_are_numbered_together_are_counted_by_class():
     # As flax.deprecated.nn numbered them: Conv_0, Dense_1.
     block = {"GroupNorm_0": {"scale": 1}, "Conv_1": {"kernel": 2}, "GroupNorm_2": {"scale": 3}}
