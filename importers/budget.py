@@ -1,7 +1,8 @@
 """How much work and memory the reading of one file may cost.
 
 A pickle is a program: a file of a few kilobytes may ask for any number of objects, and a few of its bytes may
-stand for the whole file again and again. A published network of 500 tensors takes some 100,000 operations.
+stand for the whole file again and again. EDM's network of ImageNet-64, pickled whole, takes 92,000 operations
+and 11 MB of objects besides its tensors.
 """
 
 from importers.refusal import Refusal

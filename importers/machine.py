@@ -168,10 +168,10 @@ class Machine:
             raise Refusal(f"a whole number of {size} bytes: no network has such, and the file may be damaged")
         self.push(int.from_bytes(self._take(size), "little", signed=True))
 
-    def text(self, size, errors="surrogatepass"):
+    def text(self, size):
         if size > 2**10:
             self._budget.objects(4 * size)  # one unusual letter makes all take four bytes
-        self.push(str(self._take(size), "utf-8", errors), 80)
+        self.push(str(self._take(size), "utf-8", "surrogatepass"), 80)
 
     def text_line(self):
         self.push(str(self._line(_LONGEST_LINE), "raw-unicode-escape"), 80 + _LONGEST_LINE // 64)

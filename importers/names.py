@@ -69,7 +69,7 @@ _VALUES = {
     *("torch.serialization._get_layout", "torch.utils.hooks.RemovableHandle"),
 }
 # Classes of these modules, never their functions, are let through, and what TorchScript calls __torch__.
-_CODE_BASES = ("torch.nn.modules.", "torch.nn.parameter.", "torch.optim.", "training.")
+_CODE_BASES = ("torch.nn.modules.", "torch.nn.parallel.", "torch.nn.parameter.", "torch.optim.", "training.")
 _SCRIPT = "__torch__."
 _CLASS = re.compile(r"_?[A-Z][A-Za-z0-9_]{0,199}")
 _SCRIPTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")

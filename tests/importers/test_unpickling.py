@@ -318,6 +318,16 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path, form):
             assert "\n" not in str(refusal)
 
 
+def test_archives_with_sizes_of_64_bits_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "zipfile.ZIP64_LIMIT", 1
+    )  # every size and place then goes where those of large files go
+    monkeypatch.setattr("zipfile.ZIP_FILECOUNT_LIMIT", 1)
+    content = _zip()
+    assert b"PK\6\6" in content
+    np.testing.assert_array_equal(_load(tmp_path, content)["whole"], NUMBERS.reshape(4, 6))
+
+
 def test_what_is_no_file_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(RefusedFile, match="no .*file"):
