@@ -90,7 +90,9 @@ def architecture(config, arrays=()):
     if unknown:
         raise ValueError(f"unknown keys {', '.join(unknown)}")
     config = _DEFAULTS | {key: value for key, value in config.items() if key in _DEFAULTS}
-    config["act_fn"] = {"swish": "silu"}.get(config["act_fn"], config["act_fn"])
+    _refuse_kinds(config)
+    if config["act_fn"] == "swish":
+        config["act_fn"] = "silu"
     for key, expected in _FIXED.items():
         if config[key] != expected:
             raise ValueError(f"{key}={config[key]!r}: {expected!r} is the only one known")
@@ -200,11 +202,33 @@ def renamed(arrays):
     return found
 
 
+def _refuse_kinds(config):
+    """Raises ValueError for what is no number or list where the network needs one."""
+
+    def count(value):
+        return type(value) is int and value > 0
+
+    kinds = {key: count for key in ("in_channels", "out_channels", "layers_per_block")}
+    kinds["block_out_channels"] = lambda value: _is_list(value) and all(map(count, value))
+    kinds |= {f"{way}_block_types": _is_list for way in ("down", "up")}
+    kinds["sample_size"] = lambda value: count(value) or (_is_list(value) and all(map(count, value)))
+    kinds["dropout"] = lambda value: type(value) in (int, float)
+    kinds["center_input_sample"] = lambda value: type(value) is bool
+    for key, fits in kinds.items():
+        if not fits(config[key]):
+            raise ValueError(f"{key}={str(config[key])[:80]} is not what belongs there")
+
+
+def _is_list(value):
+    return isinstance(value, list | tuple) and len(value) > 0
+
+
 def _attention_levels(config):
     """The levels with attention, the same on both ways."""
     ways = [tuple(config[f"{way}_block_types"]) for way in ("down", "up")]
     for way, kinds in zip(("down", "up"), ways, strict=True):
-        wrong = [kind for kind in kinds if kind not in _ATTENTION or way not in kind.lower()]
+        known = {kind for kind in _ATTENTION if way in kind.lower()}
+        wrong = [kind for kind in kinds if not isinstance(kind, str) or kind not in known]
         if wrong or len(kinds) != len(config["block_out_channels"]):
             raise ValueError(f"{way}_block_types={kinds} must be plain or with attention, one for each width")
     down, up = ([_ATTENTION[kind] for kind in kinds] for kinds in ways)

@@ -103,6 +103,12 @@ def test_old_names_of_attention_are_those_of_today():
         ({"time_embedding_dim": 100}, "time_embedding_dim=100"),
         ({"_class_name": "UNet2DConditionModel"}, "_class_name"),
         ({"surprise": 1}, "surprise"),
+        ({"sample_size": None}, "sample_size=None is not what belongs there"),
+        ({"block_out_channels": 128}, "block_out_channels=128 is not"),
+        ({"block_out_channels": [0, 0, 0, 0]}, "block_out_channels"),
+        ({"layers_per_block": [2]}, "layers_per_block"),
+        ({"up_block_types": [{}] * 4}, "up_block_types"),
+        ({"dropout": "0"}, "dropout"),
     ],
 )
 def test_what_no_network_computes_is_refused_by_its_key(change, message):
