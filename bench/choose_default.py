@@ -1,14 +1,15 @@
 """How the default sampler was chosen: Adams methods on many mixtures, and a path over the number of calls.
 
-    python -m bench.choose_default [--calls 5 6 8 10 12 15 20] [--only NAME ...] [--peers FILE]
+    python -m bench.choose_default [--images] [--calls 5 6 8 10 12 15 20] [--only NAME ...] [--peers FILE]
 
-Every candidate (orders, prediction, variable, power of the grid `vp_time`) runs on every mixture of
+Every candidate (orders, prediction, variable, grid with one field) runs on every mixture of
 bench.mixtures.CHOICE, on VP and on EDM, and is measured by the median and by RMS_98 (bench.cases.Figures):
 by their ratios to the best sampler of other programs, whose figures FILE holds as for
-bench/error_by_calls.py, or without a FILE to the best candidate. A path takes one candidate for each number
+bench/error_by_calls.py, or without them to the best candidate. A path takes one candidate for each number
 of calls. Its cost is the sum over the numbers of calls of the log of the largest ratio and the mean log
 ratio, a price for each change, and a price for each figure that rises when a call is added. Prints the best
-path, beside the table in samplers/create.py, with the largest ratio and the mean of both.
+path, beside the table in samplers/create.py, with the largest ratio and the mean of both. --images: among the
+candidates for images and on the images, which have a table of their own.
 """
 
 import argparse
@@ -23,38 +24,38 @@ import numpy as np
 
 from bench.cases import Case, calls_of
 from bench.mixtures import CHOICE, noises_for
-from samplers.create import default_fields
+from samplers.create import chosen, grid_fields
 from samplers.solvers.adams import Adams
-from samplers.time_grids import VPTime
+from samplers.time_grids import TIME_GRIDS
 
 CALLS = (5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 17, 18, 20)
 PROCESSES = ("vp", "edm")
 ORDERS = ((2, 0), (3, 0), (4, 0), (2, 4), (3, 3), (3, 4), (4, 3), (4, 4))
 FORMS = (("f", "measure"), ("f", "vp_time"), ("f", "log_snr"), ("x0", "vp_time"), ("x0", "log_snr"))
-POWERS = (3.0, 3.25, 3.5, 4.0, 5.0)
+GRIDS = tuple(("vp_time", power) for power in (3.0, 3.25, 3.5, 4.0, 5.0))
+IMAGE_ORDERS = ((4, 0), (3, 3), (3, 4), (4, 4))
+IMAGE_FORMS = (("x0", "vp_time"), ("x0", "log_snr"))
+IMAGE_GRIDS = (
+    *(("log_snr", end) for end in (0.01, 0.02, 0.03, 0.04)),
+    *(("rho", end) for end in (0.0, 0.005, 0.01, 0.02)),
+)
 # In logs: of a change of the candidate, and of a figure that rises by more than LARGEST_RISE.
 PRICE_OF_A_CHANGE, PRICE_OF_A_RISE, LARGEST_RISE = 1.0, 4.0, 1.1
 # Distances below it are those of rounding.
 SMALLEST = 1e-6
 
 
-def candidates():
-    """Tuples (order, corrector_order, prediction, variable, power), as in samplers.create.DEFAULTS."""
-    return [(*orders, *form, power) for orders, form, power in itertools.product(ORDERS, FORMS, POWERS)]
-
-
-def candidate_of_default(calls):
-    """The candidate that samplers/create.py takes for a number of calls."""
-    fields = default_fields(calls)
-    predictor = fields["predictor"]
-    names = ("order", "corrector_order", "prediction", "variable")
-    return (*(predictor[name] for name in names), fields["grid"]["power"])
+def candidates(images):
+    """Tuples (order, corrector_order, prediction, variable, grid, value), as in samplers.create.DEFAULTS."""
+    varied = (IMAGE_ORDERS, IMAGE_FORMS, IMAGE_GRIDS) if images else (ORDERS, FORMS, GRIDS)
+    return [(*orders, *form, *grid) for orders, form, grid in itertools.product(*varied)]
 
 
 def table_of(candidate, sde, calls):
     """The Table of a candidate with so many network calls."""
-    *solver, power = candidate
-    return Adams(*solver)(sde, VPTime(power, toward_zero=True)(sde, calls - 1))
+    *solver, grid, value = candidate
+    times = TIME_GRIDS[grid](**grid_fields(grid, value))(sde, calls - 1)
+    return Adams(*solver)(sde, times)
 
 
 def measure(case, calls, tried):
@@ -113,16 +114,19 @@ def main():
     """Measures and prints the path."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, nargs="+", default=CALLS, help="numbers of network calls")
-    parser.add_argument("--only", nargs="+", default=CHOICE, choices=CHOICE, help="mixtures")
+    parser.add_argument("--images", action="store_true", help="the table of images")
+    parser.add_argument("--only", nargs="+", choices=CHOICE, help="mixtures")
     parser.add_argument("--peers", help="JSON file with figures of other programs")
     arguments = parser.parse_args()
     elsewhere = json.loads(Path(arguments.peers).read_text()) if arguments.peers else {}
-    tried, numbers = candidates(), sorted(arguments.calls)
+    tried, numbers = candidates(arguments.images), sorted(arguments.calls)
+    mixtures = arguments.only or [name for name in CHOICE if name.startswith("images") == arguments.images]
     by_case, ratios_by_case = [], []
     with jax.enable_x64(True):
-        for name, process in itertools.product(arguments.only, PROCESSES):
+        for name, process in itertools.product(mixtures, PROCESSES):
             begin = time.monotonic()
             case = Case(name, CHOICE[name](), process, noises_for(name))
+            shape = case.mixture.shape
             found = {calls: measure(case, calls, tried) for calls in numbers}
             others = elsewhere.get(case.name, {})
             by_case.append(found)
@@ -135,13 +139,13 @@ def main():
         for cases in (by_case, ratios_by_case)
     )
     print(f"{'calls':>5}  {'path':44}{'largest':>8}{'mean':>6}  {'default':44}{'largest':>8}{'mean':>6}")
-    for calls, chosen in best_path(figures, ratios).items():
+    for calls, best in best_path(figures, ratios).items():
 
         def shown(index, found=ratios[calls]):
             mean = math.exp(np.log(found[index]).mean())
             return f"{', '.join(map(str, tried[index])):44}{found[index].max():8.2f}{mean:6.2f}"
 
-        print(f"{calls:5}  {shown(chosen)}  {shown(tried.index(candidate_of_default(calls)))}")
+        print(f"{calls:5}  {shown(best)}  {shown(tried.index(chosen(calls, shape)))}")
 
 
 if __name__ == "__main__":

@@ -189,12 +189,12 @@ ORDERS = {
 }
 
 
-def table_of(fields, sde):
-    """The Table that fields of `sampling` give, or None where they are refused."""
+def table_of(fields, sde, shape):
+    """The Table that fields of `sampling` give for samples of a shape, or None where they are refused."""
     config = base.get_config().sampling
     config.update({**fields, "largest_bias": None})
     try:
-        return samplers.create(config, sde).table
+        return samplers.create(config, sde, shape=shape).table
     except ConfigError:
         return None
 
@@ -203,7 +203,7 @@ def deterministic(case, budgets, choices):
     """Rows of our deterministic solvers: `choices` are triples (name, grid, fields of `sampling`)."""
     for name, grid, fields in choices:
         for nfe in budgets:
-            table = table_of({**fields, "nfe": nfe}, case.sde)
+            table = table_of({**fields, "nfe": nfe}, case.sde, case.mixture.shape)
             if table is not None:
                 (x,) = case.run([calls_of(table, case.sde)])
                 yield name, grid, nfe, table.rows, case.figures(x)
@@ -309,7 +309,7 @@ def stochastic(case, budgets, count):
         loop = jax.jit(lambda keys, table: sample(keys, case.sde, denoise, mixture.shape, table).x)
         for name, fields in STOCHASTIC.items():
             for nfe in budgets:
-                table = table_of({**fields, "nfe": nfe}, case.sde)
+                table = table_of({**fields, "nfe": nfe}, case.sde, case.mixture.shape)
                 if table is not None:
                     x = np.asarray(loop(keys, table.astype(np.float32)))
                     yield name, nfe, table.rows, sliced_wasserstein(exact[0], x), floor
@@ -330,7 +330,7 @@ def orders(quick):
                     if "start" in samplers.SOLVERS[own["name"]].__dataclass_fields__:
                         own["start"] = start
                     fields = {"predictor": own, "grid": {"name": "rho"}, "steps": count}
-                    (x,) = case.run([calls_of(table_of(fields, case.sde), case.sde)])
+                    (x,) = case.run([calls_of(table_of(fields, case.sde, case.mixture.shape), case.sde)])
                     errors.append(case.figures(x).rms)
                 row[sde, start] = float(np.log2(errors[0] / errors[1]))
         yield name, order, row

@@ -63,27 +63,55 @@ class Peer:
         self._process.wait()
 
 
+def training_step(network, shape, abstract=False):
+    """What a training step changes, (parameters, moments), and the jitted step.
+
+    Args:
+      shape: of a batch; abstract: shapes and dtypes in place of arrays.
+
+    Returns:
+      (state, step), with step(state, images, keys of examples) -> (state, loss); it takes its state's memory.
+    """
+    noise = jnp.full(shape[0], 500.0)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(2e-4))
+
+    def call(params, x, keys):
+        return network.apply({"params": params}, x, noise, dropout_keys=keys)
+
+    if getattr(network, "rematerialization", "none") == "full":  # as denoisers/network.py has it
+        call = jax.checkpoint(call)
+
+    def start():
+        params = network.lazy_init(root_key(0), jax.ShapeDtypeStruct(shape, jnp.float32), noise)["params"]
+        return params, optimizer.init(params)
+
+    def loss(params, x, keys):
+        return jnp.mean(jnp.square(call(params, x, keys) - x))
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(state, x, keys):
+        params, moments = state
+        value, gradients = jax.value_and_grad(loss)(params, x, keys)
+        with jax.named_scope("optimizer"):
+            updates, moments = optimizer.update(gradients, moments)
+            params = optax.apply_updates(params, updates)
+        return (params, moments), value
+
+    return (jax.eval_shape(start) if abstract else start()), step
+
+
 def programs(network, batch):
     """Compiled functions without arguments by name, and the seconds that each took to trace and compile."""
     shape = (batch, SIDE, SIDE, CHANNELS)
     x = jax.random.normal(root_key(1), shape)
     noise = jnp.full(batch, 500.0)
     keys = jax.random.split(root_key(2), batch)
-    params = network.lazy_init(root_key(0), jax.ShapeDtypeStruct(shape, jnp.float32), noise)["params"]
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(2e-4))
+    state, step = training_step(network, shape)
+    # The step takes its state's memory, so that the call has parameters of its own.
+    params = jax.tree.map(jnp.array, state[0])
 
     def forward(params, x):
         return network.apply({"params": params}, x, noise)
-
-    def loss(params, x, keys):
-        return jnp.mean(jnp.square(network.apply({"params": params}, x, noise, dropout_keys=keys) - x))
-
-    @functools.partial(jax.jit, donate_argnums=0)
-    def step(state, x, keys):
-        params, moments = state
-        value, gradients = jax.value_and_grad(loss)(params, x, keys)
-        updates, moments = optimizer.update(gradients, moments)
-        return (optax.apply_updates(params, updates), moments), value
 
     seconds = {}
 
@@ -93,8 +121,6 @@ def programs(network, batch):
         seconds[name] = time.perf_counter() - begin
         return program
 
-    # The step gives its arguments away, so that it has parameters of its own.
-    state = jax.tree.map(jnp.array, (params, optimizer.init(params)))
     call = compiled("forward", jax.jit(forward), params, x)
     train = compiled("step", step, state, x, keys)
 

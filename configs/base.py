@@ -226,7 +226,8 @@ def get_config():
     # adams, ddim, edm, dpm_solver, dpm_solver_fast, dpm_solver++, dpm_solver++_single, sde_dpm_solver++,
     # unipc, pndm, deis, sa_solver, restart, fitted; reverse_diffusion, ancestral, euler_maruyama,
     # stochastic_heun, none; adaptive_sde, ode; legacy_reverse_diffusion, legacy_ancestral,
-    # legacy_euler_maruyama. default: adams, of an order and on a grid that suit the number of calls
+    # legacy_euler_maruyama. default: adams, of an order and on a grid that suit the number of
+    # calls and the shape of the data
     predictor.name = "default"
     predictor.order = placeholder(int)  # dpm_solver*, unipc, pndm, deis, sa_solver, adams, edm
     predictor.corrector_order = placeholder(int)  # sa_solver, adams: 0 for none
@@ -270,6 +271,7 @@ def get_config():
     grid.power = placeholder(float)  # vp_time: its root that is spaced evenly; 3
     # vp_time: with few calls, stop at a larger noise level and let the final denoising step cover the rest
     grid.toward_zero = placeholder(bool)
+    grid.end = placeholder(float)  # log_snr, rho: sigma / alpha of the last time; 0: at sampling_t_min
     grid.times = placeholder(tuple)  # explicit: decreasing times
     grid.file = placeholder(str)  # fitted: what --mode=calibrate wrote; optimal: --mode=optimal_grid
 

@@ -14,7 +14,7 @@ from denoisers.thresholds import Clip
 from denoisers.variance import CHOICES
 from evaluation.bits_per_dim import bits
 from evaluation.held_out import HeldOut, mean_and_error
-from experiment.create import data_range, data_std
+from experiment.create import data_range, data_shape, data_std
 from likelihood.bounds import DECODERS, LEVELS, DensityDecoder, PixelDecoder, continuous_bound, discrete_bound
 from parallel import memory
 from parallel.batches import BatchMap
@@ -69,9 +69,8 @@ def refusals(config):
         sde = sde_lib.create(config.sde)
         refused.add(_first_level_refusals(settings, sde))
         if settings.discrete and settings.grid == "sampling":
-            sampled_levels(
-                config, samplers.create(config.sampling, sde, data_range(config), data_std=data_std(config))
-            )
+            data = {"data_std": data_std(config), "shape": data_shape(config)}
+            sampled_levels(config, samplers.create(config.sampling, sde, data_range(config), **data))
     yield from refused.lines
 
 

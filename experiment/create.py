@@ -149,7 +149,7 @@ def resolved(config):
     config with another class chosen has none of the first one's fields.
     """
     config = config.copy_and_resolve_references()
-    samplers.resolve(config.sampling)
+    samplers.resolve(config.sampling, data_shape(config))
     for path, table in FAMILIES.items():
         components.resolve(table, subtree(config, path))
     return config
@@ -276,7 +276,7 @@ def _create_parts(config, reads, refusals):
         asked = bool(DRAWS & set(reads)) and not (of_mixture and parts.case is None)
         std = data_std(config) if asked else None
         with refusals:
-            samplers.create(config.sampling, parts.sde, data_range, parts.files, std)
+            samplers.create(config.sampling, parts.sde, data_range, parts.files, std, data_shape(config))
     if is_read("eval.bound", reads) and parts.files is not None:
         with refusals:
             path = "eval.bound.variance"

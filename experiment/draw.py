@@ -54,7 +54,12 @@ class NumberedSamples:
 
     def __init__(self, experiment, config, keep=None, batch_size=None):
         sampler, self._ratio = samplers.create_audited(
-            config, experiment.sde, experiment.data_range, experiment.files, experiment.data_std
+            config,
+            experiment.sde,
+            experiment.data_range,
+            experiment.files,
+            experiment.data_std,
+            experiment.shape,
         )
         self.sampler, self._key = sampler.astype(np.float32), experiment.key("sample")
         self.times, self.nfe = sampler.times, sampler.nfe

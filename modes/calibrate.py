@@ -99,7 +99,7 @@ def run(config, workdir, output=None):
         fit, form, start = fit_calls(problem, calls, train, held_out, settings.starts, progress)
         progress.close()
         table = calibration.float64_table(fit.theta, form, experiment.sde)
-        plain = default_sampler(experiment.sde, calls).table
+        plain = default_sampler(experiment.sde, calls, experiment.shape).table
         ends = {
             "default": problem.solve(plain.astype(np.float32), test[0]),
             "fitted": problem.solve(table.astype(np.float32), test[0]),

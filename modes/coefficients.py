@@ -18,7 +18,7 @@ def run(config, workdir):
     files = experiment.read_files(config, ("sampling",))
     config.sampling.largest_bias = None
     sampler, ratio = samplers.create_audited(
-        config.sampling, sde, data_range, files, experiment.data_std(config)
+        config.sampling, sde, data_range, files, experiment.data_std(config), experiment.data_shape(config)
     )
     name = experiment.resolved(config).sampling.predictor.name
     if sampler.table is None:

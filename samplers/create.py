@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import jax
 import numpy as np
@@ -15,38 +16,63 @@ from denoisers.variance import CHOICES
 from samplers import audit, time_grids
 from samplers.correctors import CORRECTORS
 from samplers.sampler import Sampler
-from samplers.solvers import SOLVERS, adams
+from samplers.solvers import SOLVERS
 from samplers.spread import with_variance
 from samplers.tape import Solver
 
 MOST_STEPS = 100_000
 
 
-# Up to so many calls: predictor's and corrector's order, prediction, variable, power of the grid vp_time.
+# Nearly uniform in log-SNR, a little denser at the noisy end.
+RHO = 30.0
+# By the largest count of numbers in a sample, then by the largest number of calls: orders of predictor and
+# corrector, prediction, variable, grid, and its field (power of vp_time; end of log_snr and rho).
 # docs/samplers.md says how they were chosen, and how they fare on data they were not chosen on.
 DEFAULTS = {
-    9: (4, 0, "f", "measure", 3.25),
-    17: (3, 4, "x0", "vp_time", 3.5),
-    np.inf: (4, 4, "x0", "vp_time", 3.5),
+    255: {
+        9: (4, 0, "f", "measure", "vp_time", 3.25),
+        17: (3, 4, "x0", "vp_time", "vp_time", 3.5),
+        np.inf: (4, 4, "x0", "vp_time", "vp_time", 3.5),
+    },
+    np.inf: {
+        6: (4, 0, "x0", "vp_time", "log_snr", 0.04),
+        11: (3, 3, "x0", "log_snr", "log_snr", 0.02),
+        16: (3, 3, "x0", "log_snr", "log_snr", 0.01),
+        24: (3, 4, "x0", "log_snr", "rho", 0.005),
+        np.inf: (4, 4, "x0", "log_snr", "rho", 0.0),
+    },
 }
 
 
-def default_fields(calls, final_denoise=True):
-    """Fields of sampling.predictor and sampling.grid by default, for a number of calls.
+def chosen(calls, shape=None):
+    """The entry of DEFAULTS for a number of calls and a sample's shape; None: as of one number."""
+    by_calls = _up_to(DEFAULTS, 1 if shape is None else math.prod(shape))
+    return _up_to(by_calls, calls)
 
-    One choice serves every process, since all are the same ODE in y = x / alpha and r = sigma / alpha.
+
+def _up_to(table, number):
+    return next(value for most, value in table.items() if number <= most)
+
+
+def grid_fields(name, value, final_denoise=True):
+    """Fields of sampling.grid for an entry of DEFAULTS."""
+    if name == "vp_time":
+        return {"power": value, "toward_zero": final_denoise}
+    own = {"rho": RHO} if name == "rho" else {}
+    return {**own, "end": value if final_denoise else 0.0}
+
+
+def default_fields(calls, shape=None, final_denoise=True):
+    """Fields of sampling.predictor and sampling.grid by default, for a number of calls and a sample's shape.
+
+    One choice serves every process, since all are the same ODE in y = x / alpha and r = sigma / alpha. Images
+    have one of their own: the more numbers a sample has, the larger the noise at which its modes part.
     """
-    chosen = next(fields for most, fields in DEFAULTS.items() if calls <= most)
-    order, corrector_order, prediction, variable, power = chosen
+    *solver, grid, value = chosen(calls, shape)
+    names = ("order", "corrector_order", "prediction", "variable")
     return {
-        "predictor": {
-            "name": "adams",
-            "order": order,
-            "corrector_order": corrector_order,
-            "prediction": prediction,
-            "variable": variable,
-        },
-        "grid": {"name": "vp_time", "power": power, "toward_zero": final_denoise},
+        "predictor": {"name": "adams", **dict(zip(names, solver, strict=True))},
+        "grid": {"name": grid, **grid_fields(grid, value, final_denoise)},
     }
 
 
@@ -102,16 +128,21 @@ def _most_steps(build, nfe, calls_a_row):
     return low
 
 
-def default_sampler(sde, calls):
-    """The project's default Sampler for a number of calls, on any process."""
-    fields = default_fields(calls)
-    grid = time_grids.VPTime(fields["grid"]["power"], fields["grid"]["toward_zero"])
-    solver = adams.Adams(**{k: v for k, v in fields["predictor"].items() if k != "name"})
+def default_sampler(sde, calls, shape=None):
+    """The project's default Sampler for a number of calls and a sample's shape, on any process."""
+    fields = default_fields(calls, shape)
+    solver, grid = (
+        table[fields[family]["name"]](**{k: v for k, v in fields[family].items() if k != "name"})
+        for family, table in (("predictor", SOLVERS), ("grid", time_grids.TIME_GRIDS))
+    )
     return Sampler(solver(sde, grid(sde, calls - 1)))
 
 
-def resolve(config):
+def resolve(config, shape=None):
     """Writes the chosen predictor, grid and their defaults into the subtree `sampling`.
+
+    Args:
+      shape: of a sample, by which the default is chosen; None: as for one of few numbers.
 
     Raises:
       ConfigError: a field is set whose value `sampling.predictor=default` chooses.
@@ -120,13 +151,13 @@ def resolve(config):
     if predictor.name == "default":
         if grid.name is None:
             calls = config.steps + config.final_denoise if config.nfe is None else config.nfe
-            defaults = default_fields(calls, config.final_denoise)
+            defaults = default_fields(calls, shape, config.final_denoise)
             for group, fields in defaults.items():
                 for field in fields:
                     if field != "name" and config[group][field] is not None:
                         raise ConfigError(
                             f"sampling.{group}.{field} is set, and sampling.predictor=default chooses it by "
-                            "the number of calls. Name the predictor too, for example "
+                            "the number of calls and the data's shape. Name the predictor too, for example "
                             "sampling.predictor=adams."
                         )
                 config[group].update(fields)
@@ -161,7 +192,7 @@ def wrappers(reader, config, data_range, variance=None):
     return chain.create(reader, variance=estimate, temperature=tempered, threshold=thresholds)
 
 
-def create(config, sde, data_range=None, files=None, data_std=0.5):
+def create(config, sde, data_range=None, files=None, data_std=0.5, shape=None):
     """The sampler that the subtree `sampling` describes.
 
         >>> import samplers, sde_lib
@@ -174,16 +205,17 @@ def create(config, sde, data_range=None, files=None, data_std=0.5):
       data_range: (low, high) of the model's data where it has one, for thresholds.
       files: Contents by config field, for the fields that name files.
       data_std: standard deviation of the data, at which the moment audit is asked; None: it is not asked.
+      shape: of a sample, by which sampling.predictor=default is chosen; None: as for one of few numbers.
 
     Raises:
       ConfigError: unknown names, fields that do not belong together, numbers out of range, a solver
         that cannot serve this SDE, samples that vary too much (sampling.largest_bias), or a temperature that
         the solver does not reach.
     """
-    return create_audited(config, sde, data_range, files, data_std)[0]
+    return create_audited(config, sde, data_range, files, data_std, shape)[0]
 
 
-def create_audited(config, sde, data_range=None, files=None, data_std=0.5):
+def create_audited(config, sde, data_range=None, files=None, data_std=0.5, shape=None):
     """The sampler of `create`, and the variance of its samples over what it should be.
 
     Returns:
@@ -195,7 +227,7 @@ def create_audited(config, sde, data_range=None, files=None, data_std=0.5):
     config = config.copy_and_resolve_references()
 
     def audited(config):
-        described = _describe(config, sde, data_range, files)
+        described = _describe(config, sde, data_range, files, shape)
         ratio = audit.variance_ratio(described, sde, data_std)
         return described, ratio, audit.refusal(described, ratio, data_std)
 
@@ -211,12 +243,12 @@ def create_audited(config, sde, data_range=None, files=None, data_std=0.5):
     return described.sampler, ratio
 
 
-def _describe(config, sde, data_range, files):
+def _describe(config, sde, data_range, files, shape):
     """The audit.Described of the subtree `sampling`, whatever its samples' variance."""
     config = config.copy_and_resolve_references()
     refusals = Refusals()
     with refusals:
-        resolve(config)
+        resolve(config, shape)
     largest = config.largest_bias
     if largest is not None and not largest >= 1:
         refusals.add([f"sampling.largest_bias={largest} must be at least 1, or None."])

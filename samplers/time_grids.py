@@ -58,12 +58,30 @@ class Cubic(Power):
     power: ClassVar[float] = 3.0
 
 
+def _spaced_by_ratio(sde, steps, end, spacing, inverse):
+    """Times whose r = sigma / alpha is spaced evenly in spacing(r), from t_max to `end` or sampling_t_min."""
+    if not 0 <= end < math.inf:
+        raise ValueError(f"has end={end}, which must be finite and at least 0")
+    start, last = np.exp(-half_log_snr_ends(sde))
+    if end >= start:
+        raise ValueError(f"has end={end:g}, and the process begins at sigma / alpha = {start:.3g}")
+    ratios = inverse(np.linspace(spacing(start), spacing(max(end, last)), steps + 1))
+    return times_of_half_log_snr(sde, -np.log(ratios), to_end=end <= last)
+
+
 @dataclasses.dataclass(frozen=True)
 class LogSNR:
-    """Uniform in log-SNR (Lu et al. 2022a, section 3.3)."""
+    """Uniform in log-SNR (Lu et al. 2022a, section 3.3).
+
+    Attributes:
+      end: sigma / alpha of the last time, if larger than at sampling_t_min: few calls are not spent beside
+        the data, and the final denoising leads there.
+    """
+
+    end: float = 0.0
 
     def __call__(self, sde, steps):
-        return times_of_half_log_snr(sde, np.linspace(*half_log_snr_ends(sde), steps + 1))
+        return _spaced_by_ratio(sde, steps, self.end, np.log, np.exp)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,17 +90,18 @@ class Rho:
 
     Attributes:
       rho: 7 in the paper; the larger, the more steps near the data.
+      end: as of LogSNR; their sigma_min.
     """
 
     rho: float = 7.0
+    end: float = 0.0
 
     def __post_init__(self):
         if not 0 < self.rho < math.inf:
             raise ValueError(f"rho={self.rho} must be positive and finite")
 
     def __call__(self, sde, steps):
-        ends = np.exp(-half_log_snr_ends(sde) / self.rho)
-        return times_of_half_log_snr(sde, -self.rho * np.log(np.linspace(*ends, steps + 1)))
+        return _spaced_by_ratio(sde, steps, self.end, lambda r: r ** (1 / self.rho), lambda u: u**self.rho)
 
 
 @dataclasses.dataclass(frozen=True)

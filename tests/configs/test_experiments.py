@@ -219,8 +219,18 @@ def test_no_experiment_is_refused(path):
         assert check.problems(mode, _resolved(_config(path))) == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("path", EXPERIMENTS)
+def _each_network_once():
+    """The experiments as parameters of a test; those whose network an earlier one has are slow."""
+    seen = set()
+    for path in EXPERIMENTS:
+        config = _config(path)
+        config.model.dropout = None
+        network = (config.model.to_json(), config.data.image_size, config.denoiser.variance_head)
+        yield pytest.param(path, marks=[pytest.mark.slow] if network in seen else [])
+        seen.add(network)
+
+
+@pytest.mark.parametrize("path", list(_each_network_once()))
 def test_networks_have_as_many_parameters_as_the_list_says(path):
     config = _config(path)
     if config.model.name not in MODELS:

@@ -17,7 +17,7 @@ from sde_lib import SDES
 from sde_lib.noise import root_key
 from tests.conftest import sampling
 
-FEW = (("two_moons", "vp"), ("spiral", "edm"))
+FEW = (("two_moons", "vp"), ("spiral", "edm"), ("images 768-D", "vp"))
 ALL = tuple(itertools.product(CHECK, ("vp", "ve", "edm", "cosine")))
 # What one call more may add to a figure, and figures that are no more than rounding.
 RISE, ROUNDING = 1.3, 1e-6
@@ -35,7 +35,7 @@ def _figures(pair, budgets, noises):
         case = _case(mixture, sde, noises)
         found = []
         for calls in budgets:
-            (x,) = case.run([calls_of(default_sampler(case.sde, calls).table, case.sde)])
+            (x,) = case.run([calls_of(default_sampler(case.sde, calls, case.mixture.shape).table, case.sde)])
             found.append(case.figures(x))
     return np.array([(figures.rms_98, figures.median) for figures in found])
 
@@ -65,6 +65,22 @@ def test_a_call_more_makes_it_no_worse_up_to_200(pair):
 @pytest.mark.parametrize("name", SDES)
 def test_it_makes_as_many_calls_as_it_is_given(name, calls):
     assert default_sampler(SDES[name](), calls).nfe == calls
+
+
+@pytest.mark.parametrize("calls", [5, 10, 15, 20, 50])
+def test_it_is_chosen_by_the_numbers_of_a_sample(calls):
+    sde = SDES["vp"]()
+    tables = {}
+    for shape in (None, (2,), (8, 8, 1), (15, 17), (16, 16, 1), (32, 32, 3)):
+        config = sampling(predictor="default", nfe=calls, largest_bias=None)
+        created = samplers.create(config, sde, shape=shape)
+        np.testing.assert_array_equal(created.times, default_sampler(sde, calls, shape).times)
+        tables[shape] = created.table
+    for shape, table in tables.items():
+        large = shape is not None and np.prod(shape) >= 256
+        like, other = tables[(32, 32, 3) if large else (2,)], tables[(2,) if large else (32, 32, 3)]
+        np.testing.assert_array_equal(table.move, like.move)
+        assert not np.array_equal(table.times, other.times)
 
 
 @pytest.mark.parametrize("predictor", ["dpm_solver", "edm", "adams", "pndm"])

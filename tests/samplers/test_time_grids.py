@@ -51,6 +51,31 @@ def test_log_snr_and_rho_are_even_in_their_variables():
     np.testing.assert_allclose(Rho()(edm, 17), expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("name", "fields", "spacing"),
+    [("log_snr", {}, np.log), ("rho", {"rho": 5.0}, lambda r: r ** (1 / 5))],
+)
+@pytest.mark.parametrize("process", ["vp", "edm", "cosine"])
+def test_log_snr_and_rho_end_at_the_noise_that_they_are_given(process, name, fields, spacing):
+    sde = SDES[process]()
+    times = TIME_GRIDS[name](**fields, end=0.3)(sde, 12)
+    ratios = np.array([p.r for p in points_at(sde, times)])
+    assert times[0] == sde.t_max and abs(ratios[-1] - 0.3) < 1e-6
+    steps = np.diff(spacing(ratios))
+    np.testing.assert_allclose(steps, steps[0], rtol=1e-4)
+    # What lies beyond the process's own end is not reached.
+    np.testing.assert_array_equal(
+        TIME_GRIDS[name](**fields, end=1e-9)(sde, 12), TIME_GRIDS[name](**fields)(sde, 12)
+    )
+
+
+@pytest.mark.parametrize("end", [-1.0, np.inf, np.nan, 1e4])
+@pytest.mark.parametrize("name", ["log_snr", "rho"])
+def test_an_end_that_cannot_be_is_refused(name, end):
+    with pytest.raises(ConfigError, match=r"sampling.grid.*end"):
+        samplers.create(sampling(predictor="ddim", grid=name, end=end, steps=5), SDES["vp"]())
+
+
 def test_vp_time_is_a_power_of_t_on_the_vp_process_and_the_same_noise_elsewhere():
     vp, cosine = SDES["vp"](), SDES["cosine"]()
     steps = np.diff(VPTime(2.5)(vp, 12) ** (1 / 2.5))

@@ -1,0 +1,111 @@
+"""Every experiment of configs/ at reduced width: a training step and a sample, through main.py."""
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import main
+from modes.listing import experiments
+from tests.conftest import as_flags
+
+EXPERIMENTS = tuple(experiments())
+
+
+def _config(path):
+    return importlib.import_module(path.removesuffix(".py").replace("/", ".")).get_config()
+
+
+def _kinds(path):
+    """What of an experiment another one may have in common with it: its network, loss, sampler."""
+    config = _config(path)
+    model, loss, sampling = config.model, config.loss, config.sampling
+    return {
+        ("network", model.name, model.residual_block, model.progressive_input),
+        ("loss", loss.weighting.name, loss.time_sampling.name, loss.time_grid, loss.reduction),
+        ("parametrization", config.denoiser.parametrization, config.denoiser.variance_head),
+        ("sampler", sampling.predictor.name, sampling.corrector.name, sampling.variance.name),
+    }
+
+
+def _covering():
+    """A few experiments that together have every kind of network, loss and sampler."""
+    kinds = {path: _kinds(path) for path in EXPERIMENTS}
+    missing, chosen = set.union(*kinds.values()), []
+    while missing:
+        chosen.append(max(EXPERIMENTS, key=lambda path: len(kinds[path] & missing)))
+        missing -= kinds[chosen[-1]]
+    return chosen
+
+
+COVERING = _covering()
+
+
+def _reduced(path):
+    """Fields that make an experiment small and leave its kind as it is."""
+    model = _config(path).model
+    side = 8
+    fields = {
+        "model.width": 32,
+        "data.image_size": side,
+        "data.crop": None,
+        "data.crop_corner": None,
+        "data.resize": None,
+        "training.steps": 1,
+        "training.batch_size": 8,
+        "training.jitted_steps": 1,
+        "training.accumulation": 1,
+        "training.log_every": 1,
+        "training.eval_every": 0,
+        "training.sample_every": 1,
+        "checkpoint.every": 1,
+        "sampling.num_samples": 8,
+        "sampling.batch_size": 8,
+        "sampling.steps": 25,  # fewer are none of the released code
+        "sampling.largest_bias": None,
+    }
+    if model.multipliers:
+        fields |= {"model.multipliers": model.multipliers[:2], "model.blocks": 1}
+    if model.attention:
+        fields["model.attention"] = (side // 2,)
+    if _config(path).sampling.corrector.steps:
+        fields["sampling.corrector.steps"] = 1
+    if model.head_width:
+        fields["model.head_width"] = 16
+    if model.name == "ncsnv2":
+        fields |= {"data.image_size": 16, "model.form": 64}
+    return fields
+
+
+def _runs(path, tmp_path):
+    config, fields = _config(path), _reduced(path)
+    rng = np.random.default_rng(0)
+    side = fields["data.image_size"]
+    arrays = {}
+    for split in ("train", "test"):
+        arrays[f"{split}_images"] = rng.integers(0, 256, (16, side, side, 3), np.uint8)
+        if config.data.classes:
+            arrays[f"{split}_labels"] = np.arange(16) % config.data.classes
+    np.savez(tmp_path / "images.npz", **arrays)
+    fields |= {"data.source": f"npz:{tmp_path / 'images.npz'}"}
+    run = tmp_path / "run"
+    flags = [f"--config={path}", f"--workdir={run}", *as_flags(fields)]
+    assert main.main(["main.py", "--mode=train", *flags]) == 0
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    (loss,) = (row["loss"] for row in rows if "loss" in row)
+    assert np.isfinite(loss)
+    (picture,) = run.glob("samples_*.png")
+    assert len(np.unique(np.asarray(Image.open(picture)))) > 1
+
+
+@pytest.mark.parametrize("path", COVERING)
+def test_every_kind_of_experiment_takes_a_step_and_draws(path, tmp_path):
+    _runs(path, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted(set(EXPERIMENTS) - set(COVERING)))
+def test_every_experiment_takes_a_step_and_draws(path, tmp_path):
+    _runs(path, tmp_path)
