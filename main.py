@@ -41,10 +41,13 @@ FLAGS = {
     "                      reads a run takes the run's own config where this is left out",
     "workdir": "DIR     folder of the run: checkpoints, records, pictures",
     "output": "DIR      folder of the results of a mode that reads a run; default: the workdir",
+    "from": "FILE       published checkpoint, or a folder of one, that --mode=import reads",
     "for": "MODE        the mode that --mode=check checks; default: train",
     "mode": "MODE       what to do; default: train",
 }
-PATH_FLAGS = ("config", "workdir", "output")
+PATH_FLAGS = ("config", "workdir", "output", "from")
+# Arguments of a mode's `run` whose flags are words of Python.
+ARGUMENTS = {"for": "for_mode", "from": "source"}
 
 # A disk is at fault, not the program: it is full, over a quota or limit, not writable, or failing.
 OF_THE_DISK = (
@@ -83,7 +86,7 @@ def _joined(arguments):
     """The arguments, `--name value` written as `--name=value`."""
     joined = []
     for argument in map(_one_dash_less, arguments):
-        waits = joined and re.fullmatch(r"--(config(\.[\w.]+)?|workdir|mode|output|for)", joined[-1])
+        waits = joined and re.fullmatch(r"--(config(\.[\w.]+)?|workdir|mode|output|for|from)", joined[-1])
         if waits and not argument.startswith("--"):
             joined[-1] += f"={argument}"
         else:
@@ -133,6 +136,8 @@ def _check_flags(given):
         _mode_of(given["for"], "for")
     if "workdir" in mode.needs and not given.get("workdir"):
         raise ConfigError(f"--mode={name} needs --workdir. Example: --workdir=runs/digits")
+    if "from" in mode.needs and not given.get("from"):
+        raise ConfigError(f"--mode={name} needs the file that it reads: --from=FILE. See docs/weights.md.")
     return name, mode
 
 
@@ -339,6 +344,8 @@ def parse(argv):
     signals.expect(mode.after_a_stop)
     if "config" in given:
         config = _file_config(given["config"])
+    elif "from" in mode.needs:
+        config = importlib.import_module(mode.module).config_for(given["from"])
     elif "config" not in mode.needs or (name == "check" and "workdir" in given):
         config = read_config(given["workdir"], base.get_config())
     else:
@@ -387,7 +394,9 @@ def main(argv):
         if name != "check":
             check.require(name, config)
         _set_up_jax()
-        own = {"for_mode" if flag == "for" else flag: given.get(flag) for flag in MODES[name].flags}
+        own = {ARGUMENTS.get(flag, flag): given.get(flag) for flag in MODES[name].flags}
+        if "from" in MODES[name].needs:
+            own["experiment"] = given.get("config")
         from parallel import memory
 
         with memory.guarded(f"--mode={name} was at work", *_batch_sizes(config, MODES[name])):

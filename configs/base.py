@@ -352,6 +352,9 @@ def get_config():
     optimal_grid.batch_size = 256  # over all devices together
     optimal_grid.steps = (5, 10, 25, 50, 100)  # shown in the figure; the file serves any number
 
+    config.export = ConfigDict()  # --mode=export
+    config.export.format = "safetensors"  # safetensors (all averages and the config), diffusers
+
     encoding = config.encoding = ConfigDict()  # --mode=encode
     encoding.num_images = 8
     encoding.interpolations = 7  # images between two

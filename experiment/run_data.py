@@ -4,7 +4,7 @@ import dataclasses
 
 import data
 from data.source import Source
-from workdir.compatibility import data_changes, require_same_data
+from workdir.compatibility import data_changes, require_same_data, trained_on
 from workdir.records import say
 
 
@@ -19,6 +19,10 @@ def open_splits(config):
     settings = config.data.copy_and_resolve_references()
     data.resolve(settings, train)
     return {"train": train, "test": data.create(settings, "test", train=train)}
+
+
+# Of weights that --mode=import read: their file says nothing of the data.
+UNKNOWN = "the weights were imported, and whether held-out images were trained on is not known"
 
 
 def changes(config, sources, record, what="the run", latest=False, contents=True):
@@ -41,6 +45,9 @@ def changes(config, sources, record, what="the run", latest=False, contents=True
     identity = data.identity(config.data, sources, contents)
     found = data_changes(record, config, identity, latest)
     require_same_data(found, config, what)
+    before = trained_on(record)
+    if "imported" in record and None in (before[-1:] if latest else before):
+        found = [UNKNOWN, *found]
     return identity, found
 
 
@@ -87,7 +94,9 @@ def open_data(config, sources, record=None, what="the run", latest=False, held=T
         identity = data.identity(config.data, sources)
     else:
         identity, found = changes(config, sources, record, what, latest)
-    if found:
+    if UNKNOWN in found:
+        say(f"note: {UNKNOWN}")
+    elif found:
         say(f"warning: {what} was trained on other data, as data.allow_changed allows: {'; '.join(found)}")
     return RunData(**sources, identity=identity, changes=found)
 

@@ -42,6 +42,14 @@ MODES = {
     "ema": Mode(
         "modes.ema", ("ema",), **_OF_A_RUN, summary="averages of any width, from snapshots: ema_<std>_*.npz"
     ),
+    "import": Mode(
+        "modes.import_checkpoint", ("loss", "optim", "ema", "training"), ("from",),
+        ("from", "workdir", "data"), "a workdir from a published checkpoint, --from=FILE",
+    ),
+    "export": Mode(
+        "modes.export", ("restore", "export"), **_OF_A_RUN,
+        summary="the weights as safetensors, or for diffusers: export/, diffusers/",
+    ),
     "coefficients": Mode(
         "modes.coefficients", ("sampling",), (), ("config",),
         "print the sampler's table, one line a network call",

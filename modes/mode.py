@@ -11,8 +11,9 @@ class Mode(NamedTuple):
       reads: subtrees of the config, beside those that make the model, that can stop it; None where the data's
         subtree alone can.
       flags: flags of its own, beside --config and --workdir.
-      needs: "config", "workdir", and "data" for a data set rather than a mixture. Where "workdir" stands
-        without "config", the run's own config stands in for a --config left out.
+      needs: "config", "workdir", "from", and "data" for a data set rather than a mixture. Where "workdir"
+        stands without "config", the run's own config stands in for a --config left out; where "from" stands,
+        the one that the module's `config_for(path)` finds for that file.
       summary: one line for --help.
       after_a_stop: what the same command does after a signal or a kill.
     """

@@ -135,6 +135,7 @@ def _begin(config, experiment, sources, checkpoints):
     what = "the run" if restored else f"the network of training.network_from={config.training.network_from}"
     found = open_data(config, sources, record, what, latest=bool(restored))
     before = trained_on(record) if record else []
+    checkpoints.imported = record.get("imported") if record else None
     checkpoints.trained_on = before if before and not found.changes else [*before, found.identity]
     if restored and int(state.step) < config.training.steps:
         _say_of_the_rate(config, int(state.step), record["config"]["training"]["steps"])

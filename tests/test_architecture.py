@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "training": "components data denoisers likelihood losses sde_lib",
     "experiment": f"{_EXPERIMENT} configs",
     "evaluation": f"{_EXPERIMENT} metrics",
-    "modes": f"{_EXPERIMENT} configs evaluation metrics reports",
+    "modes": f"{_EXPERIMENT} configs evaluation importers metrics reports",
     "papers": f"{_EXPERIMENT} configs evaluation metrics modes reports",
     "main": "components configs experiment modes parallel sde_lib workdir",
 }

@@ -76,13 +76,14 @@ class Checkpoints:
 
     Attributes:
       trained_on: identities of all data that the state was trained on, the latest last; recorded with it.
+      imported: of which file the weights were read (--mode=import), as a dict for JSON; None: of none.
     """
 
     def __init__(self, workdir, config, read_only=False, field=None, to_train=False):
         self.folder = Path(workdir).absolute() / "checkpoints"
         self._meaning = OF_THE_TRAINING if to_train or not read_only else OF_THE_MODEL
         self._config, self._read_only, self._field = config, read_only, field
-        self.trained_on = []
+        self.trained_on, self.imported = [], None
         self._manager = None
         if not read_only or self.folder.is_dir():
             self._open()
@@ -106,12 +107,19 @@ class Checkpoints:
 
     def record(self, step):
         """What is recorded beside the arrays of a step: config, provenance, identity of the data."""
-        return {
+        record = {
             "step": step,
             "config": strict_json.plain(self._config.to_dict()),
             "provenance": collect(),
             "data": self.trained_on,
         }
+        if self.imported is not None:
+            # A file says nothing of a data set: what only the source knows agrees with any.
+            for field in FROM_SOURCE:
+                if record["config"]["data"][field] is None:
+                    del record["config"]["data"][field]
+            record["imported"] = self.imported
+        return record
 
     def save(self, state):
         """Starts writing the state; returns once it is copied to the host.
@@ -255,6 +263,25 @@ class Checkpoints:
             raise self._none()
         items, record = found
         return items["ema"][chosen or names[0]], record
+
+    def restore_weights(self, params, names):
+        """Parameters and all averages, without optimizer, of the step that `restore.step` chooses.
+
+        Args:
+          params: tree of arrays or ShapeDtypeStructs like the parameters; names: of all averages.
+
+        Returns:
+          (parameters, {name: averaged parameters}, record).
+
+        Raises:
+          ConfigError, CheckpointError: see `restore_ema`.
+        """
+        targets = {"params": params, "ema": dict.fromkeys(names, params)}
+        found = self._newest_good(functools.partial(self._read, targets))
+        if found is None:
+            raise self._none()
+        items, record = found
+        return items["params"], items["ema"], record
 
     def _candidates(self):
         """Steps on disk that may be restored, the newest first."""

@@ -159,19 +159,20 @@ def replacing(path):
 
 
 @contextlib.contextmanager
-def replacing_folder(path, suffix):
+def replacing_folder(path, *suffixes):
     """A new folder beside `path` that takes the place of `path`, with all that was in it, once it is full.
 
     Args:
-      suffix: of the files that are written; a folder with anything else in it is not replaced.
+      suffixes: of the files that are written; a folder with anything else in it is not replaced.
 
     Raises:
       UserError: there is a folder with other content.
     """
     path = Path(path)
-    if path.exists() and not (path.is_dir() and all(f.suffix == suffix for f in path.iterdir())):
+    if path.exists() and not (path.is_dir() and all(f.suffix in suffixes for f in path.iterdir())):
         raise UserError(
-            f"{path} holds something else than {suffix} files: move it, or choose another --output."
+            f"{path} holds something else than {' and '.join(suffixes)} files: move it, or choose another "
+            "--output."
         )
     temporary, old = (path.with_name(f".{secrets.token_hex(4)}-{path.name}") for _ in range(2))
     temporary.mkdir()

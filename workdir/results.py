@@ -39,9 +39,14 @@ class Results:
         self._names.append(name)
 
     def write_folder(self, name, suffix, write, *arguments):
-        """Writes a folder of files of one suffix by `write(path, *arguments)`, in place of what was in it."""
+        """Writes a folder of files by `write(path, *arguments)`, in place of what was in it.
+
+        Args:
+          suffix: of the files, or a tuple of several.
+        """
         if self.writes:
-            with replacing_folder(self.folder / name, suffix) as temporary:
+            suffixes = (suffix,) if isinstance(suffix, str) else suffix
+            with replacing_folder(self.folder / name, *suffixes) as temporary:
                 write(temporary, *arguments)
         self._names.append(f"{name}/")
 
