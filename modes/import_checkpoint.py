@@ -109,8 +109,8 @@ def _set_process(config, path, scheduler):
     prediction = scheduler.get("prediction_type", "epsilon")
     if schedule not in ("linear", "squaredcos_cap_v2") or prediction not in _PREDICTIONS:
         raise RefusedFile(
-            f"{path}: its scheduler has beta_schedule={schedule!r}, prediction_type={prediction!r}; linear and "
-            "squaredcos_cap_v2, and epsilon, v_prediction and sample are known. Give a --config."
+            f"{path}: its scheduler has beta_schedule={schedule!r}, prediction_type={prediction!r}; linear "
+            "and squaredcos_cap_v2, and epsilon, v_prediction and sample are known. Give a --config."
         )
     if type(levels) is not int or levels < 2 or not all(isinstance(beta, float | int) for beta in betas):
         raise RefusedFile(f"{path}: its scheduler has no numbers where they belong. Give a --config.")

@@ -1,0 +1,255 @@
+"""--mode=import: published files of every form become workdirs; what does not fit is named, unwritten."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import experiment
+import main
+from importers import known
+from modes import MODES
+from tests.conftest import ROOT, TINY, as_flags
+from tests.modes import published_files
+from tests.modes.published_files import FILES, STEP, UNKNOWN
+from workdir.checkpoints import Checkpoints
+
+SAMPLE = {"sampling.num_samples": 2, "sampling.batch_size": 8, "sampling.largest_bias": None}
+# Steps of the sampler that the experiment has; those of discrete levels are left as they are.
+STEPS = {"vp/cifar10_ddpmpp_continuous/checkpoint_8.pth": 30, "edm-cifar10-32x32-cond-vp.pkl": 3}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("published")
+
+
+def _equal(found, expected, exactly=True):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    test = np.testing.assert_array_equal if exactly else np.testing.assert_allclose
+    more = {} if exactly else {"rtol": 1e-6}
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        test(a, b, **more)
+
+
+def _weights(workdir):
+    """(parameters, averages, record, config) of the run in a workdir."""
+    run = experiment.load(workdir)
+    checkpoints = Checkpoints(workdir, experiment.resolved(run.config), read_only=True)
+    try:
+        template = run.experiment.params_template()
+        params, averages, record = checkpoints.restore_weights(template, run.experiment.ema_names)
+    finally:
+        checkpoints.close()
+    _equal(run.params, averages[run.experiment.ema_names[0]])
+    return params, averages, record, run.config
+
+
+def _refused(capsys, arguments, workdir, code=(1, 2)):
+    assert main.main(arguments) in code
+    error = capsys.readouterr().err
+    assert not workdir.exists() and "Traceback" not in error
+    return error
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_of_each_form_gives_its_parameters_and_averages(file, folder, tmp_path, capsys):
+    path, params, average = published_files.write(folder, file)
+    workdir = tmp_path / "run"
+    assert main.main(published_files.command(path, workdir)) == 0
+    found, averages, record, config = _weights(workdir)
+    # Frequencies are angles there and turns here.
+    exactly = FILES[file][0] != "edm2"
+    _equal(found, params, exactly)
+    for tree in averages.values():
+        _equal(tree, average, exactly)
+    imported = record["imported"]
+    assert imported["experiment"] == FILES[file][1] and imported["files"][0]["name"] == path.name
+    assert imported["files"][0]["bytes"] == path.stat().st_size and len(imported["files"][0]["sha256"]) == 64
+    stepless = ("edm", "edm2", "adm")
+    assert record["step"] == (0 if FILES[file][0] in stepless else STEP)
+    assert json.loads((workdir / "config.json").read_text())["imported"] == imported
+    assert sorted(path.name for path in workdir.iterdir()) == ["checkpoints", "config.json"]
+    if file.startswith("edm2"):
+        assert list(averages) == ["power_0.11"] and config.ema.power_stds == (0.11,)
+
+
+@pytest.mark.parametrize("file", STEPS)
+def test_an_imported_run_is_sampled_without_a_config(file, folder, tmp_path):
+    path, *_ = published_files.write(folder, file)
+    workdir = tmp_path / "run"
+    assert main.main(published_files.command(path, workdir)) == 0
+    flags = as_flags({**SAMPLE, "sampling.steps": STEPS[file]})
+    assert main.main(["main.py", f"--workdir={workdir}", "--mode=sample", *flags]) == 0
+    with np.load(workdir / "samples.npz") as samples:
+        assert samples["images"].shape == (2, 8, 8, 3)
+        assert ("label" in samples) == ("cond" in file)
+
+
+def test_an_imported_run_is_evaluated_and_trained_on(tmp_path, capsys):
+    # Weights of a run on the digits, in the place of published ones: what their data was is not in the file.
+    run, workdir = tmp_path / "run", tmp_path / "imported"
+    fields = {**TINY, "training.steps": 2, "optim.warmup": 0, "eval.bits_per_dim.compute": False}
+    digits = ["main.py", "--config=configs/digits.py", *as_flags(fields)]
+    assert main.main([*digits, f"--workdir={run}"]) == 0
+    assert main.main(["main.py", f"--workdir={run}", "--mode=export"]) == 0
+    described = run / "export" / "config.json"
+    content = json.loads(described.read_text())
+    assert content.pop("data")
+    described.write_text(json.dumps(content))
+    assert main.main(["main.py", "--mode=import", f"--from={run}/export", f"--workdir={workdir}"]) == 0
+    capsys.readouterr()
+    assert main.main(["main.py", f"--workdir={workdir}", "--mode=eval"]) == 0
+    assert "whether held-out images were trained on is not known" in capsys.readouterr().err
+    metrics = json.loads((workdir / "metrics.json").read_text())
+    assert "not known" in json.dumps(metrics["data"]["changed_since_training"])
+    # Training goes on from it, and a second time from what it has become.
+    for steps in (4, 6):
+        flags = as_flags({**fields, "training.steps": steps})
+        assert main.main(["main.py", "--config=configs/digits.py", f"--workdir={workdir}", *flags]) == 0
+        assert f"trained to step {steps}" in capsys.readouterr().err
+    assert _weights(workdir)[2]["imported"]["file"] == "export"
+
+
+def test_what_does_not_fit_is_named_in_a_table_and_nothing_is_written(folder, tmp_path, capsys):
+    path, *_ = published_files.write(folder, "64x64_diffusion.pt")
+    workdir = tmp_path / "run"
+    error = _refused(
+        capsys, published_files.command(path, workdir, "--config.model.blocks=2"), workdir, code=(1,)
+    )
+    lines = error.splitlines()
+    assert "does not fit" in lines[0] or "does not fit" in lines[1]
+    assert any(line.startswith("error: missing    input_blocks.") for line in lines)
+    assert any(line.startswith("error: misshapen  ") for line in lines)
+    error = _refused(
+        capsys, published_files.command(path, workdir, "--config.model.class_conditional=False"), workdir
+    )
+    assert "unused     label_emb.weight" in error
+
+
+@pytest.mark.parametrize(
+    "file", ["64x64_diffusion.pt", *[name for name in FILES if name.startswith(("v", "edm-"))]]
+)
+def test_a_cut_file_is_refused_in_one_line(file, folder, tmp_path, capsys):
+    path, *_ = published_files.write(folder, file)
+    cut = tmp_path / file
+    cut.parent.mkdir(parents=True, exist_ok=True)
+    content = path.read_bytes()
+    cut.write_bytes(content[: len(content) * 2 // 3])
+    workdir = tmp_path / "run"
+    error = _refused(capsys, published_files.command(cut, workdir), workdir, code=(1,))
+    refused = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert len(refused) == 1 and str(cut) in refused[0]
+
+
+@pytest.mark.parametrize("file", UNKNOWN)
+def test_a_file_of_an_unknown_name_asks_for_its_experiment(file, folder, tmp_path, capsys):
+    path, *_ = published_files.write(folder, file)
+    workdir = tmp_path / "run"
+    arguments = ["main.py", "--mode=import", f"--from={path}", f"--workdir={workdir}"]
+    (line,) = _refused(capsys, arguments, workdir, code=(2,)).splitlines()
+    assert "--config" in line and "Candidates" in line and "configs/" in line
+
+
+def test_candidates_are_those_with_as_many_parameters(monkeypatch, tmp_path):
+    from importers import checkpoint
+    from modes import import_checkpoint
+
+    arrays = {"all_modules.2.weight": np.broadcast_to(np.float32(0), (61_804_419,))}
+    found = checkpoint.Checkpoint("score_sde_pytorch", arrays, {})
+    monkeypatch.setattr(checkpoint, "read", lambda path: found)
+    message = str(import_checkpoint._unknown("x.pth"))
+    assert "configs/vp/cifar10_ddpmpp_continuous.py" in message
+    assert "configs/subvp/cifar10_ddpmpp_continuous.py" in message
+    assert "ncsnpp" not in message and "deep" not in message
+
+
+def test_another_network_s_config_is_refused_by_name(folder, tmp_path, capsys):
+    path, *_ = published_files.write(folder, "64x64_diffusion.pt")
+    workdir = tmp_path / "run"
+    arguments = ["main.py", "--mode=import", f"--from={path}", f"--workdir={workdir}"]
+    (line,) = _refused(
+        capsys, [*arguments, "--config=configs/vp/ddpm/cifar10.py"], workdir, code=(2,)
+    ).splitlines()
+    assert 'model.name="ddpm"' in line and "adm" in line
+    pickled, *_ = published_files.write(folder, "edm-cifar10-32x32-cond-vp.pkl")
+    arguments[2] = f"--from={pickled}"
+    error = _refused(capsys, arguments, workdir, code=(2,))
+    assert "data.image_size=32" in error and "side 8" in error
+
+
+def test_a_workdir_in_use_is_refused_and_stays_as_it_was(folder, tmp_path, capsys):
+    path, *_ = published_files.write(folder, "64x64_diffusion.pt")
+    workdir = tmp_path / "run"
+    assert main.main(published_files.command(path, workdir)) == 0
+    before = (workdir / "config.json").read_bytes()
+    capsys.readouterr()
+    assert main.main(published_files.command(path, workdir)) == 1
+    assert "holds a run already" in capsys.readouterr().err
+    assert (workdir / "config.json").read_bytes() == before
+
+
+def test_what_is_no_checkpoint_of_a_known_form_is_refused(tmp_path, capsys):
+    from tests.importers.written import zip_file
+
+    workdir = tmp_path / "run"
+    file = tmp_path / "64x64_diffusion.pt"
+
+    def refused(content):
+        file.write_bytes(content)
+        (line,) = (
+            line
+            for line in _refused(
+                capsys, ["main.py", "--mode=import", f"--from={file}", f"--workdir={workdir}"], workdir
+            ).splitlines()
+            if line.startswith("error: ")
+        )
+        return line
+
+    def state(*names):
+        tensors = published_files._Tensors()
+        arrays = {name: np.ones((2, 2), np.float32) for name in names}
+        return zip_file(tensors.of(arrays), tensors.storages)
+
+    assert "second head, out2.0.weight" in refused(state("input_blocks.0.0.weight", "out2.0.weight"))
+    assert "classifier" in refused(state("input_blocks.0.0.weight", "out.2.qkv_proj.weight"))
+    assert "no code base" in refused(state("layers.0.weight"))
+    assert "no arrays" in refused(zip_file({"epoch": 3}))
+    assert "no whole checkpoint of Flax" in refused(b"\x85\xa1")
+    file.unlink()
+    arguments = ["main.py", "--mode=import", f"--from={file}", f"--workdir={workdir}"]
+    assert "no such file" in _refused(capsys, arguments, workdir).lower()
+
+
+def test_import_needs_a_file(capsys):
+    assert main.main(["main.py", "--mode=import", "--workdir=x"]) == 2
+    assert "--from=FILE" in capsys.readouterr().err
+    assert main.main(["main.py", "--mode=sample", "--workdir=x", "--from=y"]) == 2
+    assert "--from is of --mode=import" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("entry", known.KNOWN, ids=lambda entry: entry.file)
+def test_a_known_file_is_found_by_its_name_and_has_an_experiment(entry):
+    path = f"/downloads/{entry.file.replace('*', '8')}"
+    assert known.find(path) == entry
+    assert (ROOT / entry.experiment).is_file()
+    assert entry.source.startswith("https://") and entry.sha256 is None
+    from modes.import_checkpoint import config_for
+
+    config = config_for(path)
+    for field, value in (entry.fields or {}).items():
+        group, name = field.split(".")
+        assert config[group][name] == value
+
+
+def test_every_known_file_stands_in_the_page_of_weights():
+    text = (ROOT / "docs" / "weights.md").read_text()
+    for entry in known.KNOWN:
+        rows = [line for line in text.splitlines() if f"`{entry.file}`" in line]
+        assert any(f"`{entry.experiment}`" in row and entry.source in row for row in rows), entry.file
+        assert entry.figure is None or any(entry.figure in row for row in rows), entry.file
+
+
+def test_import_reads_what_training_does():
+    assert set(MODES["import"].reads) <= set(MODES["train"].reads)
