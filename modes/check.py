@@ -69,6 +69,8 @@ def run(config, workdir, for_mode=None):
 
 def _learn(config, name, workdir, found):
     """Fills in what the data or the run's record knows, and takes what they refuse."""
+    if "from" in MODES[name].needs:  # the file knows, and is not read here
+        return
     try:
         if workdir and "config" not in MODES[name].needs:
             record = experiment.require_run(config, workdir)

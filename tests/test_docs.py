@@ -6,9 +6,10 @@ import shlex
 import pytest
 
 import main
-from configs import base
+from configs import base, digits
 from modes import check
 from tests.conftest import ROOT
+from workdir.files import write_json
 from workdir.saved_config import leaves
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -21,8 +22,13 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_the_commands_of_the_docs_parse(line):
-    config, _, mode = main.parse(shlex.split(line)[1:])
+def test_the_commands_of_the_docs_parse(line, tmp_path):
+    given = shlex.split(line)[1:]
+    if not any(a.startswith(("--config=", "--from=")) for a in given):
+        # A command that reads a run takes the run's config.
+        write_json(tmp_path / "config.json", {"config": digits.get_config().to_dict()})
+        given = [f"--workdir={tmp_path}" if a.startswith("--workdir") else a for a in given]
+    config, _, mode = main.parse(given)
     # Files of measurements are written by the commands before.
     refused = [line for line in check.problems(mode, config) if "there is no such file" not in line]
     assert not refused

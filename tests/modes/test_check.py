@@ -54,6 +54,8 @@ WRONG = {
     "variance": [{"variance.levels": 1}],
     "optimal_grid": [{"optimal_grid.steps": "(1,)"}, {"eval.bound.variance": "predicted"}],
     "ema": [{"ema.reconstruct_std": 0.4}],
+    "import": [{"optim.name": "adm"}, {"ema.decays": "(2.0,)"}, {"mixture": "ring"}],
+    "export": [{"export.format": "onnx"}, {"restore.average": 0.9999}, {"restore.step": 77}],
     "coefficients": [{"sampling.predictor.order": 7, "sampling.predictor": "unipc"}],
 }
 
@@ -87,7 +89,8 @@ def _refused(capsys, arguments):
 def test_check_refuses_as_the_mode_does(mode, fields, trained, capsys):
     flags = as_flags({**TINY, **fields})
     workdir = [f"--workdir={trained}"]
-    refused = _refused(capsys, [DIGITS, *workdir, f"--mode={mode}", *flags])
+    file = ["--from=nowhere"] if mode == "import" else []
+    refused = _refused(capsys, [DIGITS, *workdir, f"--mode={mode}", *file, *flags])
     checked = _refused(capsys, [DIGITS, *workdir, "--mode=check", f"--for={mode}", *flags])
     assert refused == checked and refused
     assert all("\n" not in line for line in refused)

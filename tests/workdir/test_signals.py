@@ -52,11 +52,12 @@ def _ended(process, number):
 def test_every_mode_says_whether_the_same_command_goes_on(mode, tmp_path):
     (tmp_path / "sleeping.py").write_text(SLEEPING)
     command = [sys.executable, "main.py", f"--config={tmp_path}/sleeping.py", f"--workdir={tmp_path}"]
-    process = _start([*command, f"--mode={mode}"])
+    file = ["--from=nowhere"] if mode == "import" else []
+    process = _start([*command, *file, f"--mode={mode}"])
     _wait_for(process.stdout, "reading")
     process.send_signal(signal.SIGTERM)
     last = _ended(process, signal.SIGTERM)
-    assert MODES[mode].after_a_stop in last and last.endswith(f"--workdir={tmp_path} --mode={mode}")
+    assert MODES[mode].after_a_stop in last and last.endswith(" ".join([f"--workdir={tmp_path}", *file, f"--mode={mode}"]))
 
 
 def test_what_goes_on_is_what_was_finished():
