@@ -9,60 +9,46 @@ MODES = {
     "train": Mode(
         "modes.train", ("loss", "optim", "ema", "training", "checkpoint", "sampling"), (),
         ("config", "workdir", "data"), "train, or resume from the newest checkpoint in the workdir",
-        "resumes from the newest checkpoint, or begins anew where there is none",
-    ),
+        "resumes from the newest checkpoint, or begins anew where there is none"),
     "sample": Mode(
         "modes.sample", ("restore", "sampling"), **_OF_A_RUN,
-        summary="draw samples: samples.png, samples.npz, trajectory.png",
-        after_a_stop=_GOES_ON,
-    ),
+        summary="draw samples: samples.png, samples.npz, trajectory.png", after_a_stop=_GOES_ON),
     "eval": Mode(
         "modes.eval", ("restore", "data", "sampling", "eval"), **_OF_A_RUN,
         summary="held-out loss, bits/dim, bounds, two-sample metrics: metrics.json, evaluation.png",
-        after_a_stop="takes up finished log-densities and measures the rest anew",
-    ),
+        after_a_stop="takes up finished log-densities and measures the rest anew"),
     "encode": Mode(
         "modes.encode", ("restore", "data", "encoding"), **_OF_A_RUN,
-        summary="latent codes of held-out data, decoded and interpolated: encoding.png",
-    ),
+        summary="latent codes of held-out data, decoded and interpolated: encoding.png"),
     "calibrate": Mode(
         "modes.calibrate", ("restore", "sampling.threshold", "calibration"), **_OF_A_RUN,
-        summary="fit solvers of few calls to the model: fitted_<calls>.npz, calibration.png",
-    ),
+        summary="fit solvers of few calls to the model: fitted_<calls>.npz, calibration.png"),
     "variance": Mode(
         "modes.variance", ("restore", "data", "variance"), **_OF_A_RUN,
         summary="measure what optimal reverse variances need: variance.npz, variance.png",
-        after_a_stop=_GOES_ON,
-    ),
+        after_a_stop=_GOES_ON),
     "optimal_grid": Mode(
         "modes.optimal_grid", ("restore", "data", "optimal_grid", "eval.bound"), **_OF_A_RUN,
         summary="the noise levels with the best bound, for any number of steps: optimal_grid.npz",
-        after_a_stop=_GOES_ON,
-    ),
+        after_a_stop=_GOES_ON),
     "ema": Mode(
-        "modes.ema", ("ema",), **_OF_A_RUN, summary="averages of any width, from snapshots: ema_<std>_*.npz"
-    ),
+        "modes.ema", ("ema",), **_OF_A_RUN, summary="averages of any width, from snapshots: ema_<std>_*.npz"),
     "import": Mode(
         "modes.import_checkpoint", ("loss", "optim", "ema", "training"), ("from",),
-        ("from", "workdir", "data"), "a workdir from a published checkpoint, --from=FILE",
-    ),
+        ("from", "workdir", "data"), "a workdir from a published checkpoint, --from=FILE"),
     "export": Mode(
         "modes.export", ("restore", "export"), **_OF_A_RUN,
-        summary="the weights as safetensors, or for diffusers: export/, diffusers/",
-    ),
+        summary="the weights as safetensors, or for diffusers: export/, diffusers/"),
     "coefficients": Mode(
         "modes.coefficients", ("sampling",), (), ("config",),
-        "print the sampler's table, one line a network call",
-    ),
+        "print the sampler's table, one line a network call"),
     "check": Mode(
         "modes.check", (), ("for",), ("config",),
-        "print the chosen components and all that --for=MODE (default: train) would refuse",
-    ),
+        "print the chosen components and all that --for=MODE (default: train) would refuse"),
     "inspect": Mode(
         "modes.inspect", None, (), ("config", "data"), "print what the data set holds, and suggested settings"
     ),
     "prepare": Mode(
         "modes.prepare", None, (), ("config", "data"),
-        "download and prepare a TFDS data set (requirements/tfds.txt)",
-    ),
+        "download and prepare a TFDS data set (requirements/tfds.txt)"),
 }  # fmt: skip
