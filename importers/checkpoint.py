@@ -16,7 +16,7 @@ import numpy as np
 
 from importers import adm, ddim, diffusers, edm, edm2, flax_msgpack, mapping, modules, ncsn, safetensors, song
 from importers.names import Record
-from importers.refusal import RefusedFile, shown
+from importers.refusal import RefusedFile, shown, type_name
 from importers.unpickling import load
 from models.adm import ADM
 from models.ddpm import DDPM
@@ -151,6 +151,8 @@ def read(path):
         raise RefusedFile(text if text.startswith(str(path)) else f"{path}: {text}") from None
     except ValueError as error:
         raise RefusedFile(f"{path}: {error}.") from None
+    except (TypeError, AttributeError, KeyError, IndexError, RecursionError) as error:
+        raise RefusedFile(f"{path}: it makes no sense ({type_name(error)}): the file is damaged.") from error
 
 
 def files(path):

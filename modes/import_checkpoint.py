@@ -138,7 +138,7 @@ def run(config, workdir, source, experiment=None):
     """
     _require_free(workdir)
     found = checkpoint.read(source)
-    _complete(config, found)
+    complete(config, found)
     check.require("import", config)
     created = create(config, MODES["import"].reads)
     params, averages = _converted(found, created, config, source)
@@ -162,7 +162,7 @@ def _require_free(workdir):
             raise UserError(f"{workdir} holds a run already ({name}): choose another --workdir.")
 
 
-def _complete(config, found):
+def complete(config, found):
     """Fills in what a data set would say, as far as the file or its experiment does.
 
     Raises:

@@ -81,7 +81,7 @@ def write(folder, file):
     """Writes a file of FILES; returns (path, parameters, averaged parameters) as trees of ours."""
     form, experiment, flags = FILES[file]
     config, *_ = main.parse(["main.py", f"--config={experiment}", "--workdir=x", *shlex.split(flags)])
-    import_checkpoint._complete(config, checkpoint.Checkpoint(form, {}, {}))
+    import_checkpoint.complete(config, checkpoint.Checkpoint(form, {}, {}))
     created = create(config, ())
     template, network = created.params_template(), created.denoiser.network
     rows = checkpoint.FORMS["adm" if form == "analytic" else form].rows(
@@ -101,7 +101,7 @@ def _random(template, seed):
     return jax.tree.map(lambda like: generator.standard_normal(like.shape).astype(np.float32), template)
 
 
-class _Tensors:
+class Tensors:
     """Tensors of a zip file of torch: things to pickle, and the storages that they refer to."""
 
     def __init__(self):
@@ -121,7 +121,7 @@ class _Tensors:
 
 
 def _song_pytorch(theirs, average):
-    tensors = _Tensors()
+    tensors = Tensors()
     fixed = [name for name, array in theirs.items() if name.endswith(".W") and array.ndim == 1]
     shadow = tensors.listed(array for name, array in average.items() if name not in fixed)
     thing = {
@@ -175,12 +175,12 @@ def _edm(theirs, average):
 
 
 def _state(theirs, average):
-    tensors = _Tensors()
+    tensors = Tensors()
     return zip_file(tensors.of(average), tensors.storages)
 
 
 def _analytic(theirs, average):
-    tensors = _Tensors()
+    tensors = Tensors()
     thing = {
         "models_states": {"eps_model": tensors.of(theirs)},
         "ema_models_states": {"eps_model": tensors.of(average)},
@@ -190,7 +190,7 @@ def _analytic(theirs, average):
 
 
 def _listed(theirs, average):
-    tensors = _Tensors()
+    tensors = Tensors()
     thing = [tensors.of(theirs, "module."), {"state": {}}, 7, STEP, tensors.of(average)]
     return zip_file(thing, tensors.storages)
 

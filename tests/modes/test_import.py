@@ -8,9 +8,12 @@ import pytest
 
 import experiment
 import main
-from importers import known
+from components import ConfigError
+from importers import checkpoint, known
 from modes import MODES
+from modes.import_checkpoint import config_for
 from tests.conftest import ROOT, TINY, as_flags
+from tests.importers.written import zip_file
 from tests.modes import published_files
 from tests.modes.published_files import FILES, STEP, UNKNOWN
 from workdir.checkpoints import Checkpoints
@@ -152,14 +155,13 @@ def test_a_file_of_an_unknown_name_asks_for_its_experiment(file, folder, tmp_pat
     assert "--config" in line and "Candidates" in line and "configs/" in line
 
 
-def test_candidates_are_those_with_as_many_parameters(monkeypatch, tmp_path):
-    from importers import checkpoint
-    from modes import import_checkpoint
-
+def test_candidates_are_those_with_as_many_parameters(monkeypatch):
     arrays = {"all_modules.2.weight": np.broadcast_to(np.float32(0), (61_804_419,))}
     found = checkpoint.Checkpoint("score_sde_pytorch", arrays, {})
     monkeypatch.setattr(checkpoint, "read", lambda path: found)
-    message = str(import_checkpoint._unknown("x.pth"))
+    with pytest.raises(ConfigError) as caught:
+        config_for("x.pth")
+    message = str(caught.value)
     assert "configs/vp/cifar10_ddpmpp_continuous.py" in message
     assert "configs/subvp/cifar10_ddpmpp_continuous.py" in message
     assert "ncsnpp" not in message and "deep" not in message
@@ -191,8 +193,6 @@ def test_a_workdir_in_use_is_refused_and_stays_as_it_was(folder, tmp_path, capsy
 
 
 def test_what_is_no_checkpoint_of_a_known_form_is_refused(tmp_path, capsys):
-    from tests.importers.written import zip_file
-
     workdir = tmp_path / "run"
     file = tmp_path / "64x64_diffusion.pt"
 
@@ -208,7 +208,7 @@ def test_what_is_no_checkpoint_of_a_known_form_is_refused(tmp_path, capsys):
         return line
 
     def state(*names):
-        tensors = published_files._Tensors()
+        tensors = published_files.Tensors()
         arrays = {name: np.ones((2, 2), np.float32) for name in names}
         return zip_file(tensors.of(arrays), tensors.storages)
 
@@ -235,8 +235,6 @@ def test_a_known_file_is_found_by_its_name_and_has_an_experiment(entry):
     assert known.find(path) == entry
     assert (ROOT / entry.experiment).is_file()
     assert entry.source.startswith("https://") and entry.sha256 is None
-    from modes.import_checkpoint import config_for
-
     config = config_for(path)
     for field, value in (entry.fields or {}).items():
         group, name = field.split(".")

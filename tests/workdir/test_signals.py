@@ -57,7 +57,9 @@ def test_every_mode_says_whether_the_same_command_goes_on(mode, tmp_path):
     _wait_for(process.stdout, "reading")
     process.send_signal(signal.SIGTERM)
     last = _ended(process, signal.SIGTERM)
-    assert MODES[mode].after_a_stop in last and last.endswith(" ".join([f"--workdir={tmp_path}", *file, f"--mode={mode}"]))
+    assert MODES[mode].after_a_stop in last and last.endswith(
+        " ".join([f"--workdir={tmp_path}", *file, f"--mode={mode}"])
+    )
 
 
 def test_what_goes_on_is_what_was_finished():
