@@ -27,6 +27,7 @@ import jax.numpy as jnp
 from jax.experimental import topologies
 
 from bench.networks import CHANNELS, NETWORKS, SIDE, training_step
+from sde_lib.noise import root_key
 
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "f64": 8}
 KINDS = ("convolutions", "norms", "attention", "optimizer", "rest")
@@ -103,7 +104,7 @@ def main():
         shape = (arguments.batch, SIDE, SIDE, CHANNELS)
         state, step = training_step(network, shape, abstract=True)
         given = (state, jax.ShapeDtypeStruct(shape, jnp.float32))
-        keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), arguments.batch))
+        keys = jax.eval_shape(lambda: jax.random.split(root_key(0), arguments.batch))
         given = jax.tree.map(
             lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=on_device), (*given, keys)
         )

@@ -29,7 +29,7 @@ RHO = 30.0
 # corrector, prediction, variable, grid, and its field (power of vp_time; end of log_snr and rho).
 # docs/samplers.md says how they were chosen, and how they fare on data they were not chosen on.
 DEFAULTS = {
-    255: {
+    511: {
         9: (4, 0, "f", "measure", "vp_time", 3.25),
         17: (3, 4, "x0", "vp_time", "vp_time", 3.5),
         np.inf: (4, 4, "x0", "vp_time", "vp_time", 3.5),

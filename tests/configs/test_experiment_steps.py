@@ -3,6 +3,7 @@
 import importlib
 import json
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -77,6 +78,13 @@ def _reduced(path):
     if model.name == "ncsnv2":
         fields |= {"data.image_size": 16, "model.form": 64}
     return fields
+
+
+@pytest.fixture(autouse=True)
+def programs_are_freed():
+    """Frees the compiled programs of each test: all of them are more than a process may map."""
+    yield
+    jax.clear_caches()
 
 
 def _runs(path, tmp_path):
