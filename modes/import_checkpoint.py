@@ -199,10 +199,18 @@ def _converted(found, created, config, source):
             f'model.name="{config.model.name}" with denoiser.variance_head="{config.denoiser.variance_head}" '
             "is another. Choose another --config."
         )
+    if inner is not network and found.form not in ("edm2", "undrift"):
+        raise ConfigError(
+            f"{source} is named as in {form.code}, which learns no uncertainty beside its network: set "
+            "denoiser.uncertainty=False."
+        )
     try:
         rows = form.rows(inner, template, config.data.image_size)
     except ValueError as error:
-        raise ConfigError(f"{source} is named as in {form.code}; the config's network has {error}.") from None
+        raise ConfigError(
+            f"{source} is named as in {form.code}: {str(error)[:200]}. Choose another --config, or change "
+            "model.* and denoiser.*."
+        ) from None
 
     def converted(arrays):
         result = mapping.convert(arrays, template, rows, form.ignored(arrays, template))

@@ -179,6 +179,8 @@ def test_another_network_s_config_is_refused_by_name(folder, tmp_path, capsys):
     arguments[2] = f"--from={pickled}"
     error = _refused(capsys, arguments, workdir, code=(2,))
     assert "data.image_size=32" in error and "side 8" in error
+    uncertain = published_files.command(pickled, workdir, "--config.denoiser.uncertainty=True")
+    assert "denoiser.uncertainty=False" in _refused(capsys, uncertain, workdir, code=(2,))
 
 
 def test_a_workdir_in_use_is_refused_and_stays_as_it_was(folder, tmp_path, capsys):
