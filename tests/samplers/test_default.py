@@ -17,7 +17,7 @@ from sde_lib import SDES
 from sde_lib.noise import root_key
 from tests.conftest import sampling
 
-FEW = (("two_moons", "vp"), ("spiral", "edm"), ("images 768-D", "vp"))
+FEW = (("two_moons", "vp"), ("spiral", "edm"))
 ALL = tuple(itertools.product(CHECK, ("vp", "ve", "edm", "cosine")))
 # What one call more may add to a figure, and figures that are no more than rounding.
 RISE, ROUNDING = 1.3, 1e-6
