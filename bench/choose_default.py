@@ -29,6 +29,7 @@ from samplers.solvers.adams import Adams
 from samplers.time_grids import TIME_GRIDS
 
 CALLS = (5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 17, 18, 20)
+IMAGE_CALLS = (5, 6, 7, 8, 9, 10, 12, 14, 17, 20, 23, 26, 30, 35, 40, 50)
 PROCESSES = ("vp", "edm")
 ORDERS = ((2, 0), (3, 0), (4, 0), (2, 4), (3, 3), (3, 4), (4, 3), (4, 4))
 FORMS = (("f", "measure"), ("f", "vp_time"), ("f", "log_snr"), ("x0", "vp_time"), ("x0", "log_snr"))
@@ -113,14 +114,18 @@ def best_path(figures, ratios):
 def main():
     """Measures and prints the path."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--calls", type=int, nargs="+", default=CALLS, help="numbers of network calls")
+    parser.add_argument("--calls", type=int, nargs="+", help="numbers of network calls")
     parser.add_argument("--images", action="store_true", help="the table of images")
     parser.add_argument("--only", nargs="+", choices=CHOICE, help="mixtures")
     parser.add_argument("--peers", help="JSON file with figures of other programs")
     arguments = parser.parse_args()
+    of_table = [name for name in CHOICE if name.startswith("images") == arguments.images]
+    mixtures = arguments.only or of_table
+    if not set(mixtures) <= set(of_table):
+        parser.error(f"with --images or without: this table is chosen on {', '.join(of_table)}")
+    numbers = sorted(arguments.calls or (IMAGE_CALLS if arguments.images else CALLS))
     elsewhere = json.loads(Path(arguments.peers).read_text()) if arguments.peers else {}
-    tried, numbers = candidates(arguments.images), sorted(arguments.calls)
-    mixtures = arguments.only or [name for name in CHOICE if name.startswith("images") == arguments.images]
+    tried = candidates(arguments.images)
     by_case, ratios_by_case = [], []
     with jax.enable_x64(True):
         for name, process in itertools.product(mixtures, PROCESSES):

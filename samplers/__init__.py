@@ -4,7 +4,7 @@ A new solver is one class in a file of its own, and one line in samplers/solvers
 """
 
 from samplers.correctors import CORRECTORS
-from samplers.create import create, create_audited, default_fields, default_sampler, resolve
+from samplers.create import create, create_audited, default_sampler, resolve
 from samplers.sampler import Sampler
 from samplers.solvers import SOLVERS
 from samplers.table import Samples, Table, sample
@@ -17,7 +17,6 @@ __all__ = [
     "Table",
     "create",
     "create_audited",
-    "default_fields",
     "default_sampler",
     "resolve",
     "sample",

@@ -1,5 +1,6 @@
 """Eight virtual CPU devices, a shared compilation cache, and what tests have in common."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -81,6 +82,11 @@ def sampling(fields=None, **more):
             path = f"{group}.{name}"
         config.update_from_flattened_dict({path: value})
     return config
+
+
+def experiment_config(path):
+    """The config of a file of configs/."""
+    return importlib.import_module(path.removesuffix(".py").replace("/", ".")).get_config()
 
 
 def as_flags(fields):

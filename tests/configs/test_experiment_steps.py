@@ -1,6 +1,5 @@
 """Every experiment of configs/ at reduced width: a training step and a sample, through main.py."""
 
-import importlib
 import json
 
 import jax
@@ -10,18 +9,14 @@ from PIL import Image
 
 import main
 from modes.listing import experiments
-from tests.conftest import as_flags
+from tests.conftest import as_flags, experiment_config
 
 EXPERIMENTS = tuple(experiments())
 
 
-def _config(path):
-    return importlib.import_module(path.removesuffix(".py").replace("/", ".")).get_config()
-
-
 def _kinds(path):
     """What of an experiment another one may have in common with it: its network, loss, sampler."""
-    config = _config(path)
+    config = experiment_config(path)
     model, loss, sampling = config.model, config.loss, config.sampling
     return {
         ("network", model.name),
@@ -47,7 +42,7 @@ COVERING = _covering()
 
 def _reduced(path, levels):
     """Fields that make an experiment small, of so many resolutions, and leave its kind as it is."""
-    model = _config(path).model
+    model = experiment_config(path).model
     side = 8
     fields = {
         "model.width": 32,
@@ -72,7 +67,7 @@ def _reduced(path, levels):
         fields |= {"model.multipliers": model.multipliers[:levels], "model.blocks": 1}
     if model.attention:
         fields["model.attention"] = (side // levels,)
-    if _config(path).sampling.corrector.steps:
+    if experiment_config(path).sampling.corrector.steps:
         fields["sampling.corrector.steps"] = 1
     if model.head_width:
         fields["model.head_width"] = 16
@@ -89,7 +84,7 @@ def programs_are_freed():
 
 
 def _runs(path, tmp_path, levels=2):
-    config, fields = _config(path), _reduced(path, levels)
+    config, fields = experiment_config(path), _reduced(path, levels)
     rng = np.random.default_rng(0)
     side = fields["data.image_size"]
     arrays = {}
@@ -111,7 +106,7 @@ def _runs(path, tmp_path, levels=2):
 
 @pytest.mark.parametrize("path", COVERING)
 def test_every_kind_of_experiment_takes_a_step_and_draws(path, tmp_path):
-    progressive = (_config(path).model.progressive_input or "none") != "none"
+    progressive = (experiment_config(path).model.progressive_input or "none") != "none"
     _runs(path, tmp_path, 2 if progressive else 1)
 
 

@@ -17,6 +17,7 @@ from models import MODELS
 from modes import check
 from modes.listing import experiments, listing
 from parallel import memory
+from tests.conftest import experiment_config
 
 EXPERIMENTS = experiments()
 # What each takes in memory is a matter of the machine.
@@ -73,10 +74,6 @@ PROCESSES = {"SUBVP": "subvp", "VE": "ve", "VP": "vp", "ve": "smld", "vp": "ddpm
 CORRECTORS = {"-": "none", "ald": "annealed_langevin", "langevin": "langevin"}
 
 
-def _config(path):
-    return importlib.import_module(path.removesuffix(".py").replace("/", ".")).get_config()
-
-
 def _number(text):
     return 0.0 if text == "-" else float(text)
 
@@ -95,7 +92,7 @@ def test_all_of_the_ancestors_experiments_are_here_under_its_names():
 
 @pytest.mark.parametrize("name", ROWS)
 def test_the_ancestors_experiments_have_its_settings(name):
-    config, row = _config(f"configs/{name}.py"), ROWS[name]
+    config, row = experiment_config(f"configs/{name}.py"), ROWS[name]
     (process, data, side, network, width, multipliers, blocks, block, fir, progressive_input, output) = row[
         :11
     ]
@@ -211,19 +208,19 @@ def _resolved(config):
 
 @pytest.mark.parametrize("path", EXPERIMENTS)
 def test_no_experiment_is_refused(path):
-    config = _config(path)
+    config = experiment_config(path)
     if config.model.name not in MODELS:
         pytest.skip(f'model.name="{config.model.name}" is not registered yet')
     for mode in ("train", "sample", "eval"):
-        assert check.problems(mode, _config(path)) == []
-        assert check.problems(mode, _resolved(_config(path))) == []
+        assert check.problems(mode, experiment_config(path)) == []
+        assert check.problems(mode, _resolved(experiment_config(path))) == []
 
 
 def _each_network_once():
     """The experiments as parameters of a test; those whose network an earlier one has are slow."""
     seen = set()
     for path in EXPERIMENTS:
-        config = _config(path)
+        config = experiment_config(path)
         config.model.dropout = None
         network = (config.model.to_json(), config.data.image_size, config.denoiser.variance_head)
         yield pytest.param(path, marks=[pytest.mark.slow] if network in seen else [])
@@ -232,7 +229,7 @@ def _each_network_once():
 
 @pytest.mark.parametrize("path", list(_each_network_once()))
 def test_networks_have_as_many_parameters_as_the_list_says(path):
-    config = _config(path)
+    config = experiment_config(path)
     if config.model.name not in MODELS:
         pytest.skip(f'model.name="{config.model.name}" is not registered yet')
     setup = experiment.create(_resolved(config))
@@ -259,7 +256,7 @@ EDM = {
 
 @pytest.mark.parametrize("name", EDM)
 def test_edms_experiments_have_its_options(name):
-    config = _config(f"configs/edm/{name}.py")
+    config = experiment_config(f"configs/edm/{name}.py")
     source, images, batch, rate, half_life, dropout, augmentation, calls = EDM[name]
     assert config.data.source == source and config.training.batch_size == batch
     assert 0 <= images * 1_000_000 - config.training.steps * batch < batch
@@ -287,7 +284,7 @@ EDM2 |= {"l": (320, 0.008, 1024, 0.1), "xl": (384, 0.007, 640, 0.1)}
 
 @pytest.mark.parametrize("size", EDM2)
 def test_edm2s_experiments_have_its_presets(size):
-    config = _config(f"configs/edm2/imagenet64_{size}.py")
+    config = experiment_config(f"configs/edm2/imagenet64_{size}.py")
     width, rate, images, dropout = EDM2[size]
     assert (config.model.width, config.model.dropout, config.optim.learning_rate) == (width, dropout, rate)
     assert config.training.steps * config.training.batch_size == images << 20
