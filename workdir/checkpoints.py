@@ -9,6 +9,7 @@ is just being read, nothing is damaged, and its newest checkpoint is taken.
 
 import contextlib
 import functools
+import itertools
 import json
 import logging
 import shutil
@@ -50,6 +51,14 @@ class _Damaged(Exception):
 def _reason(error):
     """The first line of an error's message; its type where it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _undisturbed(list_steps):
+    """What `list_steps()` returns once no checkpoint has been deleted by another process in the middle of it."""
+    for _ in range(NEW_LISTS):
+        with contextlib.suppress(FileNotFoundError):
+            return list_steps()
+    return list_steps()
 
 
 def _text_checksum(record):
@@ -99,7 +108,7 @@ class Checkpoints:
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
                 cleanup_tmp_directories=True,
             )
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self._manager = _undisturbed(lambda: ocp.CheckpointManager(self.folder, options=options))
 
     def all_steps(self):
         """Steps on disk, whether damaged or not."""
@@ -191,7 +200,7 @@ class Checkpoints:
     def _reload(self):
         # What Orbax believes to have saved is not what is on disk after an error.
         with contextlib.suppress(Exception):
-            self._manager.reload()
+            _undisturbed(self._manager.reload)
 
     def restore(self, template):
         """The newest checkpoint that is complete and undamaged.
@@ -320,15 +329,18 @@ class Checkpoints:
         Raises:
           CheckpointError: every checkpoint is damaged.
         """
+        # A training run deletes what is being read, and what is damaged fails a second time.
+        readings = 2 if self._read_only else 1
         for _ in range(NEW_LISTS):
             listed, damaged = self.all_steps(), []
-            for step in self._candidates():
+            for step, reading in itertools.product(self._candidates(), range(readings)):
                 try:
                     return read(step)
                 except _Damaged as error:
                     if self._read_only and self._has_moved_on(listed):
                         break
-                    damaged.append(self._set_aside(step, error))
+                    if reading == readings - 1:
+                        damaged.append(self._set_aside(step, error))
             else:
                 # A restart must not begin anew, as if nothing had been trained, where all was damaged.
                 damaged += [path for path in self._aside() if path not in damaged]
@@ -343,9 +355,10 @@ class Checkpoints:
         )
 
     def _has_moved_on(self, listed):
-        """Whether a training run, which deletes old checkpoints, has saved a newer one than those listed."""
+        """Whether a training run has saved a checkpoint newer than those listed, or deleted one of them."""
         self._reload()
-        return max(self.all_steps(), default=-1) > max(listed, default=-1)
+        steps = self.all_steps()
+        return max(steps, default=-1) > max(listed, default=-1) or not set(listed) <= set(steps)
 
     def _aside(self):
         return sorted(self.folder.parent.glob("damaged-checkpoint-*"))

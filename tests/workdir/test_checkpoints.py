@@ -4,6 +4,7 @@ import shutil
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 import experiment
@@ -167,6 +168,27 @@ def test_what_a_training_run_deletes_while_it_is_read_is_not_damaged(tmp_path, t
     assert not (tmp_path / "checkpoints" / "3").exists()
     params, record = reader.restore_ema(setup.params_template(), setup.ema_names)
     assert record["step"] == 7 and _same(params, _state(setup, 7).ema["0.999"])
+    assert "damaged" not in capfd.readouterr().err
+
+
+def test_a_list_made_between_a_deletion_and_the_next_checkpoint_is_not_the_last_word(
+    tmp_path, tiny_config, setup, monkeypatch, capfd
+):
+    _saved(tmp_path, tiny_config, setup, [3, 7])
+    newest = tmp_path / "checkpoints" / "7"
+    shutil.move(newest, tmp_path / "7")
+    reader = Checkpoints(tmp_path, tiny_config, read_only=True)
+    shutil.rmtree(tmp_path / "checkpoints" / "3")
+    list_again = ocp.CheckpointManager.reload
+
+    def list_and_go_on(manager):
+        list_again(manager)
+        if not newest.exists():
+            shutil.move(tmp_path / "7", newest)
+
+    monkeypatch.setattr(ocp.CheckpointManager, "reload", list_and_go_on)
+    _, record = reader.restore_ema(setup.params_template(), setup.ema_names)
+    assert record["step"] == 7
     assert "damaged" not in capfd.readouterr().err
 
 
