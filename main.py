@@ -41,7 +41,8 @@ FLAGS = {
     "                      reads a run takes the run's own config where this is left out",
     "workdir": "DIR     folder of the run: checkpoints, records, pictures",
     "output": "DIR      folder of the results of a mode that reads a run; default: the workdir",
-    "from": "FILE       published checkpoint, or a folder of one, that --mode=import reads",
+    "from": "FILE       published checkpoint, or a folder of one, that --mode=import reads; with\n"
+    "                      --mode=check --for=import what import would refuse of it is told",
     "for": "MODE        the mode that --mode=check checks; default: train",
     "mode": "MODE       what to do; default: train",
 }
@@ -132,8 +133,11 @@ def _check_flags(given):
         owners = [owner for owner, row in MODES.items() if flag in row.flags]
         if owners and flag not in mode.flags:
             raise ConfigError(f"--{flag} is of --mode={', '.join(owners)}, and this is --mode={name}.")
-    if "for" in given:
-        _mode_of(given["for"], "for")
+    if name == "check":
+        checked = given.get("for", "train")
+        flags = _mode_of(checked, "for").flags
+        if "from" in given and "from" not in flags:
+            raise ConfigError(f"--from is of --for=import, and this is --for={checked}.")
     if "workdir" in mode.needs and not given.get("workdir"):
         raise ConfigError(f"--mode={name} needs --workdir. Example: --workdir=runs/digits")
     if "from" in mode.needs and not given.get("from"):
@@ -344,8 +348,9 @@ def parse(argv):
     signals.expect(mode.after_a_stop)
     if "config" in given:
         config = _file_config(given["config"])
-    elif "from" in mode.needs:
-        config = importlib.import_module(mode.module).config_for(given["from"])
+    elif "from" in given:
+        reader = MODES[given["for"]] if name == "check" else mode
+        config = importlib.import_module(reader.module).config_for(given["from"])
     elif "config" not in mode.needs or (name == "check" and "workdir" in given):
         config = read_config(given["workdir"], base.get_config())
     else:

@@ -1,5 +1,6 @@
 """One experiment as objects: made from a config (`create`) or from the folder of a run (`load`)."""
 
+from experiment.classifier import Classifier, load_classifier
 from experiment.create import (
     Experiment,
     create,
@@ -17,6 +18,7 @@ from experiment.load import Run, load, require_run
 from experiment.run_data import RunData, data_of, open_data, open_splits
 
 __all__ = [
+    "Classifier",
     "Experiment",
     "Run",
     "RunData",
@@ -27,6 +29,7 @@ __all__ = [
     "data_std",
     "default_of",
     "load",
+    "load_classifier",
     "mixture_case",
     "open_data",
     "open_splits",

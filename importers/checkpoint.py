@@ -14,7 +14,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from importers import adm, ddim, diffusers, edm, edm2, flax_msgpack, mapping, modules, ncsn, safetensors, song
+from importers import (
+    adm,
+    adm_classifier,
+    ddim,
+    diffusers,
+    edm,
+    edm2,
+    flax_msgpack,
+    mapping,
+    modules,
+    ncsn,
+    safetensors,
+    song,
+)
 from importers.names import Record
 from importers.refusal import RefusedFile, shown, type_name
 from importers.unpickling import load
@@ -57,6 +70,8 @@ def _own_rows(network, template, side):
     return [mapping.Row((path,), (path,), mapping.SAME) for path in mapping.flatten(template)]
 
 
+# No form of a network that denoises: networks of its Form are those that it guides.
+CLASSIFIER = "adm_classifier"
 FORMS = {
     "undrift": Form("this project's export", (), _own_rows),
     "score_sde": Form("score_sde", (DDPM, NCSNpp), lambda net, like, side: song.flax_rows(net, like)),
@@ -71,6 +86,7 @@ FORMS = {
     "adm": Form(
         "improved-diffusion or guided-diffusion", (ADM,), lambda net, like, side: adm.rows(net, like)
     ),
+    CLASSIFIER: Form("guided-diffusion's classifiers", (ADM,), lambda net, like, side: adm.rows(net, like)),
     "ddim": Form("DDIM or pytorch_diffusion", (UNet, DDPM), ddim.rows),
     "diffusers": Form("diffusers", (UNet, DDPM), diffusers.rows),
     "ncsn": Form(
@@ -118,6 +134,8 @@ class Checkpoint(NamedTuple):
     @property
     def side(self):
         """The side of the images that the network was made for, where names of arrays say it; else None."""
+        if self.form == CLASSIFIER:
+            return adm_classifier.architecture(self.parameters).image_side
         return edm.side(self._below("unet.")) if self.form in ("edm", "edm2") else None
 
     def _below(self, prefix):
@@ -281,6 +299,11 @@ def _of_object(thing):
         if "ema_models_states" in thing:
             params, average = adm.analytic_dpm_weights(thing)
             return _of_arrays(params, {"": average}, _step(thing.get("step")))
+        if "net" in thing and {"optimizer", "optimizer_state"} & set(thing):
+            raise RefusedFile(
+                "it is a training-state of EDM or EDM2, from which their training goes on. Take "
+                "network-snapshot-*.pkl of the same number in its folder: the average is in it."
+            )
         for key in ("ema", "net"):
             if isinstance(thing.get(key), Record):
                 return _of_module(thing[key], averaged=key == "ema")
@@ -318,7 +341,7 @@ def _of_arrays(arrays, averages, step=None, notes=()):
         names = ", ".join(shown(name) for name in sorted(arrays)[:3])
         raise RefusedFile(f"its arrays ({names}, ...) are named as in no code base that is known here.")
     if form == "adm":
-        _refuse_of_adm(arrays)
+        form = _form_of_adm(arrays)
     if form in ("edm", "diffusers"):
         strip = {"edm": lambda a: mapping.without_prefix(a, "model."), "diffusers": diffusers.renamed}[form]
         arrays, averages = strip(arrays), {name: strip(average) for name, average in averages.items()}
@@ -335,15 +358,15 @@ def _named_arrays(thing):
     return mapping.without_prefix(found, "module.")
 
 
-def _refuse_of_adm(arrays):
+def _form_of_adm(arrays):
+    """The key of FORMS: a U-Net, or a classifier once its architecture is a known one."""
     refusal = adm.refusal(arrays)
     if refusal:
         raise RefusedFile(refusal)
-    if not any(name.startswith("output_blocks.") for name in arrays):
-        raise RefusedFile(
-            "it is a noisy classifier of guided-diffusion, which no mode uses yet; from Python "
-            "importers.adm.rows takes it to models/adm_classifier.py."
-        )
+    if not adm_classifier.is_one(arrays):
+        return "adm"
+    adm_classifier.architecture(arrays)
+    return CLASSIFIER
 
 
 def _step(value):

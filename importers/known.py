@@ -2,7 +2,7 @@
 
 Places and licences were read in the authors' READMEs. Figures are those of the READMEs, of EDM2's
 generate_images.py, and for EDM and improved-diffusion of the papers, as the experiments have them. No sizes
-and no digests are published. docs/weights.md shows this table; a test holds that the two agree.
+are published, and digests of pytorch_diffusion's alone. docs/weights.md shows this table; a test holds that the two agree.
 """
 
 import fnmatch
@@ -25,7 +25,7 @@ class Known(NamedTuple):
       licence: of the weights, as their README says it, or of the repository.
       figure: published for it; None: none is.
       fields: of the config that differ from the experiment's, by dotted path.
-      sha256: of the file; None: its authors give none.
+      md5: of the file; None: its authors give none.
       note: what differs, in a sentence; or None.
     """
 
@@ -36,7 +36,7 @@ class Known(NamedTuple):
     licence: str
     figure: str | None
     fields: dict | None = None
-    sha256: str | None = None
+    md5: str | None = None
     note: str | None = None
 
 
@@ -103,15 +103,23 @@ def _openai():
     guided = "https://openaipublic.blob.core.windows.net/diffusion/jul-2021"
     improved = "https://openaipublic.blob.core.windows.net/diffusion/march-2021"
     unconditional = {"model.class_conditional": False}
+    # The experiment of 256 has their process and every other field.
+    larger = {"data.image_size": 512, "model.multipliers": (0.5, 1, 1, 2, 2, 4, 4)}
     vlb = "trained by the bound alone, which no config here trains by: for sampling and evaluation"
     for file, config, figure, fields in (
         ("64x64_diffusion.pt", "imagenet64", "FID 2.07", None),
         ("128x128_diffusion.pt", "imagenet128", "FID 2.97 with classifier guidance", None),
         ("256x256_diffusion.pt", "imagenet256", "FID 4.59 with classifier guidance", None),
         ("256x256_diffusion_uncond.pt", "imagenet256", None, unconditional),
+        ("512x512_diffusion.pt", "imagenet256", "FID 7.72 with classifier guidance", larger),
     ):
         experiment = f"configs/adm/{config}.py"
         yield Known(file, experiment, "Dhariwal & Nichol 2021", f"{guided}/{file}", _MIT, figure, fields)
+    guides = "a classifier, which guides the network of this experiment"
+    for side, fields in ((64, None), (128, None), (256, None), (512, larger)):
+        file, experiment = f"{side}x{side}_classifier.pt", f"configs/adm/imagenet{min(side, 256)}.py"
+        paper = "Dhariwal & Nichol 2021"
+        yield Known(file, experiment, paper, f"{guided}/{file}", _MIT, None, fields, note=guides)
     for file, config, figure, note in (
         (
             "imagenet64_uncond_100M_1500K.pt",
@@ -132,6 +140,31 @@ def _openai():
         experiment, licence = f"configs/improved_diffusion/{config}.py", "MIT (of the repository)"
         paper = "Nichol & Dhariwal 2021"
         yield Known(file, experiment, paper, f"{improved}/{file}", licence, figure, note=note)
+
+
+def _pytorch_diffusion():
+    # The network of Ho et al. has two attentions more than that of the experiment, and no such choice.
+    fields = {"model.name": "unet", "model.resample_with_convolution": None}
+    for file, identity, md5, figure in (
+        (
+            "ema_diffusion_cifar10_model",
+            "2e4f01e2d9ee49bab1d5",
+            "1fa350b952534ae442b1d5235cce5cd3",
+            "FID 3.21",
+        ),
+        ("diffusion_cifar10_model", "869980b53bf5416c8a28", "82ed3067fd1002f5cf4c339fb80c4669", "FID 12.14"),
+    ):
+        yield Known(
+            f"{file}/model-790000.ckpt",
+            "configs/vp/ddpm/cifar10.py",
+            "Ho et al. 2020",
+            f"https://heibox.uni-heidelberg.de/f/{identity}/?dl=1",
+            "MIT (of the repository that converted it)",
+            figure,
+            fields,
+            md5,
+            "averages alone" if file.startswith("ema_") else "no averages",
+        )
 
 
 def _score_sde():
@@ -252,4 +285,4 @@ def _score_sde():
             yield Known(file, experiment, "Song et al. 2021", f"{drive}/{identity}", _APACHE, figure)
 
 
-KNOWN = (*_score_sde(), *_edm(), *_edm2(), *_openai())
+KNOWN = (*_score_sde(), *_edm(), *_edm2(), *_openai(), *_pytorch_diffusion())

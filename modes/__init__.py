@@ -43,7 +43,7 @@ MODES = {
         "modes.coefficients", ("sampling",), (), ("config",),
         "print the sampler's table, one line a network call"),
     "check": Mode(
-        "modes.check", (), ("for",), ("config",),
+        "modes.check", (), ("for", "from"), ("config",),
         "print the chosen components and all that --for=MODE (default: train) would refuse"),
     "inspect": Mode(
         "modes.inspect", None, (), ("config", "data"), "print what the data set holds, and suggested settings"

@@ -45,16 +45,17 @@ def require(name, config):
         raise ConfigError("\n".join(found))
 
 
-def run(config, workdir, for_mode=None):
+def run(config, workdir, for_mode=None, source=None):
     """--mode=check: prints the components in use, and all that --for=MODE would refuse.
 
-    With --workdir the run's record is read, where the mode reads a run; else the data set.
+    With --workdir the run's record is read, where the mode reads a run; else the data set. With `source`,
+    the file of --from, that is read and converted, as --mode=import does, and nothing is written.
     """
     name = for_mode or "train"
     found = Refusals()
     found.add(problems(name, config))
     with found:
-        _learn(config, name, workdir, found)
+        _learn(config, name, workdir, source, found)
         found.add(problems(name, config))
     for line in _described(experiment.resolved(config) if not found.lines else config, config, name):
         print(line)
@@ -67,12 +68,13 @@ def run(config, workdir, for_mode=None):
         raise SystemExit(ConfigError.exit_code)
 
 
-def _learn(config, name, workdir, found):
-    """Fills in what the data or the run's record knows, and takes what they refuse."""
-    if "from" in MODES[name].needs:  # the file knows, and is not read here
-        return
+def _learn(config, name, workdir, source, found):
+    """Fills in what the data, the run's record or the file knows, and takes what they refuse."""
     try:
-        if workdir and "config" not in MODES[name].needs:
+        if "from" in MODES[name].needs:
+            if source:
+                importlib.import_module(MODES[name].module).check_file(config, workdir, source)
+        elif workdir and "config" not in MODES[name].needs:
             record = experiment.require_run(config, workdir)
             if record and "data" in (MODES[name].reads or ()):
                 changes(config, experiment.open_splits(config), record, contents=False)

@@ -1,5 +1,8 @@
 """--mode=import: a published checkpoint becomes a workdir, on which every mode works.
 
+A classifier of noisy images becomes a workdir too, which holds no run: experiment.load_classifier reads it.
+Its config is that of the network that it guides.
+
 Where the config comes from, the first that is there:
 
 1. --config, whatever the file.
@@ -10,6 +13,7 @@ Samples are drawn from averaged parameters. All averages that the config keeps b
 a file has one set of weights alone, average and parameters are both it. The optimizer begins anew.
 """
 
+import functools
 import hashlib
 import os
 import secrets
@@ -22,8 +26,9 @@ import numpy as np
 from components import ConfigError, UserError
 from configs import base
 from denoisers.uncertainty import WithUncertainty
+from experiment import classifier
 from experiment.create import create, resolved
-from importers import checkpoint, known, mapping
+from importers import adm_classifier, checkpoint, known, mapping
 from importers.refusal import RefusedFile
 from models import MODELS
 from modes import MODES, check, listing
@@ -33,7 +38,7 @@ from workdir.files import prepare_workdir, write_json
 from workdir.lock import Lock
 from workdir.provenance import collect
 from workdir.records import say
-from workdir.saved_config import read_config
+from workdir.saved_config import CLASSIFIER, read_config
 
 # Of images in files, whose format every published checkpoint was trained on.
 PIXEL_VALUES = 256
@@ -72,6 +77,8 @@ def _unknown(path):
         for name, module in listing.modules()
         if hasattr(module, "PAPER") and module.get_config().model.name in networks
     }
+    if found.form == checkpoint.CLASSIFIER:
+        return _unknown_classifier(path, found.side, fitting)
     same = [name for name, parameters in fitting.items() if parameters == found.count]
     named = same or [*fitting]
     more = f" and {len(named) - MOST_CANDIDATES} more, see --list" if len(named) > MOST_CANDIDATES else ""
@@ -80,6 +87,17 @@ def _unknown(path):
         f"{path} is named as in {form.code} and has {found.count:,} parameters; its name is none of a known "
         f"checkpoint, and which experiment it is of is not in it. Name it by --config. Candidates, {what}: "
         f"{', '.join(named[:MOST_CANDIDATES])}{more}."
+    )
+
+
+def _unknown_classifier(path, side, named):
+    """The ConfigError that names the experiments whose network a classifier may guide."""
+    modules = dict(listing.modules())
+    same = [name for name in named if modules[name].get_config().data.image_size == side]
+    return ConfigError(
+        f"{path} is a noisy classifier of guided-diffusion for images of side {side}; its name is none of a "
+        "known checkpoint, and which process it was trained on is not in it. Name the experiment of the "
+        f"network that it guides by --config. Candidates, of that side: {', '.join(same) or 'none'}."
     )
 
 
@@ -140,6 +158,8 @@ def run(config, workdir, source, experiment=None):
     found = checkpoint.read(source)
     complete(config, found)
     check.require("import", config)
+    if found.form == checkpoint.CLASSIFIER:
+        return _run_of_classifier(config, workdir, source, found, experiment)
     created = create(config, MODES["import"].reads)
     params, averages = _converted(found, created, config, source)
     state = train_state.create(
@@ -148,18 +168,52 @@ def run(config, workdir, source, experiment=None):
     for note in found.notes:
         say(f"note: {note}")
     imported = _provenance(source, found, experiment)
-    _write(workdir, config, state, imported, (found.record or {}).get("data") or [])
+    trained_on = (found.record or {}).get("data") or []
+    content = {"config": config.to_dict(), "provenance": collect(), "data": trained_on, "imported": imported}
+    save = functools.partial(_save, config=config, state=state, content=content)
+    _write(workdir, save, ("checkpoints", "config.json"))
     size = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
     at = "of an unknown step" if found.step is None else f"of step {found.step}"
     say(f"imported {size / 1e6:.2f}M parameters {at}, {imported['average']}, into {workdir}")
     say(f"to sample: python main.py --workdir={workdir} --mode=sample")
 
 
+def _run_of_classifier(config, workdir, source, found, experiment):
+    """Writes the classifier's file into the workdir, and nothing else."""
+    made, params = _converted_classifier(found, config, source)
+    imported = _provenance(source, found, experiment)
+    record = {"config": config.to_dict(), "provenance": collect(), "imported": imported}
+    shape = (made.image_side, made.image_side, made.image_channels)
+    save = functools.partial(
+        classifier.write, network=made.network, params=params, image_shape=shape, record=record
+    )
+    _write(workdir, save, (CLASSIFIER,))
+    say(
+        f"imported a classifier of {made.network.classes} classes, {found.count / 1e6:.2f}M parameters, into "
+        f"{workdir}"
+    )
+    say(f'no mode reads it yet; from Python: experiment.load_classifier("{workdir}")')
+
+
+def check_file(config, workdir, source):
+    """Raises UserError for what `run` would refuse of a file, a config and a workdir; writes nothing."""
+    if workdir:
+        _require_free(workdir)
+    found = checkpoint.read(source)
+    complete(config, found)
+    check.require("import", config)
+    if found.form == checkpoint.CLASSIFIER:
+        _converted_classifier(found, config, source)
+    else:
+        _converted(found, create(config, MODES["import"].reads), config, source)
+
+
 def _require_free(workdir):
-    """Refuses a workdir that holds a run."""
-    for name in ("checkpoints", "config.json"):
+    """Refuses a workdir that holds a run or a classifier."""
+    for name in ("checkpoints", "config.json", CLASSIFIER):
         if (Path(workdir) / name).exists():
-            raise UserError(f"{workdir} holds a run already ({name}): choose another --workdir.")
+            what = "a classifier" if name == CLASSIFIER else "a run"
+            raise UserError(f"{workdir} holds {what} already ({name}): choose another --workdir.")
 
 
 def complete(config, found):
@@ -214,12 +268,8 @@ def _converted(found, created, config, source):
 
     def converted(arrays):
         result = mapping.convert(arrays, template, rows, form.ignored(arrays, template))
-        if not result.complete:
-            raise UserError(
-                f"{source} does not fit the network of the config; nothing was written. Choose another "
-                f"--config, or change model.*:\n{result.table()}"
-            )
-        return result.params
+        advice = "the network of the config; nothing was written. Choose another --config, or change model.*"
+        return _whole(result, source, advice)
 
     params = converted(found.parameters)
     if found.form != "undrift":
@@ -231,6 +281,32 @@ def _converted(found, created, config, source):
             f"{', '.join(created.ema_names)}: leave ema.* as it was."
         )
     return params, {name: converted(average) for name, average in found.averages.items()}
+
+
+def _converted_classifier(found, config, source):
+    """(importers.adm_classifier.Architecture, our parameters) of a classifier's Checkpoint.
+
+    Raises:
+      UserError: a part is missing, left over or misshapen, or the config is of other images or classes.
+    """
+    made = adm_classifier.architecture(found.parameters)
+    for field, value in (("channels", made.image_channels), ("classes", made.network.classes)):
+        if config.data[field] != value:
+            raise ConfigError(
+                f"data.{field}={config.data[field]}, and the classifier in {source} is made for {value}. "
+                f"Set data.{field}={value}, or choose another --config."
+            )
+    template = mapping.template(made.network, made.image_side, made.image_channels)
+    rows = checkpoint.FORMS[found.form].rows(made.network, template, made.image_side)
+    result = mapping.convert(found.parameters, template, rows)
+    return made, _whole(result, source, "a classifier of guided-diffusion; nothing was written")
+
+
+def _whole(result, source, advice):
+    """The parameters of a mapping.Converted; UserError with its table where it is not complete."""
+    if not result.complete:
+        raise UserError(f"{source} does not fit {advice}:\n{result.table()}")
+    return result.params
 
 
 def _provenance(source, found, experiment):
@@ -248,9 +324,9 @@ def _provenance(source, found, experiment):
     }
     if entry and experiment == entry.experiment:
         described |= {"published_at": entry.source, "licence": entry.licence, "note": entry.note}
-        digest = described["files"][0]["sha256"]
-        if entry.sha256 not in (None, digest):
-            say(f"warning: {source} has the SHA-256 {digest}, and the published file {entry.sha256}")
+        digest = _digest(source, "md5") if entry.md5 else None
+        if digest != entry.md5:
+            say(f"warning: {source} has the MD5 {digest}, and the published file {entry.md5}")
     if "imported" in (found.record or {}):
         described["imported_before"] = found.record["imported"]
     return described
@@ -266,13 +342,20 @@ def _average(found):
 
 def _described(path):
     """Name, size and digest of a file."""
+    return {"name": path.name, "bytes": path.stat().st_size, "sha256": _digest(path, "sha256")}
+
+
+def _digest(path, kind):
     with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest}
+        return hashlib.file_digest(file, kind).hexdigest()
 
 
-def _write(workdir, config, state, imported, trained_on):
-    """Writes the run, whole or not at all."""
+def _write(workdir, save, names):
+    """Writes into a workdir what `save(folder)` puts into a folder, whole or not at all.
+
+    Args:
+      names: of the files and folders that it makes.
+    """
     new = not Path(workdir).exists()
     prepare_workdir(workdir)
     staging = Path(workdir) / f".{secrets.token_hex(4)}-import"
@@ -280,8 +363,8 @@ def _write(workdir, config, state, imported, trained_on):
         with Lock(workdir):
             _require_free(workdir)
             staging.mkdir()
-            _save(staging, config, state, imported, trained_on)
-            for name in ("checkpoints", "config.json"):
+            save(staging)
+            for name in names:
                 os.replace(staging / name, Path(workdir) / name)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
@@ -291,13 +374,13 @@ def _write(workdir, config, state, imported, trained_on):
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def _save(folder, config, state, imported, trained_on):
+def _save(folder, config, state, content):
+    """A checkpoint and config.json."""
     checkpoints = Checkpoints(folder, resolved(config))
-    checkpoints.imported, checkpoints.trained_on = imported, trained_on
+    checkpoints.imported, checkpoints.trained_on = content["imported"], content["data"]
     try:
         checkpoints.save(state)
         checkpoints.finish()
     finally:
         checkpoints.close()
-    content = {"config": config.to_dict(), "provenance": collect(), "data": trained_on, "imported": imported}
     write_json(folder / "config.json", content)

@@ -27,6 +27,7 @@ from workdir.compatibility import FROM_SOURCE, OF_THE_MODEL, OF_THE_TRAINING, co
 from workdir.files import checksum
 from workdir.provenance import collect
 from workdir.records import say
+from workdir.saved_config import refuse_classifier
 
 
 class CheckpointError(UserError):
@@ -54,7 +55,7 @@ def _reason(error):
 
 
 def _undisturbed(list_steps):
-    """What `list_steps()` returns once no checkpoint has been deleted by another process in the middle of it."""
+    """What `list_steps()` returns once no other process has deleted a checkpoint in the middle of it."""
     for _ in range(NEW_LISTS):
         with contextlib.suppress(FileNotFoundError):
             return list_steps()
@@ -86,9 +87,13 @@ class Checkpoints:
     Attributes:
       trained_on: identities of all data that the state was trained on, the latest last; recorded with it.
       imported: of which file the weights were read (--mode=import), as a dict for JSON; None: of none.
+
+    Raises:
+      ConfigError: the workdir holds a classifier.
     """
 
     def __init__(self, workdir, config, read_only=False, field=None, to_train=False):
+        refuse_classifier(workdir)
         self.folder = Path(workdir).absolute() / "checkpoints"
         self._meaning = OF_THE_TRAINING if to_train or not read_only else OF_THE_MODEL
         self._config, self._read_only, self._field = config, read_only, field

@@ -8,6 +8,9 @@ from ml_collections import ConfigDict
 from components import ConfigError
 from workdir import strict_json
 
+# The file that makes a workdir that of a classifier: see workdir/classifier_file.py.
+CLASSIFIER = "classifier.npz"
+
 
 def leaves(config, prefix=""):
     """(dotted path, value) of every field of a ConfigDict that is no subtree."""
@@ -28,9 +31,11 @@ def read_config(workdir, schema):
       schema: configs.base.get_config(), whose values are replaced.
 
     Raises:
-      ConfigError: no config.json, an unreadable one, or one with fields that there are none of now.
+      ConfigError: no config.json, an unreadable one, one with fields that there are none of now, or a
+        classifier in the place of a run.
     """
     path = Path(workdir) / "config.json"
+    refuse_classifier(workdir)
     try:
         found = strict_json.loads(path.read_text())
         if not isinstance(found, dict) or "config" not in found:
@@ -61,6 +66,16 @@ def read_config(workdir, schema):
                     f"{path} has {name}={reprlib.repr(value)}, not of the field's type. Give a --config."
                 ) from None
     return schema
+
+
+def refuse_classifier(workdir):
+    """Raises ConfigError where a workdir holds a classifier, which no mode takes for a run."""
+    if workdir and (Path(workdir) / CLASSIFIER).is_file():
+        raise ConfigError(
+            f"{workdir} holds a classifier of noisy images ({CLASSIFIER}), which guides the samples of "
+            "another network and has none of its own: give the workdir of a run. From Python, "
+            "experiment.load_classifier reads it."
+        )
 
 
 def _first_line(error):

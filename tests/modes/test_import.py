@@ -1,5 +1,6 @@
 """--mode=import: published files of every form become workdirs; what does not fit is named, unwritten."""
 
+import hashlib
 import json
 
 import jax
@@ -10,7 +11,7 @@ import experiment
 import main
 from components import ConfigError
 from importers import checkpoint, known
-from modes import MODES
+from modes import MODES, import_checkpoint
 from modes.import_checkpoint import config_for
 from tests.conftest import ROOT, TINY, as_flags
 from tests.importers.written import zip_file
@@ -183,6 +184,38 @@ def test_another_network_s_config_is_refused_by_name(folder, tmp_path, capsys):
     assert "denoiser.uncertainty=False" in _refused(capsys, uncertain, workdir, code=(2,))
 
 
+def test_check_tells_what_import_would_refuse_of_a_file_and_writes_nothing(folder, tmp_path, capsys):
+    path, *_ = published_files.write(folder, "64x64_diffusion.pt")
+    workdir = tmp_path / "run"
+
+    def both(*more):
+        """The refusals of import and of check, in their order."""
+        arguments = published_files.command(path, workdir, *more)
+        assert main.main(arguments) in (1, 2)
+        refused = capsys.readouterr().err.splitlines()
+        with pytest.raises(SystemExit):
+            main.main([*arguments, "--mode=check", "--for=import"])
+        checked = capsys.readouterr().out.splitlines()
+        assert not workdir.exists()
+        return [
+            [line.removeprefix(word) for line in lines if line.startswith(word)]
+            for lines, word in ((refused, "error: "), (checked, "refused: "))
+        ]
+
+    for more in (["--config.model.blocks=2"], ["--config.model.class_conditional=False"]):
+        refused, checked = both(*more)
+        assert checked == refused and any("input_blocks." in line or "label_emb" in line for line in checked)
+    check = [*published_files.command(path, workdir), "--mode=check", "--for=import"]
+    assert main.main(check) == 0
+    assert "ok: --mode=import would refuse nothing" in capsys.readouterr().out and not workdir.exists()
+    assert main.main(published_files.command(path, workdir)) == 0
+    with pytest.raises(SystemExit):
+        main.main(check)
+    assert "holds a run already" in capsys.readouterr().out
+    assert main.main(["main.py", f"--from={path}", "--mode=check", "--for=sample"]) == 2
+    assert "--from is of --for=import, and this is --for=sample" in capsys.readouterr().err
+
+
 def test_a_workdir_in_use_is_refused_and_stays_as_it_was(folder, tmp_path, capsys):
     path, *_ = published_files.write(folder, "64x64_diffusion.pt")
     workdir = tmp_path / "run"
@@ -215,13 +248,28 @@ def test_what_is_no_checkpoint_of_a_known_form_is_refused(tmp_path, capsys):
         return zip_file(tensors.of(arrays), tensors.storages)
 
     assert "second head, out2.0.weight" in refused(state("input_blocks.0.0.weight", "out2.0.weight"))
-    assert "classifier" in refused(state("input_blocks.0.0.weight", "out.2.qkv_proj.weight"))
+    assert "without attention pooling" in refused(state("input_blocks.0.0.weight", "out.2.qkv_proj.weight"))
     assert "no code base" in refused(state("layers.0.weight"))
     assert "no arrays" in refused(zip_file({"epoch": 3}))
     assert "no whole checkpoint of Flax" in refused(b"\x85\xa1")
     file.unlink()
     arguments = ["main.py", "--mode=import", f"--from={file}", f"--workdir={workdir}"]
     assert "no such file" in _refused(capsys, arguments, workdir).lower()
+
+
+def _run_s_training_state(**parts):
+    tensors = published_files.Tensors()
+    return zip_file({name: tensors.of(arrays) for name, arrays in parts.items()}, tensors.storages)
+
+
+@pytest.mark.parametrize("optimizer", ["optimizer", "optimizer_state"])
+def test_a_training_state_of_edm_or_edm2_leads_to_its_snapshot(optimizer, tmp_path, capsys):
+    file, workdir = tmp_path / "training-state-000001.pt", tmp_path / "run"
+    weights = {"enc.8x8_conv.weight": np.ones((2, 2, 3, 3), np.float32)}
+    file.write_bytes(_run_s_training_state(net=weights, **{optimizer: {}}))
+    arguments = ["main.py", "--mode=import", f"--from={file}", f"--workdir={workdir}"]
+    (line,) = _refused(capsys, arguments, workdir, code=(1,)).splitlines()
+    assert "network-snapshot-*.pkl" in line
 
 
 def test_import_needs_a_file(capsys):
@@ -236,11 +284,22 @@ def test_a_known_file_is_found_by_its_name_and_has_an_experiment(entry):
     path = f"/downloads/{entry.file.replace('*', '8')}"
     assert known.find(path) == entry
     assert (ROOT / entry.experiment).is_file()
-    assert entry.source.startswith("https://") and entry.sha256 is None
+    assert entry.source.startswith("https://")
     config = config_for(path)
     for field, value in (entry.fields or {}).items():
         group, name = field.split(".")
         assert config[group][name] == value
+
+
+def test_a_file_of_another_digest_than_the_published_one_is_told_of(tmp_path, capsys):
+    path = tmp_path / "ema_diffusion_cifar10_model" / "model-790000.ckpt"
+    path.parent.mkdir()
+    path.write_bytes(b"x")
+    found = checkpoint.Checkpoint("ddim", {}, {})
+    assert import_checkpoint._provenance(path, found, None)["published_at"] == known.find(path).source
+    assert f"has the MD5 {hashlib.md5(b'x').hexdigest()}, and the published" in capsys.readouterr().err
+    assert import_checkpoint._provenance(tmp_path.joinpath(path).rename(path.with_name("y")), found, "z")
+    assert "MD5" not in capsys.readouterr().err
 
 
 def test_every_known_file_stands_in_the_page_of_weights():
