@@ -108,7 +108,7 @@ def _entries(arrays):
 
 
 def _levels(entries):
-    """(number of resolutions, blocks of each): the one way to divide the entries, the last of which is a block."""
+    """(number of resolutions, blocks of each): the one way to divide the entries, which end in a block."""
     count = len(entries) + 1
     fitting = [
         (count // size, size - 1)

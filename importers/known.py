@@ -2,7 +2,8 @@
 
 Places and licences were read in the authors' READMEs. Figures are those of the READMEs, of EDM2's
 generate_images.py, and for EDM and improved-diffusion of the papers, as the experiments have them. No sizes
-are published, and digests of pytorch_diffusion's alone. docs/weights.md shows this table; a test holds that the two agree.
+are published, and digests of pytorch_diffusion's alone. docs/weights.md shows this table; a test holds that
+the two agree.
 """
 
 import fnmatch

@@ -373,3 +373,64 @@ def files(canary):
             assert name not in made, name
             made[name] = content
     return made
+
+
+def _flax_array(shape, dtype, content, code=1, more=b""):
+    """Flax's extension of an array, whatever is in it."""
+    import msgpack
+
+    return msgpack.packb(msgpack.ExtType(code, msgpack.packb((shape, dtype, content)) + more))
+
+
+def flax_files():
+    """(what it does, bytes) of hostile and damaged files in Flax's form: maps of one name."""
+    name = b"\x81\xa1x"
+    million = 2_000_000
+    yield "a billion lists", name + b"\xdd" + struct.pack(">I", 10**9)
+    yield "lists, two millions", name + b"\xdd" + struct.pack(">I", million) + b"\x90" * million
+    yield "dicts, two millions", name + b"\xdd" + struct.pack(">I", million) + b"\x80" * million
+    yield "numbers, eight millions", name + b"\xdd" + struct.pack(">I", 4 * million) + b"\x00" * 4 * million
+    yield "dicts nested 100,000 deep", name * 100_000 + b"\x01"
+    yield "lists nested 900 deep", name + b"\x91" * 900 + b"\x01"
+    yield "lists for a name", b"\x81\x91\x91\x01\x01"
+    keys = b"".join(b"\xcf" + struct.pack(">Q", i * (2**61 - 1)) + b"\x00" for i in range(1, 8))
+    yield "numbers for names", b"\x87" + keys
+    yield "bytes of 4 GB", name + b"\xc6\xff\xff\xff\xff" + b"x"
+    yield "text of 4 GB", name + b"\xdb\xff\xff\xff\xff" + b"x"
+    yield "text that is none", name + b"\xa2\xff\xfe"
+    yield "an extension of 4 GB", name + b"\xc9\xff\xff\xff\xff\x01"
+    yield "an unknown extension", name + b"\xd4\x05\x00"
+    yield "a moment", name + b"\xd6\xff\x00\x00\x00\x00"
+    yield "the byte that begins nothing", name + b"\xc1"
+    yield "bytes after its end", name + b"\x01\x01"
+    yield "an array larger than its bytes", name + _flax_array((2**40,), "float32", bytes(16))
+    yield "an array smaller than its bytes", name + _flax_array((2,), "float32", bytes(16))
+    yield "an array of negative lengths", name + _flax_array((-2, -2), "float32", bytes(16))
+    yield "an array of 2^126 numbers", name + _flax_array((2**63, 2**63), "float32", bytes(16))
+    yield "an array that is empty and huge", name + _flax_array((2**63, 0), "float32", b"")
+    yield "an array of a fraction's length", name + _flax_array((1.5,), "float32", bytes(4))
+    yield "an array of no shape", name + _flax_array("4", "float32", bytes(16))
+    yield "an array of a thousand axes", name + _flax_array((1,) * 1000, "float32", bytes(4))
+    yield "an array of objects", name + _flax_array((1,), "object", bytes(8))
+    yield "an array of fields", name + _flax_array((1,), "i4,i4", bytes(8))
+    yield "an array of text", name + _flax_array((1,), "<U4", bytes(16))
+    yield "an array of no type", name + _flax_array((1,), 3, bytes(8))
+    yield "an array of numbers for bytes", name + _flax_array((4,), "uint8", [1, 2, 3, 4])
+    yield "an array with something behind", name + _flax_array((4,), "float32", bytes(16), more=b"\x01")
+    lists = (
+        b"\xc9"
+        + struct.pack(">I", 5 + million)
+        + b"\x01\xdd"
+        + struct.pack(">I", million)
+        + b"\x90" * million
+    )
+    yield "lists within an array", name + lists
+    yield "an array with axes as a number", name + _flax_array((2**50,), "float32", b"", code=3)
+    parts = b"\x83\xb9__msgpack_chunked_array__\xc3\xa5shape\x81\xa10\xcd\x40\x00\xa6chunks"
+    yield "an array in parts that are none", name + parts + b"\x81\xa10\x01"
+    yield "an array in no parts", name + parts + b"\x80"
+    yield (
+        "an array in parts of the wrong names",
+        name + parts + b"\x81\xa11" + _flax_array((4,), "float32", bytes(16)),
+    )
+    yield "an array in too few parts", name + parts + b"\x81\xa10" + _flax_array((4,), "float32", bytes(16))

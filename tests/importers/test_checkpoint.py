@@ -4,7 +4,7 @@ import flax.serialization
 import numpy as np
 import pytest
 
-from importers import checkpoint, flax_msgpack
+from importers import checkpoint
 from importers.refusal import RefusedFile
 from tests.importers.published import checkpoint as published
 from tests.importers.written import dumps, persistent_object
@@ -92,10 +92,3 @@ def test_a_damaged_state_of_flax_is_read_or_refused_in_one_line(tmp_path):
             checkpoint.read(path)
         except RefusedFile as refused:
             assert len(str(refused).splitlines()) == 1 and str(path) in str(refused)
-
-
-def test_objects_within_flax_s_arrays_are_refused(tmp_path):
-    assert flax_msgpack.starts(b"\x81\xa1") and not flax_msgpack.starts(b"\x80\x04")
-    assert not flax_msgpack.starts(b"PK") and not flax_msgpack.starts(b"")
-    with pytest.raises(RefusedFile, match="objects"):
-        flax_msgpack._require_plain("x", {"a": np.array([None])})

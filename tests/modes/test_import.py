@@ -298,7 +298,7 @@ def test_a_file_of_another_digest_than_the_published_one_is_told_of(tmp_path, ca
     found = checkpoint.Checkpoint("ddim", {}, {})
     assert import_checkpoint._provenance(path, found, None)["published_at"] == known.find(path).source
     assert f"has the MD5 {hashlib.md5(b'x').hexdigest()}, and the published" in capsys.readouterr().err
-    assert import_checkpoint._provenance(tmp_path.joinpath(path).rename(path.with_name("y")), found, "z")
+    assert import_checkpoint._provenance(path.rename(path.with_name("y")), found, "z")
     assert "MD5" not in capsys.readouterr().err
 
 
