@@ -5,6 +5,7 @@ our `unet`; `ddpm` goes out with attentions of zeros in the places where it has 
 forms of that class (other norms, embeddings, blocks, heads) are refused by the key of config.json.
 """
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +57,7 @@ _DEFAULTS = _FIXED | {
     "num_train_timesteps": None,
 }
 _ATTENTION = {"DownBlock2D": False, "AttnDownBlock2D": True, "UpBlock2D": False, "AttnUpBlock2D": True}
+_BLOCK = re.compile(r"down_blocks\.\d+\.resnets\.\d+\.")
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
@@ -102,6 +104,8 @@ def architecture(config, arrays=()):
         raise ValueError(f"block_out_channels={widths} must be multiples of the first, and of {GROUPS}")
     if config["time_embedding_dim"] not in (None, 4 * widths[0]):
         raise ValueError(f"time_embedding_dim={config['time_embedding_dim']} must be {4 * widths[0]}")
+    if arrays:
+        _require_blocks(config, arrays)
     side = _side(config, len(widths))
     fields = {
         "channels": config["out_channels"],
@@ -217,6 +221,20 @@ def _refuse_kinds(config):
     for key, fits in kinds.items():
         if not fits(config[key]):
             raise ValueError(f"{key}={str(config[key])[:80]} is not what belongs there")
+
+
+def _require_blocks(config, arrays):
+    """Refuses a network far deeper than the file, of which the shapes alone would take long to make.
+
+    Of a network that is nearly the file's what is missing is named later, tensor by tensor.
+    """
+    found = {match[0] for match in map(_BLOCK.match, arrays) if match}
+    described = config["layers_per_block"] * len(config["block_out_channels"])
+    if described > 2 * len(found) + 8:
+        raise ValueError(
+            f"layers_per_block={config['layers_per_block']} describes {described} residual blocks on the way "
+            f"down, and the file has {len(found)}"
+        )
 
 
 def _is_list(value):

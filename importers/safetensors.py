@@ -7,11 +7,13 @@
     ({'weight': array([0., 1., 2.])}, {'step': '3'})
 
 The form holds no code. The package `safetensors` checks that the header fits the file; what it does not read
-into NumPy, bfloat16 among it, is given its type here.
+into NumPy, bfloat16 among it, is given its type here. A header may be as large as 100 MB there, of millions
+of names without numbers; here it is as large as the names of a network ever are.
 """
 
 import os
 import stat
+import struct
 from pathlib import Path
 
 import ml_dtypes
@@ -21,6 +23,8 @@ import safetensors.numpy
 
 from importers.refusal import RefusedFile, shown
 
+# The header of a network of 10,000 tensors takes 1 MB.
+LARGEST_HEADER = 4 * 2**20
 _DTYPES = {
     "BOOL": np.bool_,
     "U8": np.uint8,
@@ -48,7 +52,7 @@ def read(path):
     _require_file(path)
     try:
         found = safetensors.deserialize(Path(path).read_bytes())
-    except (safetensors.SafetensorError, OSError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise _damaged(path, error) from None
     return {name: _array(path, name, tensor) for name, tensor in found}
 
@@ -56,8 +60,10 @@ def read(path):
 def _array(path, name, tensor):
     if tensor["dtype"] not in _DTYPES:
         raise RefusedFile(f"{path}: {shown(name)} is of the type {shown(tensor['dtype'])}, which is unknown.")
-    array = np.frombuffer(bytes(tensor["data"]), _DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
-    return array
+    try:
+        return np.frombuffer(bytes(tensor["data"]), _DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
+    except ValueError as error:  # an empty array may have any shape for the package
+        raise RefusedFile(f"{path}: {shown(name)} is no array ({shown(str(error))}).") from None
 
 
 def metadata(path):
@@ -107,6 +113,13 @@ def _require_file(path):
         raise RefusedFile(f"{path}: there is no such file.")
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise RefusedFile(f"{path}: it is no regular file.")
+    with open(path, "rb") as file:
+        head = file.read(8)
+    if len(head) == 8 and struct.unpack("<Q", head)[0] > LARGEST_HEADER:
+        raise RefusedFile(
+            f"{path}: its header is larger than {LARGEST_HEADER >> 20} MB, which no network's is: the file "
+            "is damaged, or of another form."
+        )
 
 
 def _damaged(path, error):

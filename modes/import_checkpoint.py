@@ -125,7 +125,7 @@ def _set_process(config, path, scheduler):
     schedule, levels = scheduler.get("beta_schedule", "linear"), scheduler.get("num_train_timesteps", 1_000)
     betas = [scheduler.get("beta_start", 1e-4), scheduler.get("beta_end", 0.02)]
     prediction = scheduler.get("prediction_type", "epsilon")
-    if schedule not in ("linear", "squaredcos_cap_v2") or prediction not in _PREDICTIONS:
+    if schedule not in ("linear", "squaredcos_cap_v2") or prediction not in (*_PREDICTIONS,):
         raise RefusedFile(
             f"{path}: its scheduler has beta_schedule={schedule!r}, prediction_type={prediction!r}; linear "
             "and squaredcos_cap_v2, and epsilon, v_prediction and sample are known. Give a --config."

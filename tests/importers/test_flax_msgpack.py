@@ -1,6 +1,8 @@
 """Flax's checkpoints are read as Flax reads them; hostile ones are refused in one line, time and memory."""
 
 import struct
+import subprocess
+import sys
 
 import flax.serialization
 import ml_dtypes
@@ -9,7 +11,9 @@ import pytest
 
 from importers import flax_msgpack
 from importers.refusal import RefusedFile
+from tests.conftest import ROOT
 from tests.importers.hostile import flax_files as hostile_files
+from tests.importers.test_safetensors import damaged
 
 HOSTILE = dict(hostile_files())
 TREE = {
@@ -68,6 +72,35 @@ def test_a_hostile_file_is_refused_in_one_line(tmp_path, name):
     line = str(refused.value)
     assert line.startswith(f"{path}: ") and "\n" not in line and line.isascii()
     assert len(line) < len(str(path)) + 300
+
+
+_READ_ALL = """
+import pathlib, sys, time
+from importers import flax_msgpack, safetensors
+from importers.refusal import RefusedFile
+refused = 0
+for path in pathlib.Path(sys.argv[1]).iterdir():
+    start = time.process_time()
+    try:
+        (safetensors if path.suffix else flax_msgpack).read(path)
+    except RefusedFile:
+        refused += 1
+    assert time.process_time() - start < 2, path
+status = dict(line.split(':') for line in open('/proc/self/status'))
+print(refused, status['VmHWM'].split()[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_all_hostile_files_of_flax_and_of_safetensors_take_2_s_each_and_less_than_200_mb(tmp_path):
+    for number, content in enumerate(HOSTILE.values()):
+        (tmp_path / f"{number}").write_bytes(content)
+    for number, content in enumerate(damaged()):
+        (tmp_path / f"{number}.safetensors").write_bytes(content)
+    command = [sys.executable, "-c", _READ_ALL, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    refused, peak = map(int, done.stdout.split())
+    assert refused == len(list(tmp_path.iterdir())) and peak < 200_000
 
 
 def test_a_file_is_known_by_its_first_byte():

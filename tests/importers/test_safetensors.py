@@ -48,7 +48,7 @@ def _header(text):
     return struct.pack("<Q", len(text)) + text.encode()
 
 
-def _damaged():
+def damaged():
     yield from (b"", b"\0" * 4, struct.pack("<Q", 2**63), struct.pack("<Q", 2**40) + b"{", _header("{"))
     yield _header("[]")
     for shape, offsets in [
@@ -66,9 +66,20 @@ def _damaged():
     twice = '{"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}'
     yield _header(f'{{"v": {twice}, "w": {twice}}}') + bytes(16)
     yield _header("[" * 100_000)
+    yield _header("{}" + " " * 5_000_000)
+    empty = ",".join(
+        f'"{i}": {{"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}' for i in range(90_000)
+    )
+    yield _header(f"{{{empty}}}")
+    for shape, size in [("[0, 9223372036854775807]", 0), (str([1] * 100), 4)]:
+        yield _header(f'{{"w": {{"dtype": "F32", "shape": {shape}, "data_offsets": [0, {size}]}}}}') + bytes(
+            size
+        )
+    for offsets in ("[-4, 0]", "[0.0, 4.0]", '"0"', "[0]", "[0, 18446744073709551616]"):
+        yield _header(f'{{"w": {{"dtype": "F32", "shape": [1], "data_offsets": {offsets}}}}}') + bytes(4)
 
 
-@pytest.mark.parametrize("content", list(_damaged()), ids=lambda content: f"{content[8:60]}")
+@pytest.mark.parametrize("content", list(damaged()), ids=lambda content: f"{content[8:60]}")
 def test_a_damaged_file_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(content)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 
 import jax
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 import experiment
 import main
 from components import ConfigError
-from importers import checkpoint, known
+from importers import checkpoint, known, safetensors
 from modes import MODES, import_checkpoint
 from modes.import_checkpoint import config_for
 from tests.conftest import ROOT, TINY, as_flags
+from tests.importers.test_diffusers import CIFAR10
 from tests.importers.written import zip_file
 from tests.modes import published_files
 from tests.modes.published_files import FILES, STEP, UNKNOWN
@@ -270,6 +272,52 @@ def test_a_training_state_of_edm_or_edm2_leads_to_its_snapshot(optimizer, tmp_pa
     arguments = ["main.py", "--mode=import", f"--from={file}", f"--workdir={workdir}"]
     (line,) = _refused(capsys, arguments, workdir, code=(1,)).splitlines()
     assert "network-snapshot-*.pkl" in line
+
+
+WIDE, DEEP = "9" * 5_000, "[" * 100_000
+# config.json and scheduler_config.json: what is changed in them, or the whole text.
+FOLDERS = [
+    ({"layers_per_block": 10**30}, None),
+    ({"layers_per_block": 100}, None),
+    ({"block_out_channels": [128] * 300, "down_block_types": ["DownBlock2D"] * 300}, None),
+    ({"sample_size": 2**70}, None),
+    ({"in_channels": 2**40}, None),
+    ({"block_out_channels": [2**40] * 4}, None),
+    ({"dropout": float("nan")}, None),
+    ({"norm_num_groups": {}}, None),
+    (DEEP, None),
+    ("{" + '"a":{' * 50_000, None),
+    (f'{{"layers_per_block": {WIDE}}}', None),
+    ("null", None),
+    ("ÿ", None),
+    (f'{{"a": 1{" " * 2_000_000}}}', None),
+    ({}, DEEP),
+    ({}, {"num_train_timesteps": 10**12}),
+    ({}, {"num_train_timesteps": {}}),
+    ({}, {"prediction_type": {}}),
+    ({}, {"beta_schedule": [1]}),
+    ({}, {"beta_start": float("nan")}),
+    ({}, {"beta_end": 1e300}),
+    ({}, {"beta_start": True}),
+]
+
+
+@pytest.mark.parametrize(("config", "scheduler"), FOLDERS, ids=lambda thing: str(thing)[:40])
+def test_a_hostile_folder_of_diffusers_is_refused_within_two_seconds(config, scheduler, tmp_path, capsys):
+    folder, workdir = tmp_path / "folder", tmp_path / "run"
+    folder.mkdir()
+    arrays = {"down_blocks.0.resnets.0.conv1.weight": np.zeros((128, 128, 3, 3), np.float32)}
+    safetensors.write(folder / "diffusion_pytorch_model.safetensors", arrays)
+    for name, content, usual in (("config", config, CIFAR10), ("scheduler_config", scheduler, {})):
+        if content is not None:
+            text = content if isinstance(content, str) else json.dumps(usual | content)
+            (folder / f"{name}.json").write_text(text)
+    start = time.process_time()
+    error = _refused(
+        capsys, ["main.py", "--mode=import", f"--from={folder}", f"--workdir={workdir}"], workdir
+    )
+    assert time.process_time() - start < 2
+    assert "missing  " not in error and "error: " in error and max(map(len, error.splitlines())) < 500
 
 
 def test_import_needs_a_file(capsys):
