@@ -278,8 +278,16 @@ def _diffusers_arrays(folder):
         raise RefusedFile(
             f"{folder}: in this folder there is neither {PARAMETERS}, as --mode=export writes it, nor "
             f"{DIFFUSERS_WEIGHTS[0]} of diffusers. Give a file, or one of these folders."
+            f"{_of_snapshots(folder)}"
         )
     return safetensors.read(weights) if weights.suffix == ".safetensors" else load(weights)
+
+
+def _of_snapshots(folder):
+    """What is said of a folder with several snapshots of EDM2; "" of another."""
+    if len(list(folder.glob("*-0.[0-9][0-9][0-9].pkl"))) < 2:
+        return ""
+    return " Snapshots of EDM2 are imported one by one: several do not become those of --mode=ema."
 
 
 def _of_diffusers(path):

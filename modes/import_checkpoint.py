@@ -3,12 +3,6 @@
 A classifier of noisy images becomes a workdir too, which holds no run: experiment.load_classifier reads it.
 Its config is that of the network that it guides.
 
-Where the config comes from, the first that is there:
-
-1. --config, whatever the file.
-2. The file itself: a folder that --mode=export wrote, or one of diffusers (config.json).
-3. The file's name, where importers/known.py has it.
-
 Samples are drawn from averaged parameters. All averages that the config keeps begin at the file's, and where
 a file has one set of weights alone, average and parameters are both it. The optimizer begins anew.
 """
@@ -16,6 +10,7 @@ a file has one set of weights alone, average and parameters are both it. The opt
 import functools
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from pathlib import Path
@@ -24,124 +19,26 @@ import jax
 import numpy as np
 
 from components import ConfigError, UserError
-from configs import base
 from denoisers.uncertainty import WithUncertainty
 from experiment import classifier
 from experiment.create import create, resolved
 from importers import adm_classifier, checkpoint, known, mapping
-from importers.refusal import RefusedFile
 from models import MODELS
-from modes import MODES, check, listing
+from modes import MODES, check
+from modes.import_config import complete, config_for
 from training import state as train_state
 from workdir.checkpoints import Checkpoints
 from workdir.files import prepare_workdir, write_json
 from workdir.lock import Lock
 from workdir.provenance import collect
 from workdir.records import say
-from workdir.saved_config import CLASSIFIER, read_config
+from workdir.saved_config import CLASSIFIER
 
-# Of images in files, whose format every published checkpoint was trained on.
-PIXEL_VALUES = 256
-# More are not named where a config has to be chosen.
-MOST_CANDIDATES = 12
-_DATA = "data_sets/unknown"
-_PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
+# `config_for` is asked for here by the command line, as of every mode that reads a file.
+__all__ = ["check_file", "config_for", "run"]
 
-
-def config_for(path):
-    """The ConfigDict of the experiment of a file, where the file or its name says enough.
-
-    Raises:
-      UserError: it does not, and the experiments are named that may be meant; or it cannot be read.
-    """
-    if checkpoint.is_own(path):
-        return read_config(checkpoint.folder_of(path), base.get_config())
-    if checkpoint.is_diffusers(path):
-        return _of_diffusers(path)
-    found = known.find(path)
-    if found is None:
-        raise _unknown(path)
-    config = dict(listing.modules())[found.experiment].get_config()
-    config.update_from_flattened_dict(found.fields or {})
-    say(f"{Path(path).name} is a checkpoint of {found.paper}: {found.experiment}")
-    return config
-
-
-def _unknown(path):
-    """The ConfigError that names the experiments which a file may be of."""
-    found = checkpoint.read(path)
-    form = checkpoint.FORMS[found.form]
-    networks = [name for name, cls in MODELS.items() if cls in form.networks]
-    fitting = {
-        name: module.PAPER.parameters
-        for name, module in listing.modules()
-        if hasattr(module, "PAPER") and module.get_config().model.name in networks
-    }
-    if found.form == checkpoint.CLASSIFIER:
-        return _unknown_classifier(path, found.side, fitting)
-    same = [name for name, parameters in fitting.items() if parameters == found.count]
-    named = same or [*fitting]
-    more = f" and {len(named) - MOST_CANDIDATES} more, see --list" if len(named) > MOST_CANDIDATES else ""
-    what = "with as many" if same else "of this code, none with as many"
-    return ConfigError(
-        f"{path} is named as in {form.code} and has {found.count:,} parameters; its name is none of a known "
-        f"checkpoint, and which experiment it is of is not in it. Name it by --config. Candidates, {what}: "
-        f"{', '.join(named[:MOST_CANDIDATES])}{more}."
-    )
-
-
-def _unknown_classifier(path, side, named):
-    """The ConfigError that names the experiments whose network a classifier may guide."""
-    modules = dict(listing.modules())
-    same = [name for name in named if modules[name].get_config().data.image_size == side]
-    return ConfigError(
-        f"{path} is a noisy classifier of guided-diffusion for images of side {side}; its name is none of a "
-        "known checkpoint, and which process it was trained on is not in it. Name the experiment of the "
-        f"network that it guides by --config. Candidates, of that side: {', '.join(same) or 'none'}."
-    )
-
-
-def _of_diffusers(path):
-    """The config of a folder of diffusers: the network of its config.json, the process of its scheduler."""
-    found, scheduler = checkpoint.architecture(path)
-    network, config = found.network, base.get_config()
-    config.model.name = next(name for name, cls in MODELS.items() if isinstance(network, cls))
-    for field in set(config.model) - {"name"}:
-        value = getattr(network, field, None)
-        if value is not None:
-            config.model[field] = value
-    config.data.source = f"folder:{_DATA}"
-    config.data.image_size, config.data.channels = found.image_side, found.image_channels
-    config.data.centered = not getattr(network, "recentre", False)
-    if scheduler is None:
-        say("note: there is no scheduler_config.json: the process is taken to be that of Ho et al. (2020)")
-    _set_process(config, path, scheduler or {})
-    say(f"note: the data is not in this folder; modes that need it take --config.data.source, not {_DATA}")
-    return config
-
-
-def _set_process(config, path, scheduler):
-    """The process and the parametrization of a scheduler_config.json."""
-    schedule, levels = scheduler.get("beta_schedule", "linear"), scheduler.get("num_train_timesteps", 1_000)
-    betas = [scheduler.get("beta_start", 1e-4), scheduler.get("beta_end", 0.02)]
-    prediction = scheduler.get("prediction_type", "epsilon")
-    if schedule not in ("linear", "squaredcos_cap_v2") or prediction not in (*_PREDICTIONS,):
-        raise RefusedFile(
-            f"{path}: its scheduler has beta_schedule={schedule!r}, prediction_type={prediction!r}; linear "
-            "and squaredcos_cap_v2, and epsilon, v_prediction and sample are known. Give a --config."
-        )
-    if type(levels) is not int or levels < 2 or not all(isinstance(beta, float | int) for beta in betas):
-        raise RefusedFile(f"{path}: its scheduler has no numbers where they belong. Give a --config.")
-    config.sde.noise_levels = levels
-    if schedule == "linear":
-        config.sde.name = "ddpm"
-        config.sde.beta_min, config.sde.beta_max = (float(beta * levels) for beta in betas)
-    else:
-        config.sde.name = "iddpm"
-    config.denoiser.parametrization = _PREDICTIONS[prediction]
-    config.denoiser.noise_input = "index"
-    config.loss.time_grid = "discrete"
-    config.loss.noise_levels = levels
+# Of EDM2's snapshots: thousands of images, or what is posted, then the width of the average.
+_WIDTH = re.compile(r"-(0\.\d{3})\.pkl$")
 
 
 def run(config, workdir, source, experiment=None):
@@ -165,7 +62,7 @@ def run(config, workdir, source, experiment=None):
     state = train_state.create(
         params, created.optimizer, created.ema_names, created.objective.history()
     ).replace(step=np.int32(found.step or 0), ema=averages)
-    for note in found.notes:
+    for note in (*found.notes, *_notes_on_width(found, config, source)):
         say(f"note: {note}")
     imported = _provenance(source, found, experiment)
     trained_on = (found.record or {}).get("data") or []
@@ -176,6 +73,17 @@ def run(config, workdir, source, experiment=None):
     at = "of an unknown step" if found.step is None else f"of step {found.step}"
     say(f"imported {size / 1e6:.2f}M parameters {at}, {imported['average']}, into {workdir}")
     say(f"to sample: python main.py --workdir={workdir} --mode=sample")
+
+
+def _notes_on_width(found, config, source):
+    """Says where EDM2's name of a file has another width of its average than the config."""
+    named = _WIDTH.search(Path(source).name) if found.form == "edm2" else None
+    if named and config.ema.power_stds != (float(named[1]),):
+        yield (
+            f"by its name the average in {Path(source).name} is of width {named[1]}, and the config keeps "
+            f"ema.power_stds={config.ema.power_stds}, which all begin at it. To keep it by its width: "
+            f'--config.ema.power_stds="({float(named[1])},)"'
+        )
 
 
 def _run_of_classifier(config, workdir, source, found, experiment):
@@ -214,27 +122,6 @@ def _require_free(workdir):
         if (Path(workdir) / name).exists():
             what = "a classifier" if name == CLASSIFIER else "a run"
             raise UserError(f"{workdir} holds {what} already ({name}): choose another --workdir.")
-
-
-def complete(config, found):
-    """Fills in what a data set would say, as far as the file or its experiment does.
-
-    Raises:
-      ConfigError: what is not known has to be given.
-    """
-    data = config.data
-    if found.side is not None and data.image_size not in (None, found.side):
-        raise ConfigError(
-            f"data.image_size={data.image_size}, and the network in the file is made for side {found.side}. "
-            f"Set data.image_size={found.side}, or choose another --config."
-        )
-    data.image_size = data.image_size or found.side
-    for field in ("image_size", "channels"):
-        if data[field] is None:
-            raise ConfigError(f"data.{field} is not known from this file: --config.data.{field}=...")
-    data.pixel_values = data.pixel_values or PIXEL_VALUES
-    if data.classes and data.class_frequencies is None:
-        data.class_frequencies = (1 / data.classes,) * data.classes
 
 
 def _converted(found, created, config, source):

@@ -10,7 +10,7 @@ from flax.traverse_util import unflatten_dict
 import main
 from experiment.create import create
 from importers import checkpoint, mapping
-from modes import import_checkpoint
+from modes import import_config
 from tests.importers.written import (
     Call,
     Name,
@@ -81,7 +81,7 @@ def write(folder, file):
     """Writes a file of FILES; returns (path, parameters, averaged parameters) as trees of ours."""
     form, experiment, flags = FILES[file]
     config, *_ = main.parse(["main.py", f"--config={experiment}", "--workdir=x", *shlex.split(flags)])
-    import_checkpoint.complete(config, checkpoint.Checkpoint(form, {}, {}))
+    import_config.complete(config, checkpoint.Checkpoint(form, {}, {}))
     created = create(config, ())
     template, network = created.params_template(), created.denoiser.network
     rows = checkpoint.FORMS["adm" if form == "analytic" else form].rows(

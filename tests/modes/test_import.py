@@ -13,7 +13,7 @@ import main
 from components import ConfigError
 from importers import checkpoint, known, safetensors
 from modes import MODES, import_checkpoint
-from modes.import_checkpoint import config_for
+from modes.import_config import config_for
 from tests.conftest import ROOT, TINY, as_flags
 from tests.importers.test_diffusers import CIFAR10
 from tests.importers.written import zip_file
@@ -272,6 +272,28 @@ def test_a_training_state_of_edm_or_edm2_leads_to_its_snapshot(optimizer, tmp_pa
     arguments = ["main.py", "--mode=import", f"--from={file}", f"--workdir={workdir}"]
     (line,) = _refused(capsys, arguments, workdir, code=(1,)).splitlines()
     assert "network-snapshot-*.pkl" in line
+
+
+def test_a_snapshot_of_edm2_is_of_the_width_in_its_name(folder, tmp_path, capsys):
+    path, *_ = published_files.write(folder, "edm2-img64-xs-0134217-0.110.pkl")
+    snapshots = tmp_path / "snapshots"
+    snapshots.mkdir()
+    for std in ("0.050", "0.100"):
+        (snapshots / f"network-snapshot-0000001-{std}.pkl").write_bytes(path.read_bytes())
+    flags = published_files.command(path, tmp_path / "run")[4:]
+    arguments = ["main.py", "--mode=import", "--config=configs/edm2/imagenet64_xs.py", *flags]
+    for number, (more, told) in enumerate(([[], True], [["--config.ema.power_stds=(0.05,)"], False])):
+        given = [
+            f"--from={snapshots}/network-snapshot-0000001-0.050.pkl",
+            f"--workdir={tmp_path / str(number)}",
+        ]
+        assert main.main([*arguments, *given, *more]) == 0
+        assert ("is of width 0.050" in capsys.readouterr().err) == told
+    workdir = tmp_path / "several"
+    (line,) = _refused(
+        capsys, [*arguments, f"--from={snapshots}", f"--workdir={workdir}"], workdir
+    ).splitlines()
+    assert "Snapshots of EDM2 are imported one by one" in line
 
 
 WIDE, DEEP = "9" * 5_000, "[" * 100_000
