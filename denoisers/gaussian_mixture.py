@@ -28,11 +28,13 @@ LOG_2PI = float(np.log(2 * np.pi))
 class Posterior(NamedTuple):
     """What x_t tells of each component; v = x_t - alpha m_k.
 
+    Components come first, as a product over batches of matrices is fast where the batch is the first axis.
+
     Attributes:
-      x0: [B, K, d] E[x_0 | x_t, k] - m_k.
-      eps: [B, K, d] E[eps | x_t, k].
-      variance: [B, K, d] diagonal of Cov[x_0 | x_t, k].
-      log_prob: [B, K] log-density of x_t under component k.
+      x0: [K, B, d] E[x_0 | x_t, k] - m_k.
+      eps: [K, B, d] E[eps | x_t, k].
+      variance: [K, B, d] diagonal of Cov[x_0 | x_t, k].
+      log_prob: [K, B] log-density of x_t under component k.
     """
 
     x0: jax.Array
@@ -56,21 +58,22 @@ class Spectral:
     rest: jax.Array
 
     def posterior(self, v, alpha, sigma):
-        """The Posterior of offsets v [B, K, d] at alpha, sigma [B, 1, 1]."""
+        """The Posterior of offsets v [K, B, d] at alpha, sigma [B, 1]."""
         dimension, rank = self.axes.shape[1:]
-        inside = jnp.einsum("bkd,kdr->bkr", v, self.axes)
-        total = alpha**2 * self.variances + sigma**2
-        variance = jnp.einsum("kdr,bkr->bkd", self.axes**2, sigma**2 * self.variances / total)
+        inside = jnp.einsum("kbd,kdr->kbr", v, self.axes)
+        variances = self.variances[:, None]
+        total = alpha**2 * variances + sigma**2
+        variance = jnp.einsum("kbr,kdr->kbd", sigma**2 * variances / total, self.axes**2)
         squares = jnp.sum(inside**2 / total + jnp.log(total), axis=2)
-        x0 = jnp.einsum("bkr,kdr->bkd", alpha * self.variances / total * inside, self.axes)
-        eps = jnp.einsum("bkr,kdr->bkd", sigma / total * inside, self.axes)
+        x0 = jnp.einsum("kbr,kdr->kbd", alpha * variances / total * inside, self.axes)
+        eps = jnp.einsum("kbr,kdr->kbd", sigma / total * inside, self.axes)
         if rank < dimension:
-            outside = v - jnp.einsum("bkr,kdr->bkd", inside, self.axes)
-            rest = self.rest[:, None]
+            outside = v - jnp.einsum("kbr,kdr->kbd", inside, self.axes)
+            rest = self.rest[:, None, None]
             total = alpha**2 * rest + sigma**2
             x0 += alpha * rest / total * outside
             eps += sigma / total * outside
-            variance += sigma**2 * rest / total * (1 - jnp.sum(self.axes**2, axis=2))
+            variance += sigma**2 * rest / total * (1 - jnp.sum(self.axes**2, axis=2)[:, None])
             squares += jnp.sum(outside**2, axis=2) / total[..., 0]
             squares += (dimension - rank) * jnp.log(total[..., 0])
         return Posterior(x0, eps, variance, -0.5 * (squares + dimension * LOG_2PI))
@@ -114,27 +117,28 @@ class LowRankPlusDiagonal:
     diagonal: jax.Array
 
     def posterior(self, v, alpha, sigma):
-        """The Posterior of offsets v [B, K, d] at alpha, sigma [B, 1, 1].
+        """The Posterior of offsets v [K, B, d] at alpha, sigma [B, 1].
 
         With x_0 = m + D^(1/2) xi + U z, first z given x_t, then xi given both.
         """
         dimension, rank = self.factors.shape[1:]
-        total = alpha**2 * self.diagonal + sigma**2
+        diagonal, factors = self.diagonal[:, None], self.factors[:, None]
+        total = alpha**2 * diagonal + sigma**2
         spread = jnp.zeros_like(v)
         log_determinant, squares, from_z = 0.0, 0.0, 0.0
         if rank:
-            scaled = alpha[..., None] * self.factors / total[..., None]
+            scaled = alpha[..., None] * factors / total[..., None]
             precision = jnp.eye(rank, dtype=v.dtype) + jnp.einsum(
-                "bkdr,kds->bkrs", alpha[..., None] * scaled, self.factors
+                "kbdr,kds->kbrs", alpha[..., None] * scaled, self.factors
             )
             root = jnp.linalg.cholesky(precision)
-            z = jax.scipy.linalg.cho_solve((root, True), jnp.einsum("bkdr,bkd->bkr", scaled, v)[..., None])[
+            z = jax.scipy.linalg.cho_solve((root, True), jnp.einsum("kbdr,kbd->kbr", scaled, v)[..., None])[
                 ..., 0
             ]
-            from_z = jnp.einsum("kdr,bkr->bkd", self.factors, z)
+            from_z = jnp.einsum("kbr,kdr->kbd", z, self.factors)
             # Rows of U L^-T, whose squares are the diagonal of U M^-1 U^T.
             whitened = jax.lax.linalg.triangular_solve(
-                root, jnp.broadcast_to(self.factors, (*v.shape, rank)), lower=True, transpose_a=True
+                root, jnp.broadcast_to(factors, (*v.shape, rank)), lower=True, transpose_a=True
             )
             spread = jnp.sum(whitened**2, axis=3)
             log_determinant = 2 * jnp.sum(jnp.log(jnp.diagonal(root, axis1=2, axis2=3)), axis=2)
@@ -143,9 +147,9 @@ class LowRankPlusDiagonal:
         keep = sigma**2 / total
         squares += jnp.sum(left**2 / total + jnp.log(total), axis=2) + log_determinant
         return Posterior(
-            x0=alpha * self.diagonal / total * left + from_z,
+            x0=alpha * diagonal / total * left + from_z,
             eps=sigma / total * left,
-            variance=keep * self.diagonal + keep**2 * spread,
+            variance=keep * diagonal + keep**2 * spread,
             log_prob=-0.5 * (squares + dimension * LOG_2PI),
         )
 
@@ -279,11 +283,11 @@ class GaussianMixture:
         return x.reshape(count, *self.shape)
 
     def _posterior(self, x, alpha, sigma):
-        """The Posterior and the log-weights [B, K] of x [B, ...] with the components' own log-densities."""
-        alpha, sigma = (jnp.broadcast_to(c, (len(x),))[:, None, None] for c in (alpha, sigma))
-        offsets = x.reshape(len(x), 1, -1) - alpha * self.means
+        """The Posterior and the log-weights [K, B] of x [B, ...] with the components' own log-densities."""
+        alpha, sigma = (jnp.broadcast_to(c, (len(x),))[:, None] for c in (alpha, sigma))
+        offsets = x.reshape(len(x), -1) - alpha * self.means[:, None]
         posterior = self.covariances.posterior(offsets, alpha, sigma)
-        return posterior, self.log_weights + posterior.log_prob
+        return posterior, self.log_weights[:, None] + posterior.log_prob
 
     def log_prob(self, x, alpha=1.0, sigma=0.0):
         """Log-density [B] in nats of x [B, ...] under the law of alpha x_0 + sigma eps.
@@ -295,18 +299,18 @@ class GaussianMixture:
 
     def component_log_prob(self, x, alpha=1.0, sigma=0.0):
         """[B, K] log of weight times density of each component at x [B, ...], as `log_prob` has it."""
-        return self._posterior(x, alpha, sigma)[1]
+        return self._posterior(x, alpha, sigma)[1].T
 
     def denoise(self, sde: SDE, x, t):
         """The exact Prediction at x [B, ...] and t [B], with the posterior variance of x_0."""
         alpha, sigma = sde.alpha(t), sde.sigma(t)
         posterior, log_weights = self._posterior(x, alpha, sigma)
-        weights = jax.nn.softmax(log_weights, axis=1)[..., None]
-        means = self.means + posterior.x0
-        x0 = jnp.sum(weights * means, axis=1)
-        eps = jnp.sum(weights * posterior.eps, axis=1)
-        within = jnp.sum(weights * posterior.variance, axis=1)
-        between = jnp.sum(weights * (means - x0[:, None]) ** 2, axis=1)
+        weights = jax.nn.softmax(log_weights, axis=0)[..., None]
+        means = self.means[:, None] + posterior.x0
+        x0 = jnp.sum(weights * means, axis=0)
+        eps = jnp.sum(weights * posterior.eps, axis=0)
+        within = jnp.sum(weights * posterior.variance, axis=0)
+        between = jnp.sum(weights * (means - x0) ** 2, axis=0)
         return Prediction(
             x0=x0.reshape(x.shape),
             eps=eps.reshape(x.shape),
