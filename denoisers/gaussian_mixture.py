@@ -122,23 +122,21 @@ class LowRankPlusDiagonal:
         With x_0 = m + D^(1/2) xi + U z, first z given x_t, then xi given both.
         """
         dimension, rank = self.factors.shape[1:]
-        diagonal, factors = self.diagonal[:, None], self.factors[:, None]
+        diagonal = self.diagonal[:, None]
         total = alpha**2 * diagonal + sigma**2
         spread = jnp.zeros_like(v)
         log_determinant, squares, from_z = 0.0, 0.0, 0.0
         if rank:
-            scaled = alpha[..., None] * factors / total[..., None]
             precision = jnp.eye(rank, dtype=v.dtype) + jnp.einsum(
-                "kbdr,kds->kbrs", alpha[..., None] * scaled, self.factors
+                "kbd,kdr,kds->kbrs", alpha**2 / total, self.factors, self.factors
             )
             root = jnp.linalg.cholesky(precision)
-            z = jax.scipy.linalg.cho_solve((root, True), jnp.einsum("kbdr,kbd->kbr", scaled, v)[..., None])[
-                ..., 0
-            ]
+            told = jnp.einsum("kbd,kdr->kbr", alpha / total * v, self.factors)
+            z = jax.scipy.linalg.cho_solve((root, True), told[..., None])[..., 0]
             from_z = jnp.einsum("kbr,kdr->kbd", z, self.factors)
             # Rows of U L^-T, whose squares are the diagonal of U M^-1 U^T.
             whitened = jax.lax.linalg.triangular_solve(
-                root, jnp.broadcast_to(factors, (*v.shape, rank)), lower=True, transpose_a=True
+                root, jnp.broadcast_to(self.factors[:, None], (*v.shape, rank)), lower=True, transpose_a=True
             )
             spread = jnp.sum(whitened**2, axis=3)
             log_determinant = 2 * jnp.sum(jnp.log(jnp.diagonal(root, axis1=2, axis2=3)), axis=2)
