@@ -41,7 +41,7 @@ PATIENCE = 4  # iterations without a better held-out error after which a part st
 
 
 # Derivatives are taken of as many noises as give so many equations for each number, and of at least so many.
-EQUATIONS_A_NUMBER, LEAST_NOISES = 60, 128
+EQUATIONS_A_NUMBER, LEAST_NOISES = 60, 256
 
 
 @flax.struct.dataclass
