@@ -54,7 +54,7 @@ def _reason(error):
 
 
 def _undisturbed(list_steps):
-    """What `list_steps()` returns once no checkpoint has been deleted by another process in the middle of it."""
+    """What `list_steps()` returns once no other process has deleted a checkpoint in the middle of it."""
     for _ in range(NEW_LISTS):
         with contextlib.suppress(FileNotFoundError):
             return list_steps()
