@@ -6,7 +6,8 @@ The model that the paper trains itself, and Analytic-DPM takes; on CIFAR-10 and 
 al., configs/vp/ddpm. The faces are cut otherwise than those of configs/ve/celeba_ncsnpp.py: 128 pixels,
 from row 57 and column 25 on. The paper does not say how it trained: batch, learning rate, clipping and
 average are those of configs/celeba.yml in the authors' repository. The steps behind the published checkpoint
-are told nowhere (that file would stop at 5 million); 500,000 are those of its peers. Sub-sequences are linear, 1 + k floor(1000 / S).
+are told nowhere (that file would stop at 5 million); 500,000 are those of its peers. Sub-sequences are
+linear, 1 + k floor(1000 / S).
 
 A variation: the other rows of table 1, `--config.sampling.predictor.eta=1` (18.48 at 50 steps), or other
 columns, `--config.sampling.steps=` S - 1 (10: 17.33, 20: 13.73, 100: 6.53, 1000: 3.51).
