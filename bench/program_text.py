@@ -27,9 +27,12 @@ WORDS = {
     "dropout": "dropout",
     "threefry": "dropout",
     "attention": "attention",
+    "softmax": "attention",
 }
 KINDS = ("convolutions", "norms", "attention", "dropout", "optimizer", "rest")
 FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast"}
+# What puts the slices of an array that were moved one by one side by side again, and costs nothing.
+FREE_CALL = "ConcatBitcast"
 ARITHMETIC = {
     *("add", "subtract", "multiply", "divide", "maximum", "minimum", "negate", "abs", "power", "compare"),
     *("exponential", "log", "rsqrt", "sqrt", "tanh", "logistic", "cosine", "sine", "select"),
@@ -64,6 +67,12 @@ class Instruction:
     def numbers(self):
         """How many the result has."""
         return sum(math.prod(shape) for _, shape in self.arrays)
+
+    @property
+    def is_free(self):
+        """Whether it costs nothing, or moves an array between memories beside the others."""
+        moves = self.opcode.endswith(("-start", "-done"))
+        return self.opcode in FREE or moves or f'custom_call_target="{FREE_CALL}"' in self.more
 
     @property
     def calls(self):
@@ -144,7 +153,7 @@ def costs(text):
     entry = computations["ENTRY"]
     totals = {kind: dict.fromkeys(("instructions", "flops", "bytes", "cycles"), 0) for kind in KINDS}
     for instruction in entry.values():
-        if instruction.opcode in FREE or instruction.opcode.endswith(("-start", "-done")):
+        if instruction.is_free:
             continue
         parts = [(instruction, entry), *_parts(computations, instruction)]
         total = totals[_kind([part for part, _ in parts])]

@@ -2,12 +2,13 @@
 
     pip install libtpu
     python -m bench.tpu_programs block_32 block_16 block_8 block_4 --batch 128
-    python -m bench.tpu_programs ddpm --batch 64 --blocks 1 --rematerialization none blocks full
+    python -m bench.tpu_programs block_32 --batch 128 --blocks 2 --rematerialization none blocks
+    python -m bench.tpu_programs ddpm --rematerialization none blocks full
 
-A block is a residual block of DDPM++ at that side, with its gradients by weights and input; a network is its
-whole training step (bench/networks.py). bench/program_text.py says what is counted. Compilation is what takes
-long here: about a second for each convolution of a program in bfloat16 at batch 8, more at larger batches and
-three times as much in float32.
+A block is a residual block of DDPM++ at that side, or a few of them, with the gradients by weights and input;
+a network is its whole training step (bench/networks.py). bench/program_text.py says what is counted.
+Compilation is what takes long here: about a second for each convolution of a program in bfloat16 at batch 8,
+five at batch 64, and three times as much in float32.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from jax.experimental import topologies
 
 from bench.networks import CHANNELS, NETWORKS, SIDE, training_step
 from bench.program_text import KINDS, costs
+from models.layers import rematerialized
 from models.song_layers import ResidualBlock
 from sde_lib.noise import root_key
 
@@ -36,19 +38,24 @@ def keys_of_examples(batch):
     return jax.eval_shape(lambda: jax.random.split(root_key(0), batch))
 
 
-def block_program(name, batch, dtype):
-    """A jitted function, value and gradients of a block, and its arguments as shapes and dtypes."""
+def block_program(name, batch, dtype, rematerialization, blocks):
+    """A jitted function, value and gradients of blocks in a row, and its arguments as shapes and dtypes."""
     side, features = BLOCKS[name]
-    block = ResidualBlock(features, 0.1, jnp.dtype(dtype), skip_rescale=True)
+    block = rematerialized(ResidualBlock, rematerialization)(
+        features, 0.1, jnp.dtype(dtype), skip_rescale=True
+    )
     image = jax.ShapeDtypeStruct((batch, side, side, features), dtype)
     level = jax.ShapeDtypeStruct((batch, 512), dtype)
     keys = keys_of_examples(batch)
-    params = jax.eval_shape(block.init, root_key(0), image, level, keys)["params"]
+    params = [jax.eval_shape(block.init, root_key(0), image, level, keys)["params"]] * blocks
 
     def value_and_gradients(params, image, level, keys, cotangent):
         def call(params, image, level):
-            return block.apply({"params": params}, image, level, keys)
+            for of_block in params:
+                image = block.apply({"params": of_block}, image, level, keys)
+            return image
 
+        call = jax.checkpoint(call) if rematerialization == "full" else call
         value, back = jax.vjp(call, params, image, level)
         return value, back(cotangent)
 
@@ -57,8 +64,10 @@ def block_program(name, batch, dtype):
 
 def step_program(name, batch, dtype, rematerialization, blocks):
     """A jitted training step of a network, and its arguments as shapes and dtypes."""
-    fields = {"rematerialization": rematerialization} if rematerialization != "none" else {}
-    network = NETWORKS[name](dtype).clone(**fields, **({"blocks": blocks} if blocks else {}))
+    fields = {"blocks": blocks} if blocks else {}
+    if rematerialization != "none":
+        fields["rematerialization"] = rematerialization
+    network = NETWORKS[name](dtype).clone(**fields)
     shape = (batch, SIDE, SIDE, CHANNELS)
     state, step = training_step(network, shape, abstract=True)
     return step, (state, jax.ShapeDtypeStruct(shape, jnp.float32), keys_of_examples(batch))
@@ -67,9 +76,7 @@ def step_program(name, batch, dtype, rematerialization, blocks):
 def compiled(function, arguments, device):
     """The program for that device, and the seconds that it took."""
     on_device = jax.sharding.SingleDeviceSharding(device)
-    placed = jax.tree.map(
-        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=on_device), arguments
-    )
+    placed = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=on_device), arguments)
     begin = time.perf_counter()
     program = function.lower(*placed).compile()
     return program, time.perf_counter() - begin
@@ -92,7 +99,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("programs", nargs="+", choices=(*BLOCKS, *NETWORKS))
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--blocks", type=int, help="of a network, at each level; left out: as published")
+    parser.add_argument("--blocks", type=int, help="of a network at each level, or in a row")
     parser.add_argument("--dtype", nargs="+", default=["bfloat16"])
     parser.add_argument("--rematerialization", nargs="+", default=["none"])
     arguments = parser.parse_args()
@@ -102,11 +109,12 @@ def main():
     print("|---|" + "--:|" * (5 + len(KINDS)))
     for name in arguments.programs:
         for dtype in arguments.dtype:
-            for kind in ["none"] if name in BLOCKS else arguments.rematerialization:
+            for kind in arguments.rematerialization:
+                shared = name, arguments.batch, dtype, kind
                 if name in BLOCKS:
-                    program = block_program(name, arguments.batch, dtype)
+                    program = block_program(*shared, arguments.blocks or 1)
                 else:
-                    program = step_program(name, arguments.batch, dtype, kind, arguments.blocks)
+                    program = step_program(*shared, arguments.blocks)
                 print(row(f"{name}, {dtype}, {kind}", *compiled(*program, device)), flush=True)
 
 
