@@ -6,6 +6,7 @@ where eps_hat = (x - alpha D) / sigma is the noise that the denoiser D sees. Wri
 eps, the simple loss of DDPM has w = 1, which is lambda(t) = sigma^2 on the score; a weight
 on the error of x_0 is divided by the signal-to-noise ratio (alpha/sigma)^2. Every
 parametrization, weighting, time sampling and grid is a choice in this one expression.
+With learned variances the terms of the discrete bound may take its place (`loss.error`).
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 from components import Refusals, choose, positive
 from components import create as create_component
 from denoisers.heads import gaussian_share
-from likelihood.bounds import PixelDecoder, decoder_nats, transition_nats
+from likelihood.bounds import PixelDecoder, level_nats
 from sde_lib import noise
 from sde_lib.base import SDE
 
@@ -295,16 +296,34 @@ def weighted_by_uncertainty(losses, log_variance):
     return losses * jnp.exp(-log_variance) + log_variance
 
 
+def _noise_error(objective, prediction, x0, eps, t):
+    """The squared error of the noise, by the weighting and the reduction; w = 1 makes L_simple."""
+    squares = jnp.square(prediction.eps - eps).reshape(len(eps), -1)
+    return objective.weighting(objective, t) * REDUCTIONS[objective.reduction](squares)
+
+
+def _bound_error(objective, prediction, x0, eps, t):
+    """L_vlb: what this level adds to the discrete bound, times the number of levels, in bits/dim.
+
+    Its mean over the levels is the bound but for the prior's term, which nothing learns (Nichol & Dhariwal
+    2021, section 2.1); the mean is trained by it as well as the variance.
+    """
+    nats = level_nats(objective.sde, prediction, x0, t, objective.noise_levels, "learned", objective.decoder)
+    return objective.noise_levels * jnp.mean(nats.reshape(len(t), -1), axis=1) / jnp.log(2.0)
+
+
+# What a config may name: loss.error. (objective, prediction, x_0, eps, t) -> [b].
+ERRORS = {"noise": _noise_error, "bound": _bound_error}
+
+
 # A network's own error is larger than an unexplained fraction below this.
 LEAST_SHARE = 0.03
 
 
 def _of_fraction(objective, keys, denoise, prediction, xt, x0, eps, t):
-    """The L_t term of iDDPM's bound at this example's noise level, times the number of levels, in bits/dim.
-
-    See Nichol & Dhariwal (2021), section 3.1.
-    """
-    return objective.noise_levels * objective._variance_bits(prediction, x0, t)
+    """L_vlb as a function of the variance alone (Nichol & Dhariwal 2021, section 3.1)."""
+    of_variance = prediction.replace(x0=jax.lax.stop_gradient(prediction.x0))
+    return _bound_error(objective, of_variance, x0, eps, t)
 
 
 def _of_target(target, relative):
@@ -356,6 +375,7 @@ class Objective:
       time_grid: "continuous" on [t_min, t_max], or "discrete" with `noise_levels` times.
       noise_levels: number of equally spaced times of the discrete grid, the last at t_max;
         and of the intervals of the loss history.
+      error: key of ERRORS.
       reduction: "mean" over pixels, or "half_sum", the default of Song et al. (2021).
         They differ by half the dimension, which matters to gradient clipping.
       sigma_data: standard deviation of the data, for the weighting EDM.
@@ -366,7 +386,7 @@ class Objective:
         Gaussian data would have, plus LEAST_SHARE, so that high noise, where hardly any of it is unexplained,
         is learned too; else as published, and what is learned there is up to chance (docs/variance.md).
       head_alone: whether that loss is all there is, since the mean is not trained.
-      decoder: the likelihood of pixels in the bound that trains "fraction".
+      decoder: the likelihood of pixels in the bound that trains "fraction" or is the `error`.
     """
 
     sde: SDE
@@ -375,6 +395,7 @@ class Objective:
     low_discrepancy: bool = False
     time_grid: str = "continuous"
     noise_levels: int = 1000
+    error: str = "noise"
     reduction: str = "mean"
     sigma_data: float = 0.5
     variance_head: str = "none"
@@ -420,25 +441,11 @@ class Objective:
         """
         xt, eps = self.sde.perturb(keys, x0, t)
         prediction = denoise(xt, t)
-        squares = jnp.square(prediction.eps - eps).reshape(len(eps), -1)
-        losses = self.weighting(self, t) * REDUCTIONS[self.reduction](squares)
+        losses = ERRORS[self.error](self, prediction, x0, eps, t)
         if self.variance_weight:
             of_head = VARIANCE_LOSSES[self.variance_head](self, keys, denoise, prediction, xt, x0, eps, t)
             losses = self.variance_weight * of_head + (0.0 if self.head_alone else losses)
         return losses
-
-    def _variance_bits(self, prediction, x0, t):
-        """This level's term [b] of the bound in bits/dim, as a function of the variance alone."""
-        prediction = prediction.replace(x0=jax.lax.stop_gradient(prediction.x0))
-        step = self.sde.t_max / self.noise_levels
-        is_first = t < 1.5 * step
-        # On the first level the transition is not used, and must still be finite.
-        t = jnp.where(is_first, 2 * step, t)
-        transition = transition_nats(self.sde, prediction, x0, t - step, t, "learned")
-        first, second = jnp.full_like(t, step), jnp.full_like(t, 2 * step)
-        last = decoder_nats(self.sde, prediction, x0, first, second, "learned", self.decoder)
-        nats = jnp.where(is_first[:, None], last.reshape(len(t), -1), transition.reshape(len(t), -1))
-        return jnp.mean(nats, axis=1) / jnp.log(2.0)
 
 
 def create(config, sde, denoiser, decoder=None, head_alone=False):
@@ -467,6 +474,8 @@ def create(config, sde, denoiser, decoder=None, head_alone=False):
     with refusals:
         choose(dict.fromkeys(TIME_GRIDS), config.time_grid, "loss.time_grid")
     with refusals:
+        choose(ERRORS, config.error, "loss.error")
+    with refusals:
         choose(REDUCTIONS, config.reduction, "loss.reduction")
     refusals.add(positive(config, "loss", "noise_levels"))
     if config.variance_weight < 0:
@@ -474,12 +483,12 @@ def create(config, sde, denoiser, decoder=None, head_alone=False):
     refusals.raise_if_any()
     refusals.add(_contradictions(config, weighting, time_sampling, sde, denoiser.variance_head))
     refusals.raise_if_any()
-    flat = {name: config[name] for name in ("low_discrepancy", "time_grid", "noise_levels", "reduction")}
+    as_they_are = ("low_discrepancy", "time_grid", "noise_levels", "error", "reduction")
     return Objective(
         sde,
         weighting,
         time_sampling,
-        **flat,
+        **{name: config[name] for name in as_they_are},
         variance_weight=config.variance_weight,
         variance_relative=config.variance_relative,
         sigma_data=denoiser.sigma_data,
@@ -507,7 +516,9 @@ def _contradictions(config, weighting, time_sampling, sde, head):
             f"loss.noise_levels={config.noise_levels}, but the SDE has {sde.noise_levels} levels. "
             f"Set loss.noise_levels={sde.noise_levels}."
         )
-    if (head != "none") != (config.variance_weight > 0):
+    if config.error == "bound":
+        yield from _contradictions_of_the_bound(config, weighting, head)
+    elif (head != "none") != (config.variance_weight > 0):
         yield (
             f'denoiser.variance_head="{head}" and loss.variance_weight={config.variance_weight} do not fit: '
             'a head is trained by a weight above 0 ("fraction": 0.001 in Nichol & Dhariwal 2021; else 1), '
@@ -517,4 +528,23 @@ def _contradictions(config, weighting, time_sampling, sde, head):
         yield (
             'denoiser.variance_head="fraction" is trained on the steps of a chain: set '
             'loss.time_grid="discrete".'
+        )
+
+
+def _contradictions_of_the_bound(config, weighting, head):
+    """Lines about what the bound as the whole loss excludes; see `_bound_error`."""
+    if head != "fraction":
+        yield (
+            'loss.error="bound" learns the variances too, of which '
+            f'denoiser.variance_head="{head}" has none between its two. Use denoiser.variance_head=fraction.'
+        )
+    if config.variance_weight:
+        yield (
+            f"loss.variance_weight={config.variance_weight} adds the bound to the simple loss, and with "
+            'loss.error="bound" it is the loss. Set loss.variance_weight=0.'
+        )
+    if not isinstance(weighting, Simple) or config.reduction != "mean":
+        yield (
+            f'loss.weighting.name="{config.weighting.name}" and loss.reduction="{config.reduction}" are of '
+            'the squared error of the noise; loss.error="bound" is in bits/dim, unweighted. Leave them out.'
         )

@@ -63,30 +63,41 @@ class Peer:
         self._process.wait()
 
 
-def training_step(network, shape):
+def training_step(network, shape, abstract=False):
     """What a training step changes, (parameters, moments), and the jitted step.
 
     Args:
-      shape: of a batch.
+      shape: of a batch; abstract: shapes and dtypes in place of arrays.
 
     Returns:
       (state, step), with step(state, images, keys of examples) -> (state, loss); it takes its state's memory.
     """
     noise = jnp.full(shape[0], 500.0)
-    params = network.lazy_init(root_key(0), jax.ShapeDtypeStruct(shape, jnp.float32), noise)["params"]
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(2e-4))
 
+    def call(params, x, keys):
+        return network.apply({"params": params}, x, noise, dropout_keys=keys)
+
+    if getattr(network, "rematerialization", "none") == "full":  # as denoisers/network.py has it
+        call = jax.checkpoint(call)
+
+    def start():
+        params = network.lazy_init(root_key(0), jax.ShapeDtypeStruct(shape, jnp.float32), noise)["params"]
+        return params, optimizer.init(params)
+
     def loss(params, x, keys):
-        return jnp.mean(jnp.square(network.apply({"params": params}, x, noise, dropout_keys=keys) - x))
+        return jnp.mean(jnp.square(call(params, x, keys) - x))
 
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state, x, keys):
         params, moments = state
         value, gradients = jax.value_and_grad(loss)(params, x, keys)
-        updates, moments = optimizer.update(gradients, moments)
-        return (optax.apply_updates(params, updates), moments), value
+        with jax.named_scope("optimizer"):
+            updates, moments = optimizer.update(gradients, moments)
+            params = optax.apply_updates(params, updates)
+        return (params, moments), value
 
-    return (params, optimizer.init(params)), step
+    return (jax.eval_shape(start) if abstract else start()), step
 
 
 def programs(network, batch):

@@ -151,6 +151,9 @@ def get_config():
     loss.low_discrepancy = False  # times spread evenly over the batch (VDM), for any time_sampling
     loss.time_grid = "continuous"  # continuous, discrete (noise_levels equally spaced times)
     loss.noise_levels = 1000  # of the discrete grid; intervals of loss_history
+    # What is added up: noise (the squared error of the noise), bound (the terms of the discrete bound in
+    # bits/dim: iDDPM's L_vlb; variance_head=fraction)
+    loss.error = "noise"
     loss.reduction = "mean"  # mean over pixels, half_sum (half the sum, as Song et al. 2021)
     loss.variance_weight = 0.0  # of the loss of denoiser.variance_head; 0.001 in iDDPM's hybrid loss, else 1
     # residual, covariance: errors in units of Gaussian data's; False: as published

@@ -140,6 +140,25 @@ def decoder_nats(sde, prediction, x0, first, second, choice, decoder):
     return decoder.nats(x0, prediction.x0, jnp.sqrt(variance))
 
 
+def level_nats(sde, prediction, x0, t, levels, choice, decoder):
+    """What one of `levels` equally spaced levels adds to the bound, [B, ...] of each dimension.
+
+    The transition from t to the level below or, at the lowest level, the decoder's -log p(x_0 | x_1): the sum
+    over all levels and `prior_nats` is the total of `discrete_bound`.
+
+    Args:
+      t: [B] times of levels, of any of them in one batch; prediction: of x_t.
+    """
+    step = sde.t_max / levels
+    is_first = t < 1.5 * step
+    # At the lowest level the transition is not used, and must still be finite.
+    above_first = jnp.where(is_first, 2 * step, t)
+    transition = transition_nats(sde, prediction, x0, above_first - step, above_first, choice)
+    first, second = jnp.full_like(t, step), jnp.full_like(t, 2 * step)
+    last = decoder_nats(sde, prediction, x0, first, second, choice, decoder)
+    return jnp.where(expand(is_first, x0), last, transition)
+
+
 def prior_nats(sde, x0):
     """KL(q(x_T | x_0) || p(x_T)) [B] in nats, both Gaussian."""
     end = jnp.full(len(x0), sde.t_max, x0.dtype)

@@ -14,9 +14,9 @@ from configs import base
 from denoisers.gaussian_mixture import GaussianMixture
 from denoisers.network import PARAMETRIZATIONS
 from denoisers.variance import reverse_variance
-from likelihood.bounds import PixelDecoder
+from likelihood.bounds import PixelDecoder, discrete_bound, uniform_levels
 from losses import LossHistory, Objective
-from sde_lib import SDES
+from sde_lib import SDES, noise
 from sde_lib.cosine import Cosine
 from sde_lib.discrete import DDPM
 from sde_lib.ve import VE
@@ -315,6 +315,11 @@ def _hybrid(noise_levels=20, weight=0.001):
     )
 
 
+def _of_bound(objective):
+    """The same objective with L_vlb as all of the loss."""
+    return Objective(**{**vars(objective), "error": "bound", "variance_weight": 0.0})
+
+
 def test_hybrid_loss_is_that_of_improved_ddpm():
     # One Gaussian pixel; each term written anew with the betas.
     with jax.enable_x64(True):
@@ -325,7 +330,8 @@ def test_hybrid_loss_is_that_of_improved_ddpm():
         t = jnp.asarray(n / 20)
         x0, keys = jnp.full((20, 1, 1, 1), 0.3), jax.random.split(jax.random.key(0), 20)
         denoise = exact_denoiser(gaussian, sde, variance_head="fraction").bind({"raw_fraction": 0.4})
-        found = objective.example_losses(keys, denoise, x0, t)
+        objectives = objective, _of_bound(objective)
+        found, whole = jax.jit(lambda: [o.example_losses(keys, denoise, x0, t) for o in objectives])()
 
         eps = np.asarray(jax.vmap(lambda k: jax.random.normal(k, (1, 1, 1), jnp.float64))(keys)).ravel()
         x = np.sqrt(products) * 0.3 + np.sqrt(1 - products) * eps
@@ -345,6 +351,56 @@ def test_hybrid_loss_is_that_of_improved_ddpm():
         kl[0] = -np.log(upper - lower)
         simple = ((x - np.sqrt(products) * d) / np.sqrt(1 - products) - eps) ** 2
         np.testing.assert_allclose(found, simple + 0.001 * 20 * kl / np.log(2), rtol=1e-6)
+        np.testing.assert_allclose(whole, 20 * kl / np.log(2), rtol=1e-6)
+
+
+def test_the_terms_of_l_vlb_add_up_to_the_discrete_bound_in_value_and_gradient():
+    # On the same noise, two pixels of two examples. In the hybrid loss the mean has no gradient of the bound.
+    with jax.enable_x64(True):
+        sde, objective = _hybrid()
+        gaussian = GaussianMixture.diagonal([1.0], [[0.1, -0.2]], [[0.2, 0.5]], (1, 2, 1))
+        denoiser = exact_denoiser(gaussian, sde, variance_head="fraction")
+        x0, keys = jnp.asarray([0.3, -1.0, 0.5, 0.1]).reshape(2, 1, 2, 1), jax.random.split(jax.random.key(0))
+        levels = uniform_levels(sde, 20)
+
+        def bound(params):
+            found = discrete_bound(keys, sde, denoiser.bind(params), x0, levels, PixelDecoder(256), "learned")
+            return jnp.sum(found.diffusion + found.decoder)
+
+        def mean_over_levels(params):
+            of_all = [noise.fold_in(keys, row) for row in range(20)]
+            losses = _of_bound(objective).example_losses(
+                jnp.concatenate(of_all),
+                denoiser.bind(params),
+                jnp.tile(x0, (20, 1, 1, 1)),
+                jnp.repeat(jnp.asarray(levels), 2),
+            )
+            return 2 * np.log(2) * jnp.sum(losses) / 20
+
+        params = {"bend": jnp.asarray(0.1), "raw_fraction": jnp.asarray(0.4)}
+        found, expected = (jax.jit(jax.value_and_grad(f))(params) for f in (mean_over_levels, bound))
+        for ours, theirs in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+            assert abs(theirs) > 0.1
+
+
+def test_times_by_the_loss_history_leave_the_mean_over_levels_as_it_is():
+    # The expectation over u is a sum over the pieces of [0, 1) that choose one level each, and not sampled.
+    with jax.enable_x64(True):
+        _, objective = _hybrid()
+        history = _history(20)
+        ends = np.cumsum(np.asarray(history.probabilities(), np.float64))
+        starts, ends = np.append(0, ends[:-1]) / ends[-1], ends / ends[-1]
+        assert np.ptp(ends - starts) > 0.02
+        inside = [
+            losses.ByLossHistory()(objective, jnp.asarray(u), history) for u in (starts + 1e-6, ends - 1e-6)
+        ]
+        errors = np.random.default_rng(0).uniform(size=20) * 2.0 ** np.arange(20)
+        for times in inside:
+            np.testing.assert_array_equal(times.interval, np.arange(20))
+            np.testing.assert_allclose(times.t, uniform_levels(objective.sde, 20))
+            expectation = np.sum((ends - starts) * times.weight * errors)
+            np.testing.assert_allclose(expectation, errors.mean(), rtol=1e-6)
 
 
 @pytest.mark.slow
@@ -395,6 +451,10 @@ def test_the_best_learned_variance_is_the_optimal_reverse_variance(n):
         ({"weighting.name": "sigmoid", "time_grid": "discrete"}, "loss.time_grid"),
         ({"time_sampling.name": "importance", "time_grid": "discrete"}, "loss.time_sampling"),
         ({"variance_weight": 0.001}, "denoiser.variance_head"),
+        ({"error": "bound", "time_grid": "discrete"}, "denoiser.variance_head=fraction"),
+        ({"error": "bound", "time_grid": "discrete", "variance_weight": 1.0}, "loss.variance_weight=0."),
+        ({"error": "bound", "time_grid": "discrete", "reduction": "half_sum"}, "bits/dim, unweighted"),
+        ({"error": "vlb"}, "loss.error"),
         ({"time_sampling.name": "low_discrepancy"}, "Known: uniform"),
         ({"weighting.name": "min_snr", "weighting.gamma": 0.0}, "gamma=0.0"),
     ],

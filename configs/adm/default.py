@@ -1,9 +1,11 @@
 """What the models of Dhariwal and Nichol (2021) share, class-conditional ImageNet without guidance.
 
-FID is of 50,000 samples of 250 calls. Steps, batch and learning rate are from the appendix of the paper,
-written down from memory and not checked; networks and processes are those of the flags in the authors'
-repository. The zips are what EDM2's `dataset_tool.py convert --transform=center-crop-dhariwal` writes, the
-paper's own crop (docs/data_sets.md). Training in float16 there is in bfloat16 here.
+FID is of 50,000 samples of 250 calls. Steps, batch, learning rate and the average's decay are those of the
+paper's appendix I (table 11), as a public reading note quotes them; networks and processes are those of the
+flags in the authors' repository; AdamW without decay, flips and the weight of the bound, a thousandth of all
+levels, are its scripts' defaults. The zips are what EDM2's `dataset_tool.py convert
+--transform=center-crop-dhariwal` writes, the paper's own crop (docs/data_sets.md). Training in float16 there
+is in bfloat16 here.
 """
 
 from configs import base

@@ -26,4 +26,5 @@ PAPER = Paper(
 def get_config():
     config = default.get_config()
     celeba.data_and_network(config)
+    celeba.training(config)
     return config

@@ -2,7 +2,8 @@
 
 FID is of 50,000 samples against all training images, the least of three such sets with different seeds:
 `--mode=sample --config.sampling.num_samples=50000`. Half-life and duration are in images, of which a step has
-`training.batch_size`.
+`training.batch_size`. Settings are the defaults of the authors' train.py, or the arguments that their README
+gives for a data set.
 
 What differs from the released code: noise levels of training lie in [0.002, 80], which clips two in 100,000;
 augmentation includes the mirror images of half the examples, so that `data.random_flip` stays off, as there.

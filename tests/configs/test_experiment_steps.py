@@ -20,7 +20,7 @@ def _kinds(path):
     model, loss, sampling = config.model, config.loss, config.sampling
     return {
         ("network", model.name),
-        ("loss", loss.weighting.name, loss.time_sampling.name, loss.time_grid),
+        ("loss", loss.error, loss.weighting.name, loss.time_sampling.name, loss.time_grid),
         ("parametrization", config.denoiser.parametrization, config.denoiser.variance_head),
         ("predictor", sampling.predictor.name, sampling.variance.name),
         ("corrector", sampling.corrector.name),

@@ -56,7 +56,8 @@ def test_a_call_more_makes_it_no_worse(pair):
 @pytest.mark.parametrize("pair", ALL, ids=", ".join)
 def test_a_call_more_makes_it_no_worse_up_to_200(pair):
     # Fewer noises of images where there are many calls: all of them would take hours.
-    for budgets, noises in ((np.arange(4, 61), 256), (np.arange(60, 201), 64 if "images" in pair[0] else 256)):
+    many = 64 if pair[0].startswith("images") else 256
+    for budgets, noises in ((np.arange(4, 61), 256), (np.arange(60, 201), many)):
         rises = _rises(_figures(pair, budgets, noises))
         worst = np.unravel_index(rises.argmax(), rises.shape)
         assert rises[worst] <= RISE, f"{budgets[worst[0]]} to {budgets[worst[0] + 1]} calls"

@@ -89,6 +89,16 @@ def test_any_average_is_reconstructed_from_snapshots_of_two(std, step):
     assert error < 1e-3, error
 
 
+@pytest.mark.parametrize("std", [0.04, 0.075, 0.15])
+def test_the_squared_error_of_a_profile_falls_with_the_fourth_power_of_the_snapshots(std):
+    # As Karras et al. (2024, figure 4) found by experiment.
+    def distance(count):
+        pairs = [(step, kept) for step in np.arange(1, count + 1) / count for kept in (0.05, 0.1)]
+        return ema.reconstruction(*zip(*pairs, strict=True), 1.0, std)[1]
+
+    assert 3.8 < distance(64) / distance(128) < 4.2
+
+
 def test_an_average_that_was_kept_is_reconstructed_as_it_is():
     pairs = [(s, k) for s in (100, 200, 300) for k in (0.05, 0.1)]
     coefficients, distance = ema.reconstruction(*zip(*pairs, strict=True), 200, 0.1)

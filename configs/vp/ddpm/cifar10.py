@@ -4,7 +4,7 @@
 
 The VP model of tables 1, 4 and 5, on which predictors and correctors are compared: `docs/samplers.md` has
 the fields of each column. It has 35.2 million parameters where Ho et al. have 35.7: two attentions fewer on
-the way up. Ho et al. (2020) train theirs, 800,000 steps, in 10.6 hours on a TPU v3-8 (from memory).
+the way up. Ho et al. (2020, appendix B) train theirs, 800,000 steps, in 10.6 hours on a TPU v3-8.
 
 A variation: PC1000, `--config.sampling.predictor=reverse_diffusion --config.sampling.variance=small
 --config.sampling.corrector=langevin --config.sampling.corrector.snr=0.01` (3.18).

@@ -1,0 +1,62 @@
+"""The costs of a compiled program's instructions, on a text whose costs are counted by hand."""
+
+import pytest
+
+from bench.program_text import costs
+
+# A norm's sum over 4x4 pixels, a convolution whose input a SiLU of that norm is fused to, its gradient with a
+# dilated input, an optimizer's update that is named like a norm, and what costs nothing or runs beside.
+TEXT = """\
+HloModule jit_step, is_scheduled=true
+
+%fused_computation.inner (param_0: bf16[2,4,4,8]) -> bf16[2,4,4,8] {
+  %param_0 = bf16[2,4,4,8]{3,0,2,1:T(8,128)(2,1)} parameter(0)
+  ROOT %logistic = bf16[2,4,4,8]{3,0,2,1} logistic(%param_0), metadata={op_name="jit(step)/jvp(Net)/norm1/silu"}
+}
+
+%fused_computation.convolution (param_1: bf16[2,4,4,8], param_2: f32[3,3,8,16]) -> bf16[2,4,4,16] {
+  %param_1 = bf16[2,4,4,8]{3,0,2,1} parameter(0)
+  %fusion.inner = bf16[2,4,4,8]{3,0,2,1} fusion(%param_1), kind=kLoop, calls=%fused_computation.inner
+  %param_2 = f32[3,3,8,16]{3,2,1,0} parameter(1)
+  %kernel = bf16[3,3,8,16]{3,2,1,0} convert(%param_2)
+  ROOT %conv = bf16[2,4,4,16]{3,0,2,1:T(8,128)(2,1)S(1)} convolution(%fusion.inner, %kernel), window={size=3x3 pad=1_1x1_1}, dim_labels=b01f_01io->b01f, metadata={op_name="jit(step)/jvp(Net)/conv1/conv_general_dilated"}
+}
+
+%fused_computation.sum (param_3: bf16[2,4,4,8]) -> f32[2,8] {
+  %param_3 = bf16[2,4,4,8]{3,0,2,1} parameter(0)
+  %wide = f32[2,4,4,8]{3,0,2,1} convert(%param_3), metadata={op_name="jit(step)/jvp(Net)/GroupNorm_0/convert"}
+  %zero = f32[] constant(0)
+  ROOT %sum = f32[2,8]{1,0} reduce(%wide, %zero), dimensions={1,2}, to_apply=%region, metadata={op_name="jit(step)/jvp(Net)/GroupNorm_0/reduce_sum"}
+}
+
+ENTRY %main (x: bf16[2,4,4,8], w: f32[3,3,8,16]) -> (f32[3,3,8,16], bf16[2,8,8,8]) {
+  %x = bf16[2,4,4,8]{3,0,2,1:T(8,128)(2,1)} parameter(0)
+  %w = f32[3,3,8,16]{3,2,1,0:T(8,128)} parameter(1)
+  %copy-start = (f32[3,3,8,16]{3,2,1,0:T(8,128)S(1)}, f32[3,3,8,16]{3,2,1,0:T(8,128)}, u32[]{:S(2)}) copy-start(%w)
+  %copy-done = f32[3,3,8,16]{3,2,1,0:T(8,128)S(1)} copy-done(%copy-start)
+  %pieces = f32[3,3,8,16]{3,2,1,0} custom-call(%copy-done), custom_call_target="ConcatBitcast"
+  %sums = f32[2,8]{1,0} fusion(%x), kind=kLoop, calls=%fused_computation.sum, backend_config={"window_config":{"estimated_cycles":"100"}}
+  %y = bf16[2,4,4,16]{3,0,2,1} fusion(%x, %copy-done), kind=kOutput, calls=%fused_computation.convolution, backend_config={"window_config":{"estimated_cycles":"300"}}
+  %back = bf16[2,8,8,8]{3,0,2,1} convolution(%y, %w), window={size=3x3 pad=1_2x1_2 lhs_dilate=2x2}, dim_labels=b01f_01oi->b01f, metadata={op_name="jit(step)/SelfAttention_0/dot_general"}
+  %new = f32[3,3,8,16]{3,2,1,0} add(%copy-done, %copy-done), metadata={op_name="jit(step)/optimizer/clip_by_norm/add"}
+  ROOT %out = (f32[3,3,8,16]{3,2,1,0}, bf16[2,8,8,8]{3,0,2,1}) tuple(%new, %back)
+}
+"""  # noqa: E501
+X, W, Y, BACK = 2 * 2 * 4 * 4 * 8, 4 * 9 * 8 * 16, 2 * 2 * 4 * 4 * 16, 2 * 2 * 8 * 8 * 8
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        # Two for each multiply-add, and one for each number of the SiLU that is fused to it.
+        ("convolutions", (1, 2 * 2 * 16 * 16 * 9 * 8 + 2 * 16 * 8, X + W + Y, 300)),
+        ("norms", (1, 2 * 16 * 8, X + 4 * 2 * 8, 100)),
+        # Of the dilated input three numbers in four are zeros.
+        ("attention", (1, 2 * 2 * 64 * 8 * 9 * 16 // 4, Y + W + BACK, 0)),
+        ("optimizer", (1, 9 * 8 * 16, 3 * W, 0)),
+        ("dropout", (0, 0, 0, 0)),
+        ("rest", (0, 0, 0, 0)),
+    ],
+)
+def test_costs_are_those_counted_by_hand(kind, expected):
+    assert tuple(costs(TEXT)[kind].values()) == expected
