@@ -339,7 +339,7 @@ def get_config():
     calibration.nfe = (5, 8, 10)  # network calls of the solvers that are fitted, 3 to 30
     calibration.noises = 512  # from which fine solutions are followed; as many again are held out
     calibration.fine_steps = 200  # of the fine solutions
-    calibration.starts = 3  # general-purpose solvers from which each fit starts, the best ones first
+    calibration.starts = 2  # general-purpose solvers from which each fit starts, the best ones first
     calibration.batch_size = 128  # noises whose derivatives are taken together
     calibration.pictures = 16  # samples shown side by side
 

@@ -407,7 +407,7 @@ class Found(NamedTuple):
 FEW_FLIPS = 0.005
 
 
-def fit_calls(problem, calls, train, held_out, starts=3, progress=None):
+def fit_calls(problem, calls, train, held_out, starts=2, progress=None):
     """The Found for a number of calls.
 
     All `starting_points` are tried on the held-out noises, and the best `starts` of them are fitted; up to as
