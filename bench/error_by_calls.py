@@ -112,7 +112,7 @@ NFE = (5, 6, 8, 10, 12, 15, 20, 25, 26, 30, 35, 50, 100)
 STOCHASTIC_NFE = (10, 20, 50, 100)
 
 
-FITTED_NFE = (5, 8, 10)
+FITTED_NFE = (5, 10)
 
 
 # Fields of sampling.predictor.
@@ -491,7 +491,7 @@ def measured(case, pair, budgets, fitted_budgets, elsewhere):
     if diffusers_peers.available():
         parts.append((peers(case, budgets), True))
     if pair in FITTED_ON:
-        parts.append((fitted_rows(case, fitted_budgets, len(case.start)), False))
+        parts.append((fitted_rows(case, fitted_budgets, 2 * len(case.start)), False))
     for part, peer in parts:
         for name, grid, nfe, calls, figures in part:
             yield dict(
