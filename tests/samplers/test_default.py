@@ -53,7 +53,9 @@ def test_a_call_more_makes_it_no_worse(pair):
 
 
 # docs/samplers.md says what was tried against it.
-RISES = pytest.mark.xfail(strict=True, reason="RMS_98 rises 1.5 times from 4 to 5 calls and 3 times from 24 to 25")
+RISES = pytest.mark.xfail(
+    strict=True, reason="RMS_98 rises 1.5 times from 4 to 5 calls and 3 times from 24 to 25"
+)
 
 
 @pytest.mark.slow
