@@ -26,6 +26,7 @@ import importlib.util
 import os
 import re
 import reprlib
+import shlex
 import signal
 import sys
 
@@ -387,6 +388,9 @@ def main(argv):
         print(usage())
         return 0
     if "--list" in map(_one_dash_less, argv[1:]):
+        if len(argv) > 2:
+            print(f"error: --list stands alone; found {shlex.join(argv[1:])}.", file=sys.stderr)
+            return 2
         from modes.listing import listing
 
         print(listing())

@@ -164,7 +164,15 @@ def resolve(config, source):
 
     Args:
       source: of the training split, whose class frequencies are those that samples have.
+
+    Raises:
+      ConfigError: classes are set, and the source has no labels.
     """
+    if config.classes and source.labels is None:
+        raise ConfigError(
+            f'data.classes={config.classes}, but data.source="{config.source}" has no labels. Name data with '
+            "labels, or set data.classes=None (and model.class_conditional=False, where the model has it)."
+        )
     config.image_size, _, config.channels = source.shape
     config.pixel_values = config.pixel_values or source.pixel_values
     config.classes = 0 if source.labels is None else config.classes or source.classes

@@ -5,6 +5,7 @@ up, which read the way down by concatenation; self-attention follows the blocks 
 sides listed in `attention`. The last convolution starts at zero.
 """
 
+import itertools
 from typing import ClassVar
 
 import flax.linen as nn
@@ -13,12 +14,14 @@ import jax.numpy as jnp
 from models.embeddings import Fourier, Sinusoidal
 from models.fields import DTYPES, missing_side, refuse_too_deep, refuse_unknown
 from models.layers import (
+    REMATERIALIZATIONS,
     GroupNorm,
     ResidualBlock,
     SelfAttention,
     conv3x3,
     dense,
     downsample,
+    rematerialized,
     upsample_to,
 )
 
@@ -38,6 +41,7 @@ class UNet(nn.Module):
       time_embedding: "sinusoidal" or "fourier".
       fourier_scale: standard deviation of the Fourier frequencies.
       dtype: of the computation; parameters and output are float32.
+      rematerialization: see models.layers.REMATERIALIZATIONS.
     """
 
     ignores_labels: ClassVar[bool] = True
@@ -51,11 +55,13 @@ class UNet(nn.Module):
     time_embedding: str = "sinusoidal"
     fourier_scale: float = 16.0
     dtype: str = "float32"
+    rematerialization: str = "none"
 
     def __post_init__(self):
         if self.width < 2 or self.width % 2:
             raise ValueError(f"width={self.width} must be even and at least 2")
-        refuse_unknown(self, time_embedding=TIME_EMBEDDINGS, dtype=DTYPES)
+        choices = {"dtype": DTYPES, "rematerialization": REMATERIALIZATIONS}
+        refuse_unknown(self, time_embedding=TIME_EMBEDDINGS, **choices)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must lie in [0, 1)")
         whole = (*self.multipliers, self.blocks, *self.attention)
@@ -91,8 +97,15 @@ class UNet(nn.Module):
         time = dense(4 * self.width, dtype)(embed(noise).astype(dtype))
         time = dense(4 * self.width, dtype)(nn.silu(time))
 
+        block_class, numbers = rematerialized(ResidualBlock, self.rematerialization), itertools.count()
+
+        def residual(h, features):
+            # Names of their own, as a rematerialized class has another.
+            name = f"ResidualBlock_{next(numbers)}"
+            return block_class(features, self.dropout, dtype, name=name)(h, time, dropout_keys)
+
         def block(h, features):
-            h = ResidualBlock(features, self.dropout, dtype)(h, time, dropout_keys)
+            h = residual(h, features)
             return SelfAttention(dtype)(h) if h.shape[1] in self.attention else h
 
         h = conv3x3(self.width, dtype, name="input")(x.astype(dtype))
@@ -106,10 +119,10 @@ class UNet(nn.Module):
                 skips.append(h)
 
         middle = self.width * self.multipliers[-1]
-        h = ResidualBlock(middle, self.dropout, dtype)(h, time, dropout_keys)
+        h = residual(h, middle)
         if self.attention:
             h = SelfAttention(dtype)(h)
-        h = ResidualBlock(middle, self.dropout, dtype)(h, time, dropout_keys)
+        h = residual(h, middle)
 
         for level, multiplier in reversed(list(enumerate(self.multipliers))):
             for _ in range(self.blocks + 1):

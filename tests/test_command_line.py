@@ -344,3 +344,9 @@ def test_a_record_that_is_none_is_one_line(record, tmp_path, capsys):
     (tmp_path / "config.json").write_text(record)
     error = _refused(capsys, f"--workdir={tmp_path}", "--mode=sample")
     assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("more", ["foo", "--workdir=x"])
+def test_the_list_stands_alone(more, capsys):
+    assert main.main(["main.py", "--list", more]) == 2
+    assert capsys.readouterr().err == f"error: --list stands alone; found --list {more}.\n"

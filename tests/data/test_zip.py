@@ -86,7 +86,12 @@ def test_an_archive_holds_the_same_images_to_a_run_as_the_folder_of_its_files(co
 @pytest.mark.parametrize("labels", [None, {"labels": None}])
 def test_without_labels_there_are_no_classes(config, tmp_path, labels):
     _write(tmp_path / "set.zip", labels=labels)
-    assert all(source.labels is None for source in _both(config))
+    train, test = _both(config)
+    assert train.labels is None and test.labels is None
+    # A run of classes that forgot its labels would train another model.
+    config.classes = 3
+    with pytest.raises(UserError, match=r'data.classes=3, but data.source="zip:.*" has no labels'):
+        data.resolve(config, train)
 
 
 def test_hidden_files_are_left_out_and_unknown_ones_said(config, tmp_path):

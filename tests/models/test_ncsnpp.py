@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from models.ncsnpp import NCSNpp
+from models.unet import UNet
 from tests.models.published import GOLDEN, QUICK, difference, inputs, outputs, shapes, weights
 
 SIDE, CHANNELS = 8, 2
@@ -66,10 +67,11 @@ def test_float32_and_bfloat16_stay_by_the_published_outputs(dtype, tolerance):
     assert np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected**2)) < tolerance
 
 
-def test_rematerialized_blocks_have_the_same_parameters_and_gradients():
+@pytest.mark.parametrize("architecture", [NCSNpp, UNet])
+def test_rematerialized_blocks_have_the_same_parameters_and_gradients(architecture):
     gradients = []
     for rematerialization in ("none", "blocks"):
-        network = NCSNpp(2, 8, (1,), 1, (), rematerialization=rematerialization)
+        network = architecture(2, 8, (1,), 1, (), rematerialization=rematerialization)
         params = weights(shapes(network, 4, 2), np.float32)
         x, cotangents = inputs(4, 2, np.float32)
         keys = jax.random.split(jax.random.key(0), 2)
