@@ -14,7 +14,7 @@ from configs import base
 from importers import checkpoint, known
 from importers.refusal import RefusedFile
 from models import MODELS
-from modes import listing
+from modes import diffusers_scheduler, listing
 from workdir.records import say
 from workdir.saved_config import read_config
 
@@ -23,7 +23,6 @@ PIXEL_VALUES = 256
 # More are not named where a config has to be chosen.
 MOST_CANDIDATES = 12
 _DATA = "data_sets/unknown"
-_PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 
 
 def config_for(path):
@@ -93,33 +92,12 @@ def _of_diffusers(path):
     config.data.centered = not getattr(network, "recentre", False)
     if scheduler is None:
         say("note: there is no scheduler_config.json: the process is taken to be that of Ho et al. (2020)")
-    _set_process(config, path, scheduler or {})
+    try:
+        diffusers_scheduler.set_process(config, scheduler or {})
+    except ValueError as error:
+        raise RefusedFile(f"{path}: its scheduler has {error}. Give a --config.") from None
     say(f"note: the data is not in this folder; modes that need it take --config.data.source, not {_DATA}")
     return config
-
-
-def _set_process(config, path, scheduler):
-    """The process and the parametrization of a scheduler_config.json."""
-    schedule, levels = scheduler.get("beta_schedule", "linear"), scheduler.get("num_train_timesteps", 1_000)
-    betas = [scheduler.get("beta_start", 1e-4), scheduler.get("beta_end", 0.02)]
-    prediction = scheduler.get("prediction_type", "epsilon")
-    if schedule not in ("linear", "squaredcos_cap_v2") or prediction not in (*_PREDICTIONS,):
-        raise RefusedFile(
-            f"{path}: its scheduler has beta_schedule={schedule!r}, prediction_type={prediction!r}; linear "
-            "and squaredcos_cap_v2, and epsilon, v_prediction and sample are known. Give a --config."
-        )
-    if type(levels) is not int or levels < 2 or not all(isinstance(beta, float | int) for beta in betas):
-        raise RefusedFile(f"{path}: its scheduler has no numbers where they belong. Give a --config.")
-    config.sde.noise_levels = levels
-    if schedule == "linear":
-        config.sde.name = "ddpm"
-        config.sde.beta_min, config.sde.beta_max = (float(beta * levels) for beta in betas)
-    else:
-        config.sde.name = "iddpm"
-    config.denoiser.parametrization = _PREDICTIONS[prediction]
-    config.denoiser.noise_input = "index"
-    config.loss.time_grid = "discrete"
-    config.loss.noise_levels = levels
 
 
 def complete(config, found):

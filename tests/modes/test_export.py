@@ -1,6 +1,7 @@
 """--mode=export: what goes out comes back bit for bit, and diffusers computes what ours computes."""
 
 import json
+import types
 
 import jax
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 
 import experiment
 import main
+from configs import base
 from importers import checkpoint, safetensors
+from modes import diffusers_scheduler
 from tests.conftest import TINY, as_flags
 from tests.modes.test_import import _equal, _weights
 
@@ -118,6 +121,30 @@ def test_a_network_that_diffusers_has_not_is_refused_by_its_field(tmp_path, caps
     error = capsys.readouterr().err
     assert "model.width=8" in error and "export.format=safetensors" in error
     assert not (tmp_path / "diffusers").exists()
+
+
+@pytest.mark.parametrize(
+    ("threshold", "variance"),
+    [({"name": "data_range"}, "large"), ({"name": "static", "value": 2.0}, "small")],
+)
+def test_a_scheduler_says_how_samples_are_drawn(threshold, variance):
+    config = base.get_config()
+    config.sde.update({"name": "ddpm", "noise_levels": 100, "beta_min": 0.1, "beta_max": 20.0})
+    config.sampling.threshold.update(threshold)
+    config.sampling.variance.name = variance
+    denoiser = types.SimpleNamespace(sde=config.sde, parametrization="v", noise_input="index")
+    scheduler, unsaid = diffusers_scheduler.scheduler_of(config, denoiser)
+    assert not unsaid and scheduler["variance_type"] == f"fixed_{variance}" and scheduler["clip_sample"]
+    again = base.get_config()
+    diffusers_scheduler.set_process(again, json.loads(json.dumps(scheduler)))
+    assert again.sampling.threshold == config.sampling.threshold
+    assert again.sampling.variance == config.sampling.variance and again.denoiser.parametrization == "v"
+    assert (again.sampling.predictor.name, again.sampling.steps) == (
+        ("ancestral", 99) if variance == "large" else ("default", 50)
+    )
+    # A class of diffusers' solvers that has no such key does not clip.
+    diffusers_scheduler.set_process(plain := base.get_config(), {"_class_name": "EulerDiscreteScheduler"})
+    assert plain.sampling.threshold.name == "none"
 
 
 @pytest.mark.parametrize("name", [checkpoint.PARAMETERS, checkpoint.AVERAGES, checkpoint.CONFIG])
