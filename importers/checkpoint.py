@@ -6,7 +6,6 @@ holds is seen from its keys and from the names of its arrays, never from its own
 """
 
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +28,7 @@ from importers import (
     song,
 )
 from importers.names import Record
+from importers.opened import opened
 from importers.refusal import RefusedFile, shown, type_name
 from importers.unpickling import load
 from models.adm import ADM
@@ -207,15 +207,15 @@ def read_json(path):
       RefusedFile: there is none, or it holds something else.
     """
     try:
-        if os.path.getsize(path) > _LARGEST_JSON:
+        with opened(path) as file:
+            content = file.read(_LARGEST_JSON + 1)
+        if len(content) > _LARGEST_JSON:
             raise ValueError("it is too large")
-        found = json.loads(Path(path).read_text())
+        found = json.loads(content.decode())
         if not isinstance(found, dict):
             raise ValueError("it holds no dict")
         return found
-    except OSError as error:
-        raise RefusedFile(f"{path}: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RefusedFile(f"{path}: no config ({shown(str(error))}).") from None
 
 
@@ -238,11 +238,8 @@ def architecture(path):
 
 def _contents(path):
     """The object of a file, by its first bytes."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise RefusedFile(f"{path}: {error.strerror}.") from None
+    with opened(path) as file:
+        head = file.read(16)
     if head[8:10] == b'{"':
         return safetensors.read(path)
     if flax_msgpack.starts(head):

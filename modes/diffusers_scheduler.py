@@ -1,8 +1,8 @@
-"""scheduler_config.json of diffusers: the process of a UNet2DModel, and how its samples are drawn; both ways.
+"""scheduler_config.json of diffusers: the process of a UNet2DModel, and how it is sampled; both ways.
 
-DDPM's process stands in the configs of many solvers of diffusers (_SOLVERS), with the same keys. A class that is
-none of them has another process, whatever keys it shares. What would change the process or the samples and has
-no field here is refused by its key.
+DDPM's process stands in the configs of many solvers of diffusers (_SOLVERS), with the same keys. A class that
+is none of them has another process, whatever keys it shares. What would change the process or the samples
+and has no field here is refused by its key.
 """
 
 from importers.refusal import shown
@@ -90,12 +90,10 @@ def scheduler_of(config, denoiser):
         scheduler |= {"beta_start": sde.beta_min / levels, "beta_end": sde.beta_max / levels}
     if sampling.threshold.name == "static":
         scheduler["clip_sample_range"] = sampling.threshold.value
+    choices = {"threshold": ("none", "data_range", "static"), "variance": ("small", "large")}
     unsaid = [
         f'sampling.{field}="{sampling[field].name}" is not in scheduler_config.json, which has no such choice'
-        for field, names in (
-            ("threshold", ("none", "data_range", "static")),
-            ("variance", ("small", "large")),
-        )
+        for field, names in choices.items()
         if sampling[field].name not in names
     ]
     return scheduler, unsaid

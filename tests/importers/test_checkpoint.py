@@ -1,10 +1,13 @@
 """Forms are told apart by the names in a file, and damaged files are refused in one line."""
 
+import os
+import signal
+
 import flax.serialization
 import numpy as np
 import pytest
 
-from importers import checkpoint
+from importers import checkpoint, flax_msgpack, safetensors, unpickling
 from importers.refusal import RefusedFile
 from tests.importers.published import checkpoint as published
 from tests.importers.written import dumps, persistent_object
@@ -92,3 +95,22 @@ def test_a_damaged_state_of_flax_is_read_or_refused_in_one_line(tmp_path):
             checkpoint.read(path)
         except RefusedFile as refused:
             assert len(str(refused).splitlines()) == 1 and str(path) in str(refused)
+
+
+@pytest.mark.parametrize(
+    "reader", [checkpoint.read, checkpoint.read_json, safetensors.read, flax_msgpack.read, unpickling.load]
+)
+def test_nobody_waits_for_a_pipe(tmp_path, reader):
+    os.mkfifo(tmp_path / "pipe")
+
+    def late(*_):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(2)
+    try:
+        with pytest.raises(RefusedFile, match="no regular file"):
+            reader(tmp_path / "pipe")
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
