@@ -98,14 +98,14 @@ FORMS = {
 }
 # In the order in which they are looked for: a name that only arrays of this form have.
 _SIGNS = {
-    "score_sde_pytorch": re.compile(r"all_modules\.\d+\."),
-    "edm2": re.compile(r"unet\.enc\.\d+x\d+_"),
-    "edm": re.compile(r"(model\.)?enc\.\d+x\d+_conv\."),
+    "score_sde_pytorch": re.compile(r"all_modules\.[0-9]{1,5}\."),
+    "edm2": re.compile(r"unet\.enc\.[0-9]{1,5}x[0-9]{1,5}_"),
+    "edm": re.compile(r"(model\.)?enc\.[0-9]{1,5}x[0-9]{1,5}_conv\."),
     "adm": re.compile(r"input_blocks\.0\.0\."),
     "ddim": re.compile(r"temb\.dense\.0\."),
     "diffusers": re.compile(r"down_blocks\.0\."),
     "ncsn": re.compile(r"begin_conv\."),
-    "score_sde": re.compile(r"(ResnetBlock\w*|GaussianFourierProjection|Dense)_\d+/"),
+    "score_sde": re.compile(r"(ResnetBlock\w*|GaussianFourierProjection|Dense)_[0-9]{1,5}/"),
 }
 # Parts of a network's state that nobody trains.
 _FIXED = re.compile(r"(?:^|[./])(?:resample_filter|freqs|phases|sigmas|frequencies|u)$")

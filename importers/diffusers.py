@@ -57,7 +57,8 @@ _DEFAULTS = _FIXED | {
     "num_train_timesteps": None,
 }
 _ATTENTION = {"DownBlock2D": False, "AttnDownBlock2D": True, "UpBlock2D": False, "AttnUpBlock2D": True}
-_BLOCK = re.compile(r"down_blocks\.\d+\.resnets\.\d+\.")
+_BLOCK = re.compile(r"down_blocks\.[0-9]{1,5}\.resnets\.[0-9]{1,5}\.")
+_ATTENTION_UP = re.compile(r"up_blocks\.([0-9]{1,5})\.attentions\.([0-9]{1,5})\.")
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
@@ -266,10 +267,8 @@ def _side(config, levels):
 def _idle(arrays):
     """Whether all but the last attention of each level of the way up is zero."""
     number = {}
-    for name in arrays:
-        parts = name.split(".")
-        if parts[0] == "up_blocks" and parts[2] == "attentions":
-            number.setdefault(parts[1], set()).add(int(parts[3]))
+    for match in filter(None, map(_ATTENTION_UP.match, arrays)):
+        number.setdefault(match[1], set()).add(int(match[2]))
     others = [
         f"up_blocks.{level}.attentions.{i}." for level, all_ in number.items() for i in all_ - {max(all_)}
     ]

@@ -146,7 +146,7 @@ def flax_names(params):
 
 
 def _counted_by_class(level):
-    numbered = {name: re.fullmatch(r"(.+)_(\d+)", name) for name in level}
+    numbered = {name: re.fullmatch(r"(.+)_([0-9]{1,5})", name) for name in level}
     numbers = [int(match[2]) for match in numbered.values() if match]
     if len(set(numbers)) < len(numbers):
         return level
