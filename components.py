@@ -17,6 +17,9 @@ import math
 import os
 import re
 
+# Lists of all that a mode or a table knows are shorter.
+_LONGEST_LINE = 4_000
+
 
 class UserError(Exception):
     """A problem that its message alone explains; the command line prints it without a trace."""
@@ -28,6 +31,18 @@ class ConfigError(UserError):
     """The config asks for something that does not exist or cannot work; one line for each refusal."""
 
     exit_code = 2
+
+
+def told(word, lines):
+    """Lines for a terminal: each after `word`, but for those of a table, which begin with a space.
+
+    What a file of strangers holds may stand in them: nothing that moves the cursor is printed, nor a line
+    that fills the screen.
+    """
+    for line in lines:
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line[:_LONGEST_LINE])
+        more = f" ... ({len(line)} characters)" if len(line) > _LONGEST_LINE else ""
+        yield f"{'' if line.startswith(' ') else word}{text}{more}"
 
 
 @dataclasses.dataclass(frozen=True)

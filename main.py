@@ -31,7 +31,7 @@ import sys
 
 from ml_collections import ConfigDict
 
-from components import ConfigError, UserError, closest, local_path
+from components import ConfigError, UserError, closest, local_path, told
 from configs import base, renamed, schema
 from modes import MODES
 from workdir.saved_config import leaves, read_config
@@ -407,8 +407,8 @@ def main(argv):
         with memory.guarded(f"--mode={name} was at work", *_batch_sizes(config, MODES[name])):
             importlib.import_module(MODES[name].module).run(config, given.get("workdir"), **own)
     except UserError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+        for line in told("error: ", str(error).splitlines()):
+            print(line, file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         raise

@@ -23,6 +23,7 @@ from denoisers.uncertainty import WithUncertainty
 from experiment import classifier
 from experiment.create import create, resolved
 from importers import adm_classifier, checkpoint, known, mapping
+from importers.refusal import shown
 from models import MODELS
 from modes import MODES, check
 from modes.import_config import complete, config_for
@@ -164,10 +165,16 @@ def _converted(found, created, config, source):
         return params, dict.fromkeys(created.ema_names, average)
     if set(found.averages) != set(created.ema_names):
         raise ConfigError(
-            f"{source} has the averages {', '.join(found.averages)}, and the config keeps "
-            f"{', '.join(created.ema_names)}: leave ema.* as it was."
+            f"{source} has the averages {_listed(found.averages)}, and the config keeps "
+            f"{_listed(created.ema_names)}: leave ema.* as it was."
         )
     return params, {name: converted(average) for name, average in found.averages.items()}
+
+
+def _listed(names):
+    """A few names of a file, for a message."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(shown(name) for name in [*names][:5]) + more
 
 
 def _converted_classifier(found, config, source):

@@ -16,12 +16,14 @@ from importers.refusal import RefusedFile
 from models import MODELS
 from modes import diffusers_scheduler, listing
 from workdir.records import say
-from workdir.saved_config import read_config
+from workdir.saved_config import leaves, read_config
 
 # Of images in files, whose format every published checkpoint was trained on.
 PIXEL_VALUES = 256
 # More are not named where a config has to be chosen.
 MOST_CANDIDATES = 12
+# Of a field of our own export, a list: classes have their frequencies, and averages are few.
+MOST_VALUES, MOST_AVERAGES = 50_000, 100
 _DATA = "data_sets/unknown"
 
 
@@ -32,7 +34,7 @@ def config_for(path):
       UserError: it does not, and the experiments are named that may be meant; or it cannot be read.
     """
     if checkpoint.is_own(path):
-        return read_config(checkpoint.folder_of(path), base.get_config())
+        return _of_own(checkpoint.folder_of(path))
     if checkpoint.is_diffusers(path):
         return _of_diffusers(path)
     found = known.find(path)
@@ -41,6 +43,19 @@ def config_for(path):
     config = dict(listing.modules())[found.experiment].get_config()
     config.update_from_flattened_dict(found.fields or {})
     say(f"{Path(path).name} is a checkpoint of {found.paper}: {found.experiment}")
+    return config
+
+
+def _of_own(folder):
+    """The config of our own export, of which any part may have been changed since."""
+    file = folder / checkpoint.CONFIG
+    if not isinstance(checkpoint.read_json(file).get("config"), dict):
+        raise RefusedFile(f'{file}: its entry "config" is no dict of fields.')
+    config = read_config(folder, base.get_config())
+    for name, value in leaves(config):
+        most = MOST_AVERAGES if name.startswith("ema.") else MOST_VALUES
+        if isinstance(value, tuple) and len(value) > most:
+            raise RefusedFile(f"{file}: {name} has {len(value)} values, of {most} at most.")
     return config
 
 

@@ -159,6 +159,29 @@ def test_a_cut_export_is_refused_and_nothing_is_written(run, tmp_path, capsys, n
     assert len(error.splitlines()) == 1 and str(file) in error and not (tmp_path / "again").exists()
 
 
+def test_a_changed_config_of_an_export_is_refused_in_short_lines(run, tmp_path, capsys):
+    assert _export(run, f"--output={tmp_path}") == 0
+    file = tmp_path / "export" / checkpoint.CONFIG
+    content = file.read_text()
+    capsys.readouterr()
+    for change, word in (
+        (lambda config: config["ema"].update(decays=[0.5] * 100_000), "ema.decays has 100000 values"),
+        (lambda config: config["ema"].update({"\x1b[2J" + "x" * 10**5: 1}), "has the field ema."),
+        (lambda config: config["sde"].update(name="\x1b[2J\x9b" + "x" * 10**5), 'sde.name="'),
+        (lambda config: config["ema"].update(decays=[0.5, 0.6]), "0.5, 0.6: leave ema.*"),
+    ):
+        changed = json.loads(content)
+        change(changed["config"])
+        file.write_text(json.dumps(changed))
+        given = [f"--from={tmp_path / 'export'}", f"--workdir={tmp_path / 'again'}"]
+        assert main.main(["main.py", "--mode=import", *given]) in (1, 2)
+        error = capsys.readouterr().err
+        assert word in error and len(error) < 10_000 and all(map(str.isprintable, error.splitlines()))
+    file.write_text(json.dumps(json.loads(content) | {"config": "x"}))
+    assert main.main(["main.py", "--mode=import", *given]) == 1
+    assert 'its entry "config" is no dict' in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_diffusers_gives_our_outputs_and_samples_from_ours(run, tmp_path):
     diffusers, torch = pytest.importorskip("diffusers"), pytest.importorskip("torch")
