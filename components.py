@@ -16,6 +16,7 @@ import difflib
 import math
 import os
 import re
+import shlex
 
 # Lists of all that a mode or a table knows are shorter.
 _LONGEST_LINE = 4_000
@@ -31,6 +32,15 @@ class ConfigError(UserError):
     """The config asks for something that does not exist or cannot work; one line for each refusal."""
 
     exit_code = 2
+
+
+def pasteable(flag, value):
+    """A flag with its value as a shell takes it, whatever characters the value has.
+
+    >>> pasteable("workdir", "my runs/digits")
+    "--workdir='my runs/digits'"
+    """
+    return f"--{flag}={shlex.quote(str(value))}"
 
 
 def told(word, lines):

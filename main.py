@@ -34,15 +34,15 @@ from ml_collections import ConfigDict
 from components import ConfigError, UserError, closest, local_path, told
 from configs import base, renamed, schema
 from modes import MODES
-from workdir.saved_config import leaves, read_config
+from workdir.saved_config import leaves, read_config, refuse_classifier
 
 FLAGS = {
     "config": "FILE     experiment file; FILE:ARGUMENT hands it an argument, configs/digits.py:ve. What\n"
     "                      reads a run takes the run's own config where this is left out",
     "workdir": "DIR     folder of the run: checkpoints, records, pictures",
     "output": "DIR      folder of the results of a mode that reads a run; default: the workdir",
-    "from": "FILE       published checkpoint, or a folder of one, that --mode=import reads; with\n"
-    "                      --mode=check --for=import what import would refuse of it is told",
+    "from": "FILE       published checkpoint, or a folder of one, that --mode=import reads; see\n"
+    "                      docs/weights.md; with --mode=check --for=import what import would refuse of it",
     "for": "MODE        the mode that --mode=check checks; default: train",
     "mode": "MODE       what to do; default: train",
 }
@@ -354,6 +354,7 @@ def parse(argv):
     elif "config" not in mode.needs or (name == "check" and "workdir" in given):
         config = read_config(given["workdir"], base.get_config())
     else:
+        refuse_classifier(given.get("workdir"))
         raise ConfigError("--config is missing. Example: --config=configs/digits.py; see --help.")
     config = _with_local_paths(_overridden(config, overrides))
     return config, given, name

@@ -231,9 +231,14 @@ def architecture(path):
         found = diffusers.architecture(read_json(folder / CONFIG), arrays)
     except (ValueError, TypeError, AttributeError) as error:
         raise RefusedFile(f"{folder / CONFIG}: {error}.") from None
-    places = (folder / SCHEDULER, Path(path) / SCHEDULER, Path(path) / "scheduler" / SCHEDULER)
-    scheduler = next((read_json(place) for place in places if place.is_file()), None)
-    return found, scheduler
+    return found, scheduler(path)
+
+
+def scheduler(path):
+    """scheduler_config.json of a folder of diffusers as a dict, or None where there is none."""
+    places = (_diffusers_folder(path), Path(path), Path(path) / "scheduler")
+    found = (place / SCHEDULER for place in places)
+    return next((read_json(place) for place in found if place.is_file()), None)
 
 
 def _contents(path):

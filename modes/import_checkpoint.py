@@ -18,7 +18,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from components import ConfigError, UserError
+from components import ConfigError, UserError, pasteable
 from denoisers.uncertainty import WithUncertainty
 from experiment import classifier
 from experiment.create import create, resolved
@@ -26,7 +26,7 @@ from importers import adm_classifier, checkpoint, known, mapping
 from importers.refusal import shown
 from models import MODELS
 from modes import MODES, check
-from modes.import_config import complete, config_for
+from modes.import_config import complete, config_for, notes_on_diffusers
 from training import state as train_state
 from workdir.checkpoints import Checkpoints
 from workdir.files import prepare_workdir, write_json
@@ -63,6 +63,8 @@ def run(config, workdir, source, experiment=None):
     state = train_state.create(
         params, created.optimizer, created.ema_names, created.objective.history()
     ).replace(step=np.int32(found.step or 0), ema=averages)
+    if found.form == "diffusers" and experiment is None:
+        found = found._replace(notes=(*found.notes, *notes_on_diffusers(source)))
     for note in (*found.notes, *_notes_on_width(found, config, source)):
         say(f"note: {note}")
     imported = _provenance(source, found, experiment)
@@ -73,7 +75,7 @@ def run(config, workdir, source, experiment=None):
     size = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
     at = "of an unknown step" if found.step is None else f"of step {found.step}"
     say(f"imported {size / 1e6:.2f}M parameters {at}, {imported['average']}, into {workdir}")
-    say(f"to sample: python main.py --workdir={workdir} --mode=sample")
+    say(f"to sample: python main.py {pasteable('workdir', workdir)} --mode=sample")
 
 
 def _notes_on_width(found, config, source):
@@ -101,7 +103,7 @@ def _run_of_classifier(config, workdir, source, found, experiment):
         f"imported a classifier of {made.network.classes} classes, {found.count / 1e6:.2f}M parameters, into "
         f"{workdir}"
     )
-    say(f'no mode reads it yet; from Python: experiment.load_classifier("{workdir}")')
+    say(f"no mode reads it yet; from Python: experiment.load_classifier({str(workdir)!r})")
 
 
 def check_file(config, workdir, source):
@@ -216,7 +218,12 @@ def _provenance(source, found, experiment):
         "step": found.step,
         "notes": list(found.notes),
     }
-    if entry and experiment == entry.experiment:
+    if entry and not _is_of(experiment, entry):
+        say(
+            f"warning: by its name {Path(source).name} is a checkpoint of {entry.paper}, {entry.experiment}, "
+            f"and --config={experiment} is another"
+        )
+    elif entry:
         described |= {"published_at": entry.source, "licence": entry.licence, "note": entry.note}
         digest = _digest(source, "md5") if entry.md5 else None
         if digest != entry.md5:
@@ -224,6 +231,12 @@ def _provenance(source, found, experiment):
     if "imported" in (found.record or {}):
         described["imported_before"] = found.record["imported"]
     return described
+
+
+def _is_of(experiment, entry):
+    """Whether --config names the experiment of a known file, from whatever folder."""
+    parts = Path(entry.experiment).parts
+    return Path(experiment).parts[-len(parts) :] == parts
 
 
 def _average(found):
@@ -254,8 +267,11 @@ def _write(workdir, save, names):
     prepare_workdir(workdir)
     staging = Path(workdir) / f".{secrets.token_hex(4)}-import"
     try:
-        with Lock(workdir):
+        with Lock(workdir, work="imported into"):
             _require_free(workdir)
+            # What a killed import left: whoever makes such a folder holds the lock.
+            for left in Path(workdir).glob(".????????-import"):
+                shutil.rmtree(left, ignore_errors=True)
             staging.mkdir()
             save(staging)
             for name in names:

@@ -12,6 +12,7 @@ from pathlib import Path
 from components import ConfigError
 from configs import base
 from importers import checkpoint, known
+from importers.opened import opened
 from importers.refusal import RefusedFile
 from models import MODELS
 from modes import diffusers_scheduler, listing
@@ -37,9 +38,16 @@ def config_for(path):
         return _of_own(checkpoint.folder_of(path))
     if checkpoint.is_diffusers(path):
         return _of_diffusers(path)
-    found = known.find(path)
+    if not Path(path).is_dir():
+        opened(path).close()  # a name is no file yet
+    found = None if Path(path).is_dir() else known.find(path)
     if found is None:
         raise _unknown(path)
+    return _of_known(path, found)
+
+
+def _of_known(path, found):
+    """The config of a Known, which its name has found."""
     config = dict(listing.modules())[found.experiment].get_config()
     config.update_from_flattened_dict(found.fields or {})
     say(f"{Path(path).name} is a checkpoint of {found.paper}: {found.experiment}")
@@ -105,14 +113,18 @@ def _of_diffusers(path):
     config.data.source = f"folder:{_DATA}"
     config.data.image_size, config.data.channels = found.image_side, found.image_channels
     config.data.centered = not getattr(network, "recentre", False)
-    if scheduler is None:
-        say("note: there is no scheduler_config.json: the process is taken to be that of Ho et al. (2020)")
     try:
         diffusers_scheduler.set_process(config, scheduler or {})
     except ValueError as error:
         raise RefusedFile(f"{path}: its scheduler has {error}. Give a --config.") from None
-    say(f"note: the data is not in this folder; modes that need it take --config.data.source, not {_DATA}")
     return config
+
+
+def notes_on_diffusers(path):
+    """Lines about what the config of a folder of diffusers has, and the folder does not say."""
+    if checkpoint.scheduler(path) is None:
+        yield "there is no scheduler_config.json: the process is taken to be that of Ho et al. (2020)"
+    yield f"the data is not in this folder; modes that need it take --config.data.source, not {_DATA}"
 
 
 def complete(config, found):

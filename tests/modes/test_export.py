@@ -11,7 +11,7 @@ import experiment
 import main
 from configs import base
 from importers import checkpoint, safetensors
-from modes import diffusers_scheduler
+from modes import diffusers_scheduler, import_config
 from tests.conftest import TINY, as_flags
 from tests.modes.test_import import _equal, _weights
 
@@ -88,6 +88,10 @@ def test_a_folder_of_diffusers_comes_back(run, tmp_path):
     _equal(averages["0.9999"], expected)
     assert record["step"] == 0 and config.model.name == "ddpm" and config.sde.noise_levels == 100
     assert (config.sde.beta_min, config.sde.beta_max) == pytest.approx((0.1, 20.0))
+    (note,) = record["imported"]["notes"]
+    assert "the data is not in this folder" in note
+    (folder / checkpoint.SCHEDULER).unlink()
+    assert any("Ho et al." in note for note in import_config.notes_on_diffusers(folder))
     flags = as_flags({"sampling.num_samples": 2, "sampling.batch_size": 8, "sampling.steps": 5})
     assert main.main(["main.py", f"--workdir={again}", "--mode=sample", *flags]) == 0
 

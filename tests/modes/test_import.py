@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import shlex
 import time
 
 import jax
@@ -12,13 +14,13 @@ import experiment
 import main
 from components import ConfigError
 from importers import checkpoint, known, safetensors
-from modes import MODES, import_checkpoint
-from modes.import_config import config_for
+from modes import MODES, import_checkpoint, import_config
 from tests.conftest import ROOT, TINY, as_flags
 from tests.importers.test_diffusers import CIFAR10
 from tests.importers.written import zip_file
 from tests.modes import published_files
 from tests.modes.published_files import FILES, STEP, UNKNOWN
+from workdir import lock
 from workdir.checkpoints import Checkpoints
 
 SAMPLE = {"sampling.num_samples": 2, "sampling.batch_size": 8, "sampling.largest_bias": None}
@@ -82,10 +84,15 @@ def test_a_file_of_each_form_gives_its_parameters_and_averages(file, folder, tmp
 
 
 @pytest.mark.parametrize("file", STEPS)
-def test_an_imported_run_is_sampled_without_a_config(file, folder, tmp_path):
+def test_an_imported_run_is_sampled_without_a_config(file, folder, tmp_path, capsys):
     path, *_ = published_files.write(folder, file)
-    workdir = tmp_path / "run"
+    workdir = tmp_path / "a run"
+    left = workdir / ".01234567-import" / "checkpoints"  # as a killed import leaves it
+    left.mkdir(parents=True)
     assert main.main(published_files.command(path, workdir)) == 0
+    assert not left.parent.exists()
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("to sample: "))
+    assert f"--workdir={workdir}" in shlex.split(line)
     flags = as_flags({**SAMPLE, "sampling.steps": STEPS[file]})
     assert main.main(["main.py", f"--workdir={workdir}", "--mode=sample", *flags]) == 0
     with np.load(workdir / "samples.npz") as samples:
@@ -159,12 +166,13 @@ def test_a_file_of_an_unknown_name_asks_for_its_experiment(file, folder, tmp_pat
     assert "--config" in line and "Candidates" in line and "configs/" in line
 
 
-def test_candidates_are_those_with_as_many_parameters(monkeypatch):
+def test_candidates_are_those_with_as_many_parameters(monkeypatch, tmp_path):
+    (tmp_path / "x.pth").touch()
     arrays = {"all_modules.2.weight": np.broadcast_to(np.float32(0), (61_804_419,))}
     found = checkpoint.Checkpoint("score_sde_pytorch", arrays, {})
     monkeypatch.setattr(checkpoint, "read", lambda path: found)
     with pytest.raises(ConfigError) as caught:
-        config_for("x.pth")
+        import_config.config_for(tmp_path / "x.pth")
     message = str(caught.value)
     assert "configs/vp/cifar10_ddpmpp_continuous.py" in message
     assert "configs/subvp/cifar10_ddpmpp_continuous.py" in message
@@ -261,7 +269,8 @@ def test_what_is_no_checkpoint_of_a_known_form_is_refused(tmp_path, capsys):
     assert "no whole checkpoint of Flax" in refused(b"\x85\xa1")
     file.unlink()
     arguments = ["main.py", "--mode=import", f"--from={file}", f"--workdir={workdir}"]
-    assert "no such file" in _refused(capsys, arguments, workdir).lower()
+    (line,) = _refused(capsys, arguments, workdir).splitlines()
+    assert "no such file" in line
 
 
 def _run_s_training_state(**parts):
@@ -373,7 +382,7 @@ def test_a_known_file_is_found_by_its_name_and_has_an_experiment(entry):
     assert known.find(path) == entry
     assert (ROOT / entry.experiment).is_file()
     assert entry.source.startswith("https://")
-    config = config_for(path)
+    config = import_config._of_known(path, entry)
     for field, value in (entry.fields or {}).items():
         group, name = field.split(".")
         assert config[group][name] == value
@@ -388,6 +397,26 @@ def test_a_file_of_another_digest_than_the_published_one_is_told_of(tmp_path, ca
     assert f"has the MD5 {hashlib.md5(b'x').hexdigest()}, and the published" in capsys.readouterr().err
     assert import_checkpoint._provenance(path.rename(path.with_name("y")), found, "z")
     assert "MD5" not in capsys.readouterr().err
+
+
+def test_a_config_of_another_experiment_than_the_name_is_told_of(tmp_path, capsys):
+    path = tmp_path / "vp" / "cifar10_ddpmpp_continuous" / "checkpoint_8.pth"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x")
+    found = checkpoint.Checkpoint("score_sde_pytorch", {}, {})
+    for given, told in (("subvp", True), ("vp", False)):
+        experiment = str(ROOT / "configs" / given / "cifar10_ddpmpp_continuous.py")
+        imported = import_checkpoint._provenance(path, found, experiment)
+        error = capsys.readouterr().err
+        assert ("by its name checkpoint_8.pth is a checkpoint of Song et al. 2021" in error) == told
+        assert ("licence" in imported) != told
+
+
+def test_an_import_at_work_is_called_one(tmp_path, folder, capsys):
+    path, *_ = published_files.write(folder, "64x64_diffusion.pt")
+    with lock.Lock(tmp_path, work="imported into"):
+        assert main.main(published_files.command(path, tmp_path)) == 1
+    assert f"is being imported into by process {os.getpid()}" in capsys.readouterr().err
 
 
 def test_every_known_file_stands_in_the_page_of_weights():
