@@ -257,7 +257,11 @@ def _as_ours(arrays, row, wanted):
     theirs = [row.layout.ours(np.asarray(arrays[name])) for name in row.theirs]
     joined = theirs[0] if len(theirs) == 1 else np.concatenate(theirs, axis=-1)
     parts = [joined] if len(row.ours) == 1 else np.split(joined, len(row.ours), axis=-1)
-    return {path: np.array(part, wanted[path].dtype) for path, part in zip(row.ours, parts, strict=True)}
+    # In C's order: a checkpoint would copy others once more.
+    return {
+        path: np.array(part, wanted[path].dtype, order="C")
+        for path, part in zip(row.ours, parts, strict=True)
+    }
 
 
 def _fault(array, row, wanted):

@@ -27,7 +27,7 @@ from importers.refusal import shown
 from models import MODELS
 from modes import MODES, check
 from modes.import_config import complete, config_for, notes_on_diffusers
-from training import state as train_state
+from training.state import TrainState
 from workdir.checkpoints import Checkpoints
 from workdir.files import prepare_workdir, write_json
 from workdir.lock import Lock
@@ -60,16 +60,22 @@ def run(config, workdir, source, experiment=None):
         return _run_of_classifier(config, workdir, source, found, experiment)
     created = create(config, MODES["import"].reads)
     params, averages = _converted(found, created, config, source)
-    state = train_state.create(
-        params, created.optimizer, created.ema_names, created.objective.history()
-    ).replace(step=np.int32(found.step or 0), ema=averages)
     if found.form == "diffusers" and experiment is None:
         found = found._replace(notes=(*found.notes, *notes_on_diffusers(source)))
     for note in (*found.notes, *_notes_on_width(found, config, source)):
         say(f"note: {note}")
     imported = _provenance(source, found, experiment)
-    trained_on = (found.record or {}).get("data") or []
-    content = {"config": config.to_dict(), "provenance": collect(), "data": trained_on, "imported": imported}
+    found = found._replace(parameters={}, averages={})  # as large as ours
+    # Ours stay on the host: training.state.create would copy each to the device.
+    state = TrainState(
+        np.int32(found.step or 0),
+        params,
+        jax.jit(created.optimizer.init)(params),
+        averages,
+        created.objective.history(),
+    )
+    content = {"config": config.to_dict(), "provenance": collect(), "imported": imported}
+    content["data"] = (found.record or {}).get("data") or []
     save = functools.partial(_save, config=config, state=state, content=content)
     _write(workdir, save, ("checkpoints", "config.json"))
     size = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
@@ -163,7 +169,7 @@ def _converted(found, created, config, source):
 
     params = converted(found.parameters)
     if found.form != "undrift":
-        average = converted(found.averages[""]) if found.averages else params
+        average = params if _alike(found) else converted(found.averages[""])
         return params, dict.fromkeys(created.ema_names, average)
     if set(found.averages) != set(created.ema_names):
         raise ConfigError(
@@ -239,10 +245,19 @@ def _is_of(experiment, entry):
     return Path(experiment).parts[-len(parts) :] == parts
 
 
+def _alike(found):
+    """Whether the file has no other averages than the parameters themselves."""
+    return all(
+        average.get(name) is array
+        for average in found.averages.values()
+        for name, array in found.parameters.items()
+    )
+
+
 def _average(found):
     if not found.averages:
         return "the one set of weights in the file as parameters and as average"
-    if all(average.get(n) is a for average in found.averages.values() for n, a in found.parameters.items()):
+    if _alike(found):
         return "its average, which stands for the parameters too"
     return "parameters and averages"
 
