@@ -280,7 +280,7 @@ def _diffusers_arrays(folder):
         raise RefusedFile(
             f"{folder}: in this folder there is neither {PARAMETERS}, as --mode=export writes it, nor "
             f"{DIFFUSERS_WEIGHTS[0]} of diffusers. Give a file, or one of these folders."
-            f"{_of_snapshots(folder)}"
+            f"{_of_snapshots(folder)}{_of_other_weights(folder)}"
         )
     return safetensors.read(weights) if weights.suffix == ".safetensors" else load(weights)
 
@@ -290,6 +290,17 @@ def _of_snapshots(folder):
     if len(list(folder.glob("*-0.[0-9][0-9][0-9].pkl"))) < 2:
         return ""
     return " Snapshots of EDM2 are imported one by one: several do not become those of --mode=ema."
+
+
+def _of_other_weights(folder):
+    """What is said of a folder whose weights are a variant or lie in several files; "" of another."""
+    others = sorted(file.name for file in folder.glob("diffusion_pytorch_model*"))
+    if not others:
+        return ""
+    return (
+        f" {shown(others[0])} is a variant, or one of several files with the weights, which are not read: "
+        'diffusers makes one file of them, save_pretrained(folder, max_shard_size="100GB").'
+    )
 
 
 def _of_diffusers(path):

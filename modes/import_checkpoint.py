@@ -214,6 +214,8 @@ def _whole(result, source, advice):
 def _provenance(source, found, experiment):
     """What is recorded of where the weights are from, for JSON."""
     entry = known.find(source)
+    if entry and experiment is None:
+        say(f"{Path(source).name} is a checkpoint of {entry.paper}: {entry.experiment}")
     experiment = experiment or (entry.experiment if entry else None)
     described = {
         "file": Path(source).name,

@@ -9,14 +9,12 @@ Where it comes from, the first that is there:
 
 from pathlib import Path
 
-from components import ConfigError
+from components import ConfigError, pasteable
 from configs import base
 from importers import checkpoint, known
-from importers.opened import opened
 from importers.refusal import RefusedFile
 from models import MODELS
 from modes import diffusers_scheduler, listing
-from workdir.records import say
 from workdir.saved_config import leaves, read_config
 
 # Of images in files, whose format every published checkpoint was trained on.
@@ -38,19 +36,11 @@ def config_for(path):
         return _of_own(checkpoint.folder_of(path))
     if checkpoint.is_diffusers(path):
         return _of_diffusers(path)
-    if not Path(path).is_dir():
-        opened(path).close()  # a name is no file yet
     found = None if Path(path).is_dir() else known.find(path)
     if found is None:
         raise _unknown(path)
-    return _of_known(path, found)
-
-
-def _of_known(path, found):
-    """The config of a Known, which its name has found."""
     config = dict(listing.modules())[found.experiment].get_config()
     config.update_from_flattened_dict(found.fields or {})
-    say(f"{Path(path).name} is a checkpoint of {found.paper}: {found.experiment}")
     return config
 
 
@@ -77,6 +67,9 @@ def _unknown(path):
         for name, module in listing.modules()
         if hasattr(module, "PAPER") and module.get_config().model.name in networks
     }
+    if found.form == "diffusers" and (Path(path).parent / checkpoint.CONFIG).is_file():
+        given = pasteable("from", Path(path).parent)
+        return ConfigError(f"{path} has its config.json beside it: give the folder, {given}")
     if found.form == checkpoint.CLASSIFIER:
         return _unknown_classifier(path, found.side, fitting)
     same = [name for name, parameters in fitting.items() if parameters == found.count]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shlex
 import time
 
@@ -369,6 +370,22 @@ def test_a_hostile_folder_of_diffusers_is_refused_within_two_seconds(config, sch
         assert next(iter(scheduler)) in error or "sde." in error
 
 
+def test_weights_of_diffusers_that_are_not_one_whole_folder_lead_to_one(tmp_path, capsys):
+    arrays = {"down_blocks.0.resnets.0.conv1.weight": np.zeros((1, 1, 1, 1), np.float32)}
+    (tmp_path / "config.json").write_text(json.dumps(CIFAR10))
+    for name, given, word in (
+        ("diffusion_pytorch_model.fp16.safetensors", tmp_path, "fp16.safetensors is a variant"),
+        ("diffusion_pytorch_model-00001-of-00002.safetensors", tmp_path, "one of several files"),
+        ("diffusion_pytorch_model.safetensors", None, f"give the folder, --from={tmp_path}"),
+    ):
+        file = tmp_path / name
+        safetensors.write(file, arrays)
+        arguments = ["main.py", "--mode=import", f"--from={given or file}", f"--workdir={tmp_path / 'run'}"]
+        (line,) = _refused(capsys, arguments, tmp_path / "run").splitlines()
+        assert word in line
+        file.unlink()
+
+
 def test_import_needs_a_file(capsys):
     assert main.main(["main.py", "--mode=import", "--workdir=x"]) == 2
     assert "--from=FILE" in capsys.readouterr().err
@@ -382,7 +399,7 @@ def test_a_known_file_is_found_by_its_name_and_has_an_experiment(entry):
     assert known.find(path) == entry
     assert (ROOT / entry.experiment).is_file()
     assert entry.source.startswith("https://")
-    config = import_config._of_known(path, entry)
+    config = import_config.config_for(path)
     for field, value in (entry.fields or {}).items():
         group, name = field.split(".")
         assert config[group][name] == value
@@ -425,6 +442,9 @@ def test_every_known_file_stands_in_the_page_of_weights():
         rows = [line for line in text.splitlines() if f"`{entry.file}`" in line]
         assert any(f"`{entry.experiment}`" in row and entry.source in row for row in rows), entry.file
         assert entry.figure is None or any(entry.figure in row for row in rows), entry.file
+        # None is published: each is the number of parameters times the bytes of its form.
+        size = next(row.split("|")[2] for row in rows if entry.source in row)
+        assert re.fullmatch(r" (-|[0-9.]+ [MG]B) ", size), entry.file
 
 
 def test_import_reads_what_training_does():
