@@ -22,7 +22,7 @@ from components import ConfigError, UserError, pasteable
 from denoisers.uncertainty import WithUncertainty
 from experiment import classifier
 from experiment.create import create, resolved
-from importers import adm_classifier, checkpoint, known, mapping
+from importers import adm_classifier, checkpoint, forms, known, mapping
 from importers.refusal import shown
 from models import MODELS
 from modes import MODES, check
@@ -56,7 +56,7 @@ def run(config, workdir, source, experiment=None):
     found = checkpoint.read(source)
     complete(config, found)
     check.require("import", config)
-    if found.form == checkpoint.CLASSIFIER:
+    if found.form == forms.CLASSIFIER:
         return _run_of_classifier(config, workdir, source, found, experiment)
     created = create(config, MODES["import"].reads)
     params, averages = _converted(found, created, config, source)
@@ -119,7 +119,7 @@ def check_file(config, workdir, source):
     found = checkpoint.read(source)
     complete(config, found)
     check.require("import", config)
-    if found.form == checkpoint.CLASSIFIER:
+    if found.form == forms.CLASSIFIER:
         _converted_classifier(found, config, source)
     else:
         _converted(found, create(config, MODES["import"].reads), config, source)
@@ -141,7 +141,7 @@ def _converted(found, created, config, source):
     """
     template, network = created.params_template(), created.denoiser.network
     inner = network.network if isinstance(network, WithUncertainty) else network
-    form = checkpoint.FORMS[found.form]
+    form = forms.FORMS[found.form]
     if form.networks and not isinstance(inner, form.networks):
         known_names = [name for name, cls in MODELS.items() if cls in form.networks]
         raise ConfigError(
@@ -199,7 +199,7 @@ def _converted_classifier(found, config, source):
                 f"Set data.{field}={value}, or choose another --config."
             )
     template = mapping.template(made.network, made.image_side, made.image_channels)
-    rows = checkpoint.FORMS[found.form].rows(made.network, template, made.image_side)
+    rows = forms.FORMS[found.form].rows(made.network, template, made.image_side)
     result = mapping.convert(found.parameters, template, rows)
     return made, _whole(result, source, "a classifier of guided-diffusion; nothing was written")
 
@@ -220,7 +220,7 @@ def _provenance(source, found, experiment):
     described = {
         "file": Path(source).name,
         "files": [_described(path) for path in checkpoint.files(source)],
-        "form": checkpoint.FORMS[found.form].code,
+        "form": forms.FORMS[found.form].code,
         "experiment": experiment,
         "average": _average(found),
         "step": found.step,

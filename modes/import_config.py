@@ -11,7 +11,7 @@ from pathlib import Path
 
 from components import ConfigError, pasteable
 from configs import base
-from importers import checkpoint, known
+from importers import checkpoint, forms, known
 from importers.refusal import RefusedFile
 from models import MODELS
 from modes import diffusers_scheduler, listing
@@ -60,7 +60,7 @@ def _of_own(folder):
 def _unknown(path):
     """The ConfigError that names the experiments which a file may be of."""
     found = checkpoint.read(path)
-    form = checkpoint.FORMS[found.form]
+    form = forms.FORMS[found.form]
     networks = [name for name, cls in MODELS.items() if cls in form.networks]
     fitting = {
         name: module.PAPER.parameters
@@ -70,7 +70,7 @@ def _unknown(path):
     if found.form == "diffusers" and (Path(path).parent / checkpoint.CONFIG).is_file():
         given = pasteable("from", Path(path).parent)
         return ConfigError(f"{path} has its config.json beside it: give the folder, {given}")
-    if found.form == checkpoint.CLASSIFIER:
+    if found.form == forms.CLASSIFIER:
         return _unknown_classifier(path, found.side, fitting)
     same = [name for name, parameters in fitting.items() if parameters == found.count]
     named = same or [*fitting]
