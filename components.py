@@ -50,9 +50,12 @@ def told(word, lines):
     that fills the screen.
     """
     for line in lines:
-        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line[:_LONGEST_LINE])
-        more = f" ... ({len(line)} characters)" if len(line) > _LONGEST_LINE else ""
-        yield f"{'' if line.startswith(' ') else word}{text}{more}"
+        left_out = len(line) - _LONGEST_LINE
+        if left_out > 0:
+            half = _LONGEST_LINE // 2
+            line = f"{line[:half]} ... ({left_out} characters) ... {line[-half:]}"
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+        yield f"{'' if line.startswith(' ') else word}{text}"
 
 
 @dataclasses.dataclass(frozen=True)
