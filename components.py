@@ -16,6 +16,10 @@ import difflib
 import math
 import os
 import re
+import shlex
+
+# Lists of all that a mode or a table knows are shorter.
+_LONGEST_LINE = 4_000
 
 
 class UserError(Exception):
@@ -28,6 +32,30 @@ class ConfigError(UserError):
     """The config asks for something that does not exist or cannot work; one line for each refusal."""
 
     exit_code = 2
+
+
+def pasteable(flag, value):
+    """A flag with its value as a shell takes it, whatever characters the value has.
+
+    >>> pasteable("workdir", "my runs/digits")
+    "--workdir='my runs/digits'"
+    """
+    return f"--{flag}={shlex.quote(str(value))}"
+
+
+def told(word, lines):
+    """Lines for a terminal: each after `word`, but for those of a table, which begin with a space.
+
+    What a file of strangers holds may stand in them: nothing that moves the cursor is printed, nor a line
+    that fills the screen.
+    """
+    for line in lines:
+        left_out = len(line) - _LONGEST_LINE
+        if left_out > 0:
+            half = _LONGEST_LINE // 2
+            line = f"{line[:half]} ... ({left_out} characters) ... {line[-half:]}"
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+        yield f"{'' if line.startswith(' ') else word}{text}"
 
 
 @dataclasses.dataclass(frozen=True)

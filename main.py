@@ -32,18 +32,18 @@ import sys
 
 from ml_collections import ConfigDict
 
-from components import ConfigError, UserError, closest, local_path
+from components import ConfigError, UserError, closest, local_path, told
 from configs import base, renamed, schema
 from modes import MODES
-from workdir.saved_config import leaves, read_config
+from workdir.saved_config import leaves, read_config, refuse_classifier
 
 FLAGS = {
     "config": "FILE     experiment file; FILE:ARGUMENT hands it an argument, configs/digits.py:ve. What\n"
     "                      reads a run takes the run's own config where this is left out",
     "workdir": "DIR     folder of the run: checkpoints, records, pictures",
     "output": "DIR      folder of the results of a mode that reads a run; default: the workdir",
-    "from": "FILE       published checkpoint, or a folder of one, that --mode=import reads; with\n"
-    "                      --mode=check --for=import what import would refuse of it is told",
+    "from": "FILE       published checkpoint, or a folder of one, that --mode=import reads; see\n"
+    "                      docs/weights.md; with --mode=check --for=import what import would refuse of it",
     "for": "MODE        the mode that --mode=check checks; default: train",
     "mode": "MODE       what to do; default: train",
 }
@@ -355,6 +355,7 @@ def parse(argv):
     elif "config" not in mode.needs or (name == "check" and "workdir" in given):
         config = read_config(given["workdir"], base.get_config())
     else:
+        refuse_classifier(given.get("workdir"))
         raise ConfigError("--config is missing. Example: --config=configs/digits.py; see --help.")
     config = _with_local_paths(_overridden(config, overrides))
     return config, given, name
@@ -411,8 +412,8 @@ def main(argv):
         with memory.guarded(f"--mode={name} was at work", *_batch_sizes(config, MODES[name])):
             importlib.import_module(MODES[name].module).run(config, given.get("workdir"), **own)
     except UserError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+        for line in told("error: ", str(error).splitlines()):
+            print(line, file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         raise

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from components import pasteable
 from data.decode import fit, preparation, recipe
 from data.source import DataError, Decoded, Source
 from data.split import split_rows
@@ -59,7 +60,7 @@ def load(name, split, config):
         raise DataError(
             f'data.source="tfds:{name}" is not prepared in data.directory="{config.directory}". Run: '
             f"python main.py --config=configs/images.py --mode=prepare --config.data.source=tfds:{name}"
-            f" --config.data.directory={config.directory}"
+            f" {pasteable('config.data.directory', config.directory)}"
         )
     _check_counts(name, builder)
     if "image" not in builder.info.features:

@@ -12,6 +12,7 @@ that its weights have no place here, and `refusal` says so.
 """
 
 from importers.mapping import CONVOLUTION, DENSE, POINT, POINT_1D, Table, part
+from importers.refusal import shown
 from models.adm_classifier import ADMClassifier
 
 SECOND_HEADS = ("out2.", "norm_out2.", "conv_out2.", "before_out.")
@@ -63,8 +64,8 @@ def refusal(arrays):
     heads = sorted(name for name in arrays if name.startswith(SECOND_HEADS))
     if heads:
         return (
-            f"it has a second head, {heads[0]}: a network of Extended-Analytic-DPM, whose head reads what no "
-            "network here hands to one. Import the network that it stands on, and train a head on it "
+            f"it has a second head, {shown(heads[0])}: a network of Extended-Analytic-DPM, whose head reads "
+            "what no network here hands to one. Import the network that it stands on, and train a head on it "
             "(denoiser.variance_head, training.network_from)."
         )
     return None

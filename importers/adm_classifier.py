@@ -93,7 +93,7 @@ def _kinds(arrays, halves, channels):
 
 def _entries(arrays):
     """The _Entry of each of `input_blocks` but the first."""
-    numbers = [int(m[1]) for m in map(re.compile(r"input_blocks\.(\d{1,4})\.").match, arrays) if m]
+    numbers = [int(m[1]) for m in map(re.compile(r"input_blocks\.([0-9]{1,4})\.").match, arrays) if m]
     before = _shape(arrays, "input_blocks.0.0.weight", 4)[0]
     entries = []
     for number in range(1, max(numbers) + 1):

@@ -1,14 +1,12 @@
 """A published checkpoint as parameters and averages by name, whatever its file: `read`.
 
-A form is a code base's way to name the parts of its networks (FORMS). The same form comes in several kinds
+A form is a code base's way to name the parts of its networks (importers/forms.py). It comes in several kinds
 of files, and with or without something around it: an optimizer, averages, the preconditioning. What a file
 holds is seen from its keys and from the names of its arrays, never from its own name.
 """
 
 import json
-import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,29 +15,19 @@ import numpy as np
 from importers import (
     adm,
     adm_classifier,
-    ddim,
     diffusers,
     edm,
-    edm2,
     flax_msgpack,
     mapping,
     modules,
-    ncsn,
     safetensors,
     song,
 )
+from importers.forms import CLASSIFIER, form_of
 from importers.names import Record
+from importers.opened import opened
 from importers.refusal import RefusedFile, shown, type_name
 from importers.unpickling import load
-from models.adm import ADM
-from models.ddpm import DDPM
-from models.dhariwal_unet import DhariwalUNet
-from models.edm2 import EDM2
-from models.ncsn import NCSN
-from models.ncsnpp import NCSNpp
-from models.ncsnv2 import NCSNv2
-from models.song_unet import SongUNet
-from models.unet import UNet
 
 # Of our own export, in its folder.
 PARAMETERS, AVERAGES, CONFIG = "parameters.safetensors", "averages.safetensors", "config.json"
@@ -50,63 +38,6 @@ SCHEDULER = "scheduler_config.json"
 _LARGEST_JSON = 1 << 20
 
 
-class Form(NamedTuple):
-    """How a code base names what its networks have.
-
-    Attributes:
-      code: whose it is, for messages.
-      networks: classes of models/ that its rows are made for; () for all.
-      rows: (network, template, image side) -> rows of importers.mapping.
-      ignored: (arrays, template) -> names that are no weights.
-    """
-
-    code: str
-    networks: tuple
-    rows: Callable
-    ignored: Callable = lambda arrays, template: ()
-
-
-def _own_rows(network, template, side):
-    return [mapping.Row((path,), (path,), mapping.SAME) for path in mapping.flatten(template)]
-
-
-# No form of a network that denoises: networks of its Form are those that it guides.
-CLASSIFIER = "adm_classifier"
-FORMS = {
-    "undrift": Form("this project's export", (), _own_rows),
-    "score_sde": Form("score_sde", (DDPM, NCSNpp), lambda net, like, side: song.flax_rows(net, like)),
-    "score_sde_pytorch": Form(
-        "score_sde_pytorch",
-        (DDPM, NCSNpp),
-        lambda net, like, side: song.pytorch_rows(net, like),
-        lambda arrays, like: song.IGNORED,
-    ),
-    "edm": Form("EDM", (SongUNet, DhariwalUNet), edm.rows, lambda arrays, like: edm.ignored(arrays)),
-    "edm2": Form("EDM2", (EDM2,), edm2.rows, lambda arrays, like: edm2.ignored(like)),
-    "adm": Form(
-        "improved-diffusion or guided-diffusion", (ADM,), lambda net, like, side: adm.rows(net, like)
-    ),
-    CLASSIFIER: Form("guided-diffusion's classifiers", (ADM,), lambda net, like, side: adm.rows(net, like)),
-    "ddim": Form("DDIM or pytorch_diffusion", (UNet, DDPM), ddim.rows),
-    "diffusers": Form("diffusers", (UNet, DDPM), diffusers.rows),
-    "ncsn": Form(
-        "ncsn or ncsnv2",
-        (NCSN, NCSNv2),
-        lambda net, like, side: ncsn.rows(net, like),
-        lambda arrays, like: ncsn.IGNORED,
-    ),
-}
-# In the order in which they are looked for: a name that only arrays of this form have.
-_SIGNS = {
-    "score_sde_pytorch": re.compile(r"all_modules\.\d+\."),
-    "edm2": re.compile(r"unet\.enc\.\d+x\d+_"),
-    "edm": re.compile(r"(model\.)?enc\.\d+x\d+_conv\."),
-    "adm": re.compile(r"input_blocks\.0\.0\."),
-    "ddim": re.compile(r"temb\.dense\.0\."),
-    "diffusers": re.compile(r"down_blocks\.0\."),
-    "ncsn": re.compile(r"begin_conv\."),
-    "score_sde": re.compile(r"(ResnetBlock\w*|GaussianFourierProjection|Dense)_\d+/"),
-}
 # Parts of a network's state that nobody trains.
 _FIXED = re.compile(r"(?:^|[./])(?:resample_filter|freqs|phases|sigmas|frequencies|u)$")
 
@@ -115,7 +46,7 @@ class Checkpoint(NamedTuple):
     """What a file holds.
 
     Attributes:
-      form: key of FORMS.
+      form: key of importers.forms.FORMS.
       parameters: {name: array}; the averages where the file has nothing else.
       averages: {name of the average: {name: array}}; "" where the file gives the average no name. {} where
         the file does not say that it has one.
@@ -207,15 +138,15 @@ def read_json(path):
       RefusedFile: there is none, or it holds something else.
     """
     try:
-        if os.path.getsize(path) > _LARGEST_JSON:
+        with opened(path) as file:
+            content = file.read(_LARGEST_JSON + 1)
+        if len(content) > _LARGEST_JSON:
             raise ValueError("it is too large")
-        found = json.loads(Path(path).read_text())
+        found = json.loads(content.decode())
         if not isinstance(found, dict):
             raise ValueError("it holds no dict")
         return found
-    except OSError as error:
-        raise RefusedFile(f"{path}: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RefusedFile(f"{path}: no config ({shown(str(error))}).") from None
 
 
@@ -231,18 +162,20 @@ def architecture(path):
         found = diffusers.architecture(read_json(folder / CONFIG), arrays)
     except (ValueError, TypeError, AttributeError) as error:
         raise RefusedFile(f"{folder / CONFIG}: {error}.") from None
-    places = (folder / SCHEDULER, Path(path) / SCHEDULER, Path(path) / "scheduler" / SCHEDULER)
-    scheduler = next((read_json(place) for place in places if place.is_file()), None)
-    return found, scheduler
+    return found, scheduler(path)
+
+
+def scheduler(path):
+    """scheduler_config.json of a folder of diffusers as a dict, or None where there is none."""
+    places = (_diffusers_folder(path), Path(path), Path(path) / "scheduler")
+    found = (place / SCHEDULER for place in places)
+    return next((read_json(place) for place in found if place.is_file()), None)
 
 
 def _contents(path):
     """The object of a file, by its first bytes."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise RefusedFile(f"{path}: {error.strerror}.") from None
+    with opened(path) as file:
+        head = file.read(16)
     if head[8:10] == b'{"':
         return safetensors.read(path)
     if flax_msgpack.starts(head):
@@ -278,7 +211,7 @@ def _diffusers_arrays(folder):
         raise RefusedFile(
             f"{folder}: in this folder there is neither {PARAMETERS}, as --mode=export writes it, nor "
             f"{DIFFUSERS_WEIGHTS[0]} of diffusers. Give a file, or one of these folders."
-            f"{_of_snapshots(folder)}"
+            f"{_of_snapshots(folder)}{_of_other_weights(folder)}"
         )
     return safetensors.read(weights) if weights.suffix == ".safetensors" else load(weights)
 
@@ -288,6 +221,17 @@ def _of_snapshots(folder):
     if len(list(folder.glob("*-0.[0-9][0-9][0-9].pkl"))) < 2:
         return ""
     return " Snapshots of EDM2 are imported one by one: several do not become those of --mode=ema."
+
+
+def _of_other_weights(folder):
+    """What is said of a folder whose weights are a variant or lie in several files; "" of another."""
+    others = sorted(file.name for file in folder.glob("diffusion_pytorch_model*"))
+    if not others:
+        return ""
+    return (
+        f" {shown(others[0])} is a variant, or one of several files with the weights, which are not read: "
+        'diffusers makes one file of them, save_pretrained(folder, max_shard_size="100GB").'
+    )
 
 
 def _of_diffusers(path):
@@ -343,13 +287,7 @@ def _of_arrays(arrays, averages, step=None, notes=()):
     """A Checkpoint whose form is seen from the names; parameters without what stands before each of them."""
     arrays = _named_arrays(arrays)
     averages = {name: _named_arrays(average) for name, average in averages.items()}
-    forms = (form for form, sign in _SIGNS.items() if any(map(sign.match, arrays)))
-    form = next(forms, None)
-    if form is None:
-        names = ", ".join(shown(name) for name in sorted(arrays)[:3])
-        raise RefusedFile(f"its arrays ({names}, ...) are named as in no code base that is known here.")
-    if form == "adm":
-        form = _form_of_adm(arrays)
+    form = form_of(arrays)
     if form in ("edm", "diffusers"):
         strip = {"edm": lambda a: mapping.without_prefix(a, "model."), "diffusers": diffusers.renamed}[form]
         arrays, averages = strip(arrays), {name: strip(average) for name, average in averages.items()}
@@ -364,17 +302,6 @@ def _named_arrays(thing):
     if not found:
         raise RefusedFile("it holds no arrays by name: no checkpoint of a network.")
     return mapping.without_prefix(found, "module.")
-
-
-def _form_of_adm(arrays):
-    """The key of FORMS: a U-Net, or a classifier once its architecture is a known one."""
-    refusal = adm.refusal(arrays)
-    if refusal:
-        raise RefusedFile(refusal)
-    if not adm_classifier.is_one(arrays):
-        return "adm"
-    adm_classifier.architecture(arrays)
-    return CLASSIFIER
 
 
 def _step(value):

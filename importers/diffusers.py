@@ -12,6 +12,7 @@ import numpy as np
 
 from importers import ho
 from importers.mapping import DENSE
+from importers.refusal import brief, shown
 from models.ddpm import DDPM
 from models.unet import UNet
 
@@ -57,7 +58,8 @@ _DEFAULTS = _FIXED | {
     "num_train_timesteps": None,
 }
 _ATTENTION = {"DownBlock2D": False, "AttnDownBlock2D": True, "UpBlock2D": False, "AttnUpBlock2D": True}
-_BLOCK = re.compile(r"down_blocks\.\d+\.resnets\.\d+\.")
+_BLOCK = re.compile(r"down_blocks\.[0-9]{1,5}\.resnets\.[0-9]{1,5}\.")
+_ATTENTION_UP = re.compile(r"up_blocks\.([0-9]{1,5})\.attentions\.([0-9]{1,5})\.")
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
@@ -90,20 +92,22 @@ def architecture(config, arrays=()):
     """
     unknown = sorted(key for key in config if key not in _DEFAULTS and not key.startswith("_"))
     if unknown:
-        raise ValueError(f"unknown keys {', '.join(unknown)}")
+        raise ValueError(f"unknown keys {', '.join(map(shown, unknown[:5]))}")
     config = _DEFAULTS | {key: value for key, value in config.items() if key in _DEFAULTS}
     _refuse_kinds(config)
     if config["act_fn"] == "swish":
         config["act_fn"] = "silu"
     for key, expected in _FIXED.items():
         if config[key] != expected:
-            raise ValueError(f"{key}={config[key]!r}: {expected!r} is the only one known")
+            raise ValueError(f"{key}={brief(config[key])}: {expected!r} is the only one known")
     widths, attention = tuple(config["block_out_channels"]), _attention_levels(config)
     multipliers = tuple(width // widths[0] for width in widths)
     if any(width % widths[0] for width in widths) or any(width % GROUPS for width in widths):
-        raise ValueError(f"block_out_channels={widths} must be multiples of the first, and of {GROUPS}")
+        raise ValueError(
+            f"block_out_channels={brief(widths)} must be multiples of the first, and of {GROUPS}"
+        )
     if config["time_embedding_dim"] not in (None, 4 * widths[0]):
-        raise ValueError(f"time_embedding_dim={config['time_embedding_dim']} must be {4 * widths[0]}")
+        raise ValueError(f"time_embedding_dim={brief(config['time_embedding_dim'])} must be {4 * widths[0]}")
     if arrays:
         _require_blocks(config, arrays)
     side = _side(config, len(widths))
@@ -121,7 +125,7 @@ def architecture(config, arrays=()):
         raise ValueError("center_input_sample=True: models/unet.py takes images as they are")
     elif min(widths) < 4 * GROUPS:
         raise ValueError(
-            f"block_out_channels={widths}: below {4 * GROUPS} the norms of `unet` have fewer groups"
+            f"block_out_channels={brief(widths)}: below {4 * GROUPS} the norms of `unet` have fewer groups"
         )
     else:
         network = UNet(**fields)
@@ -220,7 +224,7 @@ def _refuse_kinds(config):
     kinds["center_input_sample"] = lambda value: type(value) is bool
     for key, fits in kinds.items():
         if not fits(config[key]):
-            raise ValueError(f"{key}={str(config[key])[:80]} is not what belongs there")
+            raise ValueError(f"{key}={brief(config[key])} is not what belongs there")
 
 
 def _require_blocks(config, arrays):
@@ -232,8 +236,8 @@ def _require_blocks(config, arrays):
     described = config["layers_per_block"] * len(config["block_out_channels"])
     if described > 2 * len(found) + 8:
         raise ValueError(
-            f"layers_per_block={config['layers_per_block']} describes {described} residual blocks on the way "
-            f"down, and the file has {len(found)}"
+            f"layers_per_block={brief(config['layers_per_block'])} describes {brief(described)} residual "
+            f"blocks on the way down, and the file has {len(found)}"
         )
 
 
@@ -248,10 +252,12 @@ def _attention_levels(config):
         known = {kind for kind in _ATTENTION if way in kind.lower()}
         wrong = [kind for kind in kinds if not isinstance(kind, str) or kind not in known]
         if wrong or len(kinds) != len(config["block_out_channels"]):
-            raise ValueError(f"{way}_block_types={kinds} must be plain or with attention, one for each width")
+            raise ValueError(
+                f"{way}_block_types={brief(kinds)} must be plain or with attention, one for each width"
+            )
     down, up = ([_ATTENTION[kind] for kind in kinds] for kinds in ways)
     if down != up[::-1]:
-        raise ValueError(f"up_block_types={ways[1]} must have attention where down_block_types has")
+        raise ValueError(f"up_block_types={brief(ways[1])} must have attention where down_block_types has")
     return [level for level, here in enumerate(down) if here]
 
 
@@ -259,17 +265,15 @@ def _side(config, levels):
     side = config["sample_size"]
     sides = {side} if isinstance(side, int) else set(side or ())
     if len(sides) != 1 or min(sides) % 2 ** (levels - 1):
-        raise ValueError(f"sample_size={side} must be one side, that can be halved {levels - 1} times")
+        raise ValueError(f"sample_size={brief(side)} must be one side, that can be halved {levels - 1} times")
     return min(sides)
 
 
 def _idle(arrays):
     """Whether all but the last attention of each level of the way up is zero."""
     number = {}
-    for name in arrays:
-        parts = name.split(".")
-        if parts[0] == "up_blocks" and parts[2] == "attentions":
-            number.setdefault(parts[1], set()).add(int(parts[3]))
+    for match in filter(None, map(_ATTENTION_UP.match, arrays)):
+        number.setdefault(match[1], set()).add(int(match[2]))
     others = [
         f"up_blocks.{level}.attentions.{i}." for level, all_ in number.items() for i in all_ - {max(all_)}
     ]

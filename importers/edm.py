@@ -59,7 +59,7 @@ def ignored(arrays):
 def side(arrays):
     """The side of the images that a network was made for, from its first convolution's name; None without."""
     for name in arrays:
-        if match := re.fullmatch(r"(?:model\.)?enc\.(\d+)x\1_conv\.weight", name):
+        if match := re.fullmatch(r"(?:model\.)?enc\.([0-9]{1,5})x\1_conv\.weight", name):
             return int(match[1])
     return None
 

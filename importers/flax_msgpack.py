@@ -10,13 +10,12 @@ complex number, 3 an array without axes as a number. An array of more than a gig
 
 import math
 import mmap
-import os
-import stat
 import struct
 
 import ml_dtypes
 import numpy as np
 
+from importers.opened import opened
 from importers.refusal import Refusal, RefusedFile, shown, type_name
 
 # The largest checkpoint of score_sde holds some 10,000 things and is nested 6 deep.
@@ -65,9 +64,7 @@ def read(path):
       RefusedFile: it is missing, truncated, damaged, of another form, or made of too many things.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise RefusedFile(f"{path}: it is no regular file.")
-        with open(path, "rb") as file:
+        with opened(path) as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         reader = _Reader(data)
         found = reader.thing()

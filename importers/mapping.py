@@ -8,8 +8,9 @@ and says: take their arrays, lay each out as ours, join them along the last axis
 among ours. Nearly all rows have one array on each side. Three arrays of queries, keys and values are one of
 ours, and one table of NCSN's norms is three of ours. Read from right to left the same rows export.
 
-Nothing is guessed. What a table demands and a checkpoint lacks is missing, what no row takes is unused, and
-what has another shape is misshapen; all of these are reported by name, together.
+Nothing is guessed. What a table demands and a checkpoint lacks is missing, what no row takes is unused, what
+has another shape is misshapen, and what holds other numbers than a network's is unfit; all of these are
+reported by name, together.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,11 @@ import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from importers.refusal import shown
+
+# Of each list in a table: a file of strangers may have any number of names.
+MOST_LINES = 20
 
 
 class Layout(NamedTuple):
@@ -67,28 +73,41 @@ class Converted(NamedTuple):
     """What came of a conversion.
 
     Attributes:
-      params: our tree, NumPy arrays of the template's dtypes; None where something is missing or misshapen.
+      params: our tree, NumPy arrays of the template's dtypes; None where something is missing, misshapen or
+        unfit.
       missing: (name in the checkpoint, shape that is expected) of what is not there.
       unused: (name, shape) of what no row takes.
-      misshapen: (name, shape that is there, shape that is expected); in place of a shape that is there stands
-        a dtype where it is not one of real numbers, or "not zero" where only zeros could be taken.
+      misshapen: (name, shape that is there, shape that is expected).
+      unfit: (name, what is wrong with its numbers).
     """
 
     params: dict | None
     missing: list
     unused: list
     misshapen: list
+    unfit: list
 
     @property
     def complete(self):
         """Whether every array found its place, and every place its array."""
-        return not (self.missing or self.unused or self.misshapen)
+        return not (self.missing or self.unused or self.misshapen or self.unfit)
 
     def table(self):
-        """The three lists as lines of text, one for each name."""
-        lines = [f"missing    {name}  {shape}" for name, shape in self.missing]
-        lines += [f"misshapen  {name}  {there}, expected {shape}" for name, there, shape in self.misshapen]
-        return "\n".join(lines + [f"unused     {name}  {shape}" for name, shape in self.unused])
+        """The lists as lines of text, one for each name, of which each list tells the first MOST_LINES."""
+        lists = {
+            "missing": self.missing,
+            "misshapen": [
+                (name, f"{shown(str(there))}, expected {shape}") for name, there, shape in self.misshapen
+            ],
+            "unfit": self.unfit,
+            "unused": [(name, shown(str(shape))) for name, shape in self.unused],
+        }
+        lines = []
+        for kind, entries in lists.items():
+            lines += [f"  {kind:9}  {shown(name)}  {what}" for name, what in entries[:MOST_LINES]]
+            if len(entries) > MOST_LINES:
+                lines.append(f"  {kind:9}  and {len(entries) - MOST_LINES} more")
+        return "\n".join(lines)
 
 
 class Table:
@@ -193,18 +212,21 @@ def convert(arrays, template, rows, ignored=()):
     Returns:
       Converted.
     """
-    wanted, found, missing, misshapen = flatten(template), {}, [], []
+    wanted, found, missing, misshapen, unfit = flatten(template), {}, [], [], []
     for row in rows:
         shapes = {name: part.shape for name, part in _as_theirs(_hollow(wanted, row), row).items()}
         missing += [(name, shape) for name, shape in shapes.items() if name not in arrays]
-        faults = [(name, _fault(arrays[name], shapes[name], row)) for name in shapes if name in arrays]
-        misshapen += [(name, fault, shapes[name]) for name, fault in faults if fault is not None]
-        if not missing and not misshapen and not row.zero:
+        there = {name: arrays[name] for name in shapes if name in arrays}
+        wrong = {name: np.shape(array) for name, array in there.items() if np.shape(array) != shapes[name]}
+        misshapen += [(name, shape, shapes[name]) for name, shape in wrong.items()]
+        faults = {name: _fault(there[name], row, wanted) for name in there.keys() - wrong.keys()}
+        unfit += [(name, faults[name]) for name in shapes if faults.get(name)]
+        if not (missing or misshapen or unfit or row.zero):
             found |= _as_ours(arrays, row, wanted)
     taken = {name for row in rows for name in row.theirs} | set(ignored)
     unused = [(name, np.shape(array)) for name, array in arrays.items() if name not in taken]
-    params = flax.traverse_util.unflatten_dict(found, sep="/")
-    return Converted(None if missing or misshapen else params, missing, unused, misshapen)
+    params = None if missing or misshapen or unfit else flax.traverse_util.unflatten_dict(found, sep="/")
+    return Converted(params, missing, unused, misshapen, unfit)
 
 
 def export(params, rows):
@@ -235,14 +257,22 @@ def _as_ours(arrays, row, wanted):
     theirs = [row.layout.ours(np.asarray(arrays[name])) for name in row.theirs]
     joined = theirs[0] if len(theirs) == 1 else np.concatenate(theirs, axis=-1)
     parts = [joined] if len(row.ours) == 1 else np.split(joined, len(row.ours), axis=-1)
-    return {path: np.array(part, wanted[path].dtype) for path, part in zip(row.ours, parts, strict=True)}
+    # In C's order: a checkpoint would copy others once more.
+    return {
+        path: np.array(part, wanted[path].dtype, order="C")
+        for path, part in zip(row.ours, parts, strict=True)
+    }
 
 
-def _fault(array, shape, row):
-    """What is wrong with an array for a row: its shape, its dtype, that it is not zero; or None."""
-    if np.shape(array) != shape:
-        return np.shape(array)
-    dtype = np.asarray(array).dtype
-    if not jnp.issubdtype(dtype, jnp.floating):
-        return str(dtype)
-    return "not zero" if row.zero and np.any(array) else None
+def _fault(array, row, wanted):
+    """What is wrong with the numbers of an array for a row; or None."""
+    array, dtype = np.asarray(array), wanted[row.ours[0]].dtype
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        return f"{array.dtype}, and must be real numbers"
+    if row.zero:
+        return "not zero, and no network here has a place for it" if np.any(array) else None
+    # Comparisons with NaN, which the least and the largest of an array with one are, do not hold.
+    largest = float(jnp.finfo(dtype).max)
+    if array.size and not (-largest <= float(array.min()) and float(array.max()) <= largest):
+        return f"not finite, or too large for {dtype}"
+    return None

@@ -1,5 +1,7 @@
 """What a file of strangers is refused with, and how much of one is shown in a message."""
 
+import reprlib
+
 from components import UserError
 
 
@@ -15,6 +17,11 @@ def shown(thing):
     """Text or a number that a file holds, made fit for a message: one line of ASCII, some 80 characters."""
     text = thing if isinstance(thing, str) else repr(thing) if isinstance(thing, int | float) else None
     return type_name(thing) if text is None else ascii(text[:80])[1:-1][:80]
+
+
+def brief(value):
+    """A value of a JSON file as Python writes it, at most some 80 characters of it."""
+    return reprlib.repr(value)[:80]
 
 
 def type_name(thing):

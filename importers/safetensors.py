@@ -6,13 +6,14 @@
     ...     read(f"{folder}/x.safetensors"), metadata(f"{folder}/x.safetensors")
     ({'weight': array([0., 1., 2.])}, {'step': '3'})
 
-The form holds no code. The package `safetensors` checks that the header fits the file; what it does not read
-into NumPy, bfloat16 among it, is given its type here. A header may be as large as 100 MB there, of millions
-of names without numbers; here it is as large as the names of a network ever are.
+The form holds no code. The package `safetensors` checks that the header fits the file, before any number is
+read; what it does not read into NumPy, bfloat16 among it, is given its type here. A header may be as large as
+100 MB there, of millions of names without numbers; here it is as large as the names of a network ever are.
 """
 
+import json
+import mmap
 import os
-import stat
 import struct
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from importers.opened import opened
 from importers.refusal import RefusedFile, shown
 
 # The header of a network of 10,000 tensors takes 1 MB.
@@ -44,24 +46,27 @@ _DTYPES = {
 
 
 def read(path):
-    """The arrays of a file by name, as the file has them; bfloat16 is ml_dtypes.bfloat16. They are read-only.
+    """The arrays of a file by name, as the file has them; bfloat16 is ml_dtypes.bfloat16.
+
+    They are read-only, and stay in the file until they are used.
 
     Raises:
       RefusedFile: no such file, a damaged or truncated one, or numbers of an unknown type.
     """
-    _require_file(path)
-    try:
-        found = safetensors.deserialize(Path(path).read_bytes())
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise _damaged(path, error) from None
-    return {name: _array(path, name, tensor) for name, tensor in found}
+    header = _header(path)
+    header.pop("__metadata__", None)
+    with opened(path) as file:
+        start = 8 + struct.unpack("<Q", file.read(8))[0]
+        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))[start:]
+    return {name: _array(path, name, tensor, data) for name, tensor in header.items()}
 
 
-def _array(path, name, tensor):
+def _array(path, name, tensor, data):
     if tensor["dtype"] not in _DTYPES:
         raise RefusedFile(f"{path}: {shown(name)} is of the type {shown(tensor['dtype'])}, which is unknown.")
     try:
-        return np.frombuffer(bytes(tensor["data"]), _DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
+        start, end = tensor["data_offsets"]
+        return np.frombuffer(data[start:end], _DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
     except ValueError as error:  # an empty array may have any shape for the package
         raise RefusedFile(f"{path}: {shown(name)} is no array ({shown(str(error))}).") from None
 
@@ -72,12 +77,7 @@ def metadata(path):
     Raises:
       RefusedFile: see `read`.
     """
-    _require_file(path)
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return dict(file.metadata() or {})
-    except (safetensors.SafetensorError, OSError) as error:
-        raise _damaged(path, error) from None
+    return _header(path).get("__metadata__") or {}
 
 
 def write(path, arrays, metadata=None):
@@ -108,18 +108,22 @@ def _native(array):
     return np.array(array, array.dtype.newbyteorder("="), order="C")
 
 
-def _require_file(path):
-    if not os.path.exists(path):
-        raise RefusedFile(f"{path}: there is no such file.")
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise RefusedFile(f"{path}: it is no regular file.")
-    with open(path, "rb") as file:
+def _header(path):
+    """The header as a dict, which fits the file: the package looks at it and at the file's size alone."""
+    with opened(path) as file:
         head = file.read(8)
-    if len(head) == 8 and struct.unpack("<Q", head)[0] > LARGEST_HEADER:
-        raise RefusedFile(
-            f"{path}: its header is larger than {LARGEST_HEADER >> 20} MB, which no network's is: the file "
-            "is damaged, or of another form."
-        )
+        size = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+        if size > LARGEST_HEADER:
+            raise RefusedFile(
+                f"{path}: its header is larger than {LARGEST_HEADER >> 20} MB, which no network's is: the "
+                "file is damaged, or of another form."
+            )
+        text = file.read(size)
+    try:
+        with safetensors.safe_open(path, framework="numpy"):
+            return json.loads(text)
+    except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
+        raise _damaged(path, error) from None
 
 
 def _damaged(path, error):

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from importers.mapping import CONVOLUTION, DENSE, FLAX_POINT, POINT, SAME, Layout, Table, part
+from importers.refusal import shown
 from models.ddpm import DDPM
 
 # In the state of a PyTorch network, and no weights.
@@ -125,7 +126,7 @@ def pytorch_average(model, shadow):
     for name, average in zip(names, shadow, strict=True):
         there, expected = np.shape(average), np.shape(model[name])
         if there != expected:
-            raise ValueError(f"the average of {name} has the shape {there}, the parameter {expected}")
+            raise ValueError(f"the average of {shown(name)} has the shape {there}, the parameter {expected}")
     return model | dict(zip(names, shadow, strict=True))
 
 
@@ -146,7 +147,7 @@ def flax_names(params):
 
 
 def _counted_by_class(level):
-    numbered = {name: re.fullmatch(r"(.+)_(\d+)", name) for name in level}
+    numbered = {name: re.fullmatch(r"(.+)_([0-9]{1,5})", name) for name in level}
     numbers = [int(match[2]) for match in numbered.values() if match]
     if len(set(numbers)) < len(numbers):
         return level

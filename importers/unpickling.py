@@ -16,12 +16,12 @@ it (importers/tensors.py), and refuses the rest in one line. What it spends is b
 
 import mmap
 import os
-import stat
 
 import numpy as np
 
 from importers.budget import DEPTH, NESTED, NODES, Budget
 from importers.names import PLAIN, Context, Record
+from importers.opened import opened
 from importers.refusal import Refusal, RefusedFile, type_name
 from importers.tensors import Array, DType, Storage, Tensor
 from importers.torch_files import is_pickles_in_a_row, read_pickles_in_a_row, read_tar, read_zip, run
@@ -58,13 +58,9 @@ def load(path):
 
 def _contents(path):
     """The file's bytes, mapped into memory, since they may be larger than that."""
-    if not os.path.exists(path):
-        raise Refusal("there is no such file")
-    if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
-        raise Refusal("it is no regular file")
-    if os.path.getsize(path) == 0:
-        raise Refusal("the file is empty: a download may have failed")
-    with open(path, "rb") as file:
+    with opened(path) as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise Refusal("the file is empty: a download may have failed")
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 

@@ -5,7 +5,7 @@ import time
 import jax.numpy as jnp
 import numpy as np
 
-from components import positive
+from components import pasteable, positive
 from denoisers import chain
 from experiment.create import data_range, resolved
 from experiment.draw import class_labels
@@ -129,7 +129,8 @@ def run(config, workdir, output=None):
     )
     results.say_written()
     first = results.folder / f"fitted_{min(settings.nfe)}.npz"
-    say(f"sample with --config.sampling.predictor=fitted --config.sampling.predictor.file={first}")
+    file = pasteable("config.sampling.predictor.file", first)
+    say(f"sample with --config.sampling.predictor=fitted {file}")
 
 
 def _panels(experiment, shown, settings):

@@ -4,7 +4,7 @@ import importlib
 
 import data
 import experiment
-from components import ConfigError, Refusals, UserError
+from components import ConfigError, Refusals, UserError, told
 from configs import base
 from experiment.create import is_read
 from experiment.run_data import changes
@@ -59,9 +59,9 @@ def run(config, workdir, for_mode=None, source=None):
         found.add(problems(name, config))
     for line in _described(experiment.resolved(config) if not found.lines else config, config, name):
         print(line)
-    for line in found.lines:
-        print(f"refused: {line}")
-    count = len(found.lines)
+    for line in told("refused: ", found.lines):
+        print(line)
+    count = sum(not line.startswith(" ") for line in found.lines)
     problems_found = f"--mode={name}: {count} problem{'s' if count > 1 else ''}"
     print(problems_found if count else f"ok: --mode={name} would refuse nothing")
     if found.lines:

@@ -6,7 +6,7 @@ Karras et al. (2024), section 3.2; the equations are in training/ema.py.
 import jax
 import numpy as np
 
-from components import ConfigError
+from components import ConfigError, pasteable
 from experiment.create import create, resolved
 from experiment.load import require_run
 from modes import MODES
@@ -81,4 +81,4 @@ def run(config, workdir, output=None):
     name = f"ema_{std:g}_{last:07d}.npz"
     results.write(name, averages.write, single, record)
     results.say_written()
-    say(f"to use it: --config.restore.file={results.folder / name}")
+    say(f"to use it: {pasteable('config.restore.file', results.folder / name)}")

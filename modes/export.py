@@ -11,15 +11,14 @@ from configs import base
 from experiment.create import resolved
 from experiment.load import load
 from importers import checkpoint, diffusers, mapping, safetensors
-from modes import MODES
+from modes import MODES, diffusers_scheduler
 from workdir.checkpoints import Checkpoints
 from workdir.files import write_json
+from workdir.records import say
 from workdir.results import Results
 
 FORMATS = {"safetensors": "export", "diffusers": "diffusers"}
 SUFFIXES = (".safetensors", ".json")
-_SCHEDULES = {"ddpm": "linear", "iddpm": "squaredcos_cap_v2"}
-_PREDICTIONS = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
 
 
 def refusals(config):
@@ -89,28 +88,10 @@ def _of_diffusers(loaded):
         rows = diffusers.rows(network, created.params_template(), side)
     except ValueError as error:
         raise ConfigError(f"export.format=diffusers: {error}. Use export.format=safetensors.") from None
-    return mapping.export(loaded.params, rows), described, _scheduler(loaded.config, created.denoiser)
-
-
-def _scheduler(config, denoiser):
-    """The config of diffusers' DDPMScheduler; None where it has no such process or input."""
-    if config.sde.name not in _SCHEDULES or denoiser.parametrization not in _PREDICTIONS:
-        return None
-    if denoiser.noise_input != "index":
-        return None
-    sde, levels = denoiser.sde, denoiser.sde.noise_levels
-    betas = {}
-    if config.sde.name == "ddpm":
-        betas = {"beta_start": sde.beta_min / levels, "beta_end": sde.beta_max / levels}
-    return {
-        "_class_name": "DDPMScheduler",
-        "num_train_timesteps": levels,
-        "beta_schedule": _SCHEDULES[config.sde.name],
-        **betas,
-        "prediction_type": _PREDICTIONS[denoiser.parametrization],
-        "clip_sample": True,
-        "variance_type": "fixed_small",
-    }
+    scheduler, unsaid = diffusers_scheduler.scheduler_of(loaded.config, created.denoiser)
+    for line in unsaid:
+        say(f"note: {line}")
+    return mapping.export(loaded.params, rows), described, scheduler
 
 
 def _write_diffusers(folder, arrays, described, scheduler):

@@ -18,15 +18,16 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from components import ConfigError, UserError
+from components import ConfigError, UserError, pasteable
 from denoisers.uncertainty import WithUncertainty
 from experiment import classifier
 from experiment.create import create, resolved
-from importers import adm_classifier, checkpoint, known, mapping
+from importers import adm_classifier, checkpoint, forms, known, mapping
+from importers.refusal import shown
 from models import MODELS
 from modes import MODES, check
-from modes.import_config import complete, config_for
-from training import state as train_state
+from modes.import_config import complete, config_for, notes_on_diffusers
+from training.state import TrainState
 from workdir.checkpoints import Checkpoints
 from workdir.files import prepare_workdir, write_json
 from workdir.lock import Lock
@@ -55,24 +56,32 @@ def run(config, workdir, source, experiment=None):
     found = checkpoint.read(source)
     complete(config, found)
     check.require("import", config)
-    if found.form == checkpoint.CLASSIFIER:
+    if found.form == forms.CLASSIFIER:
         return _run_of_classifier(config, workdir, source, found, experiment)
     created = create(config, MODES["import"].reads)
     params, averages = _converted(found, created, config, source)
-    state = train_state.create(
-        params, created.optimizer, created.ema_names, created.objective.history()
-    ).replace(step=np.int32(found.step or 0), ema=averages)
+    if found.form == "diffusers" and experiment is None:
+        found = found._replace(notes=(*found.notes, *notes_on_diffusers(source)))
     for note in (*found.notes, *_notes_on_width(found, config, source)):
         say(f"note: {note}")
     imported = _provenance(source, found, experiment)
-    trained_on = (found.record or {}).get("data") or []
-    content = {"config": config.to_dict(), "provenance": collect(), "data": trained_on, "imported": imported}
+    found = found._replace(parameters={}, averages={})  # as large as ours
+    # Ours stay on the host: training.state.create would copy each to the device.
+    state = TrainState(
+        np.int32(found.step or 0),
+        params,
+        jax.jit(created.optimizer.init)(params),
+        averages,
+        created.objective.history(),
+    )
+    content = {"config": config.to_dict(), "provenance": collect(), "imported": imported}
+    content["data"] = (found.record or {}).get("data") or []
     save = functools.partial(_save, config=config, state=state, content=content)
     _write(workdir, save, ("checkpoints", "config.json"))
     size = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
     at = "of an unknown step" if found.step is None else f"of step {found.step}"
     say(f"imported {size / 1e6:.2f}M parameters {at}, {imported['average']}, into {workdir}")
-    say(f"to sample: python main.py --workdir={workdir} --mode=sample")
+    say(f"to sample: python main.py {pasteable('workdir', workdir)} --mode=sample")
 
 
 def _notes_on_width(found, config, source):
@@ -100,7 +109,7 @@ def _run_of_classifier(config, workdir, source, found, experiment):
         f"imported a classifier of {made.network.classes} classes, {found.count / 1e6:.2f}M parameters, into "
         f"{workdir}"
     )
-    say(f'no mode reads it yet; from Python: experiment.load_classifier("{workdir}")')
+    say(f"no mode reads it yet; from Python: experiment.load_classifier({str(workdir)!r})")
 
 
 def check_file(config, workdir, source):
@@ -110,7 +119,7 @@ def check_file(config, workdir, source):
     found = checkpoint.read(source)
     complete(config, found)
     check.require("import", config)
-    if found.form == checkpoint.CLASSIFIER:
+    if found.form == forms.CLASSIFIER:
         _converted_classifier(found, config, source)
     else:
         _converted(found, create(config, MODES["import"].reads), config, source)
@@ -132,7 +141,7 @@ def _converted(found, created, config, source):
     """
     template, network = created.params_template(), created.denoiser.network
     inner = network.network if isinstance(network, WithUncertainty) else network
-    form = checkpoint.FORMS[found.form]
+    form = forms.FORMS[found.form]
     if form.networks and not isinstance(inner, form.networks):
         known_names = [name for name, cls in MODELS.items() if cls in form.networks]
         raise ConfigError(
@@ -160,14 +169,20 @@ def _converted(found, created, config, source):
 
     params = converted(found.parameters)
     if found.form != "undrift":
-        average = converted(found.averages[""]) if found.averages else params
+        average = params if _alike(found) else converted(found.averages[""])
         return params, dict.fromkeys(created.ema_names, average)
     if set(found.averages) != set(created.ema_names):
         raise ConfigError(
-            f"{source} has the averages {', '.join(found.averages)}, and the config keeps "
-            f"{', '.join(created.ema_names)}: leave ema.* as it was."
+            f"{source} has the averages {_listed(found.averages)}, and the config keeps "
+            f"{_listed(created.ema_names)}: leave ema.* as it was."
         )
     return params, {name: converted(average) for name, average in found.averages.items()}
+
+
+def _listed(names):
+    """A few names of a file, for a message."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(shown(name) for name in [*names][:5]) + more
 
 
 def _converted_classifier(found, config, source):
@@ -184,7 +199,7 @@ def _converted_classifier(found, config, source):
                 f"Set data.{field}={value}, or choose another --config."
             )
     template = mapping.template(made.network, made.image_side, made.image_channels)
-    rows = checkpoint.FORMS[found.form].rows(made.network, template, made.image_side)
+    rows = forms.FORMS[found.form].rows(made.network, template, made.image_side)
     result = mapping.convert(found.parameters, template, rows)
     return made, _whole(result, source, "a classifier of guided-diffusion; nothing was written")
 
@@ -199,17 +214,24 @@ def _whole(result, source, advice):
 def _provenance(source, found, experiment):
     """What is recorded of where the weights are from, for JSON."""
     entry = known.find(source)
+    if entry and experiment is None:
+        say(f"{Path(source).name} is a checkpoint of {entry.paper}: {entry.experiment}")
     experiment = experiment or (entry.experiment if entry else None)
     described = {
         "file": Path(source).name,
         "files": [_described(path) for path in checkpoint.files(source)],
-        "form": checkpoint.FORMS[found.form].code,
+        "form": forms.FORMS[found.form].code,
         "experiment": experiment,
         "average": _average(found),
         "step": found.step,
         "notes": list(found.notes),
     }
-    if entry and experiment == entry.experiment:
+    if entry and not _is_of(experiment, entry):
+        say(
+            f"warning: by its name {Path(source).name} is a checkpoint of {entry.paper}, {entry.experiment}, "
+            f"and --config={experiment} is another"
+        )
+    elif entry:
         described |= {"published_at": entry.source, "licence": entry.licence, "note": entry.note}
         digest = _digest(source, "md5") if entry.md5 else None
         if digest != entry.md5:
@@ -219,10 +241,25 @@ def _provenance(source, found, experiment):
     return described
 
 
+def _is_of(experiment, entry):
+    """Whether --config names the experiment of a known file, from whatever folder."""
+    parts = Path(entry.experiment).parts
+    return Path(experiment).parts[-len(parts) :] == parts
+
+
+def _alike(found):
+    """Whether the file has no other averages than the parameters themselves."""
+    return all(
+        average.get(name) is array
+        for average in found.averages.values()
+        for name, array in found.parameters.items()
+    )
+
+
 def _average(found):
     if not found.averages:
         return "the one set of weights in the file as parameters and as average"
-    if all(average.get(n) is a for average in found.averages.values() for n, a in found.parameters.items()):
+    if _alike(found):
         return "its average, which stands for the parameters too"
     return "parameters and averages"
 
@@ -247,8 +284,11 @@ def _write(workdir, save, names):
     prepare_workdir(workdir)
     staging = Path(workdir) / f".{secrets.token_hex(4)}-import"
     try:
-        with Lock(workdir):
+        with Lock(workdir, work="imported into"):
             _require_free(workdir)
+            # What a killed import left: whoever makes such a folder holds the lock.
+            for left in Path(workdir).glob(".????????-import"):
+                shutil.rmtree(left, ignore_errors=True)
             staging.mkdir()
             save(staging)
             for name in names:

@@ -9,21 +9,21 @@ Where it comes from, the first that is there:
 
 from pathlib import Path
 
-from components import ConfigError
+from components import ConfigError, pasteable
 from configs import base
-from importers import checkpoint, known
+from importers import checkpoint, forms, known
 from importers.refusal import RefusedFile
 from models import MODELS
-from modes import listing
-from workdir.records import say
-from workdir.saved_config import read_config
+from modes import diffusers_scheduler, listing
+from workdir.saved_config import leaves, read_config
 
 # Of images in files, whose format every published checkpoint was trained on.
 PIXEL_VALUES = 256
 # More are not named where a config has to be chosen.
 MOST_CANDIDATES = 12
+# Of a field of our own export, a list: classes have their frequencies, and averages are few.
+MOST_VALUES, MOST_AVERAGES = 50_000, 100
 _DATA = "data_sets/unknown"
-_PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 
 
 def config_for(path):
@@ -33,29 +33,44 @@ def config_for(path):
       UserError: it does not, and the experiments are named that may be meant; or it cannot be read.
     """
     if checkpoint.is_own(path):
-        return read_config(checkpoint.folder_of(path), base.get_config())
+        return _of_own(checkpoint.folder_of(path))
     if checkpoint.is_diffusers(path):
         return _of_diffusers(path)
-    found = known.find(path)
+    found = None if Path(path).is_dir() else known.find(path)
     if found is None:
         raise _unknown(path)
     config = dict(listing.modules())[found.experiment].get_config()
     config.update_from_flattened_dict(found.fields or {})
-    say(f"{Path(path).name} is a checkpoint of {found.paper}: {found.experiment}")
+    return config
+
+
+def _of_own(folder):
+    """The config of our own export, of which any part may have been changed since."""
+    file = folder / checkpoint.CONFIG
+    if not isinstance(checkpoint.read_json(file).get("config"), dict):
+        raise RefusedFile(f'{file}: its entry "config" is no dict of fields.')
+    config = read_config(folder, base.get_config())
+    for name, value in leaves(config):
+        most = MOST_AVERAGES if name.startswith("ema.") else MOST_VALUES
+        if isinstance(value, tuple) and len(value) > most:
+            raise RefusedFile(f"{file}: {name} has {len(value)} values, of {most} at most.")
     return config
 
 
 def _unknown(path):
     """The ConfigError that names the experiments which a file may be of."""
     found = checkpoint.read(path)
-    form = checkpoint.FORMS[found.form]
+    form = forms.FORMS[found.form]
     networks = [name for name, cls in MODELS.items() if cls in form.networks]
     fitting = {
         name: module.PAPER.parameters
         for name, module in listing.modules()
         if hasattr(module, "PAPER") and module.get_config().model.name in networks
     }
-    if found.form == checkpoint.CLASSIFIER:
+    if found.form == "diffusers" and (Path(path).parent / checkpoint.CONFIG).is_file():
+        given = pasteable("from", Path(path).parent)
+        return ConfigError(f"{path} has its config.json beside it: give the folder, {given}")
+    if found.form == forms.CLASSIFIER:
         return _unknown_classifier(path, found.side, fitting)
     same = [name for name, parameters in fitting.items() if parameters == found.count]
     named = same or [*fitting]
@@ -91,35 +106,18 @@ def _of_diffusers(path):
     config.data.source = f"folder:{_DATA}"
     config.data.image_size, config.data.channels = found.image_side, found.image_channels
     config.data.centered = not getattr(network, "recentre", False)
-    if scheduler is None:
-        say("note: there is no scheduler_config.json: the process is taken to be that of Ho et al. (2020)")
-    _set_process(config, path, scheduler or {})
-    say(f"note: the data is not in this folder; modes that need it take --config.data.source, not {_DATA}")
+    try:
+        diffusers_scheduler.set_process(config, scheduler or {})
+    except ValueError as error:
+        raise RefusedFile(f"{path}: its scheduler has {error}. Give a --config.") from None
     return config
 
 
-def _set_process(config, path, scheduler):
-    """The process and the parametrization of a scheduler_config.json."""
-    schedule, levels = scheduler.get("beta_schedule", "linear"), scheduler.get("num_train_timesteps", 1_000)
-    betas = [scheduler.get("beta_start", 1e-4), scheduler.get("beta_end", 0.02)]
-    prediction = scheduler.get("prediction_type", "epsilon")
-    if schedule not in ("linear", "squaredcos_cap_v2") or prediction not in (*_PREDICTIONS,):
-        raise RefusedFile(
-            f"{path}: its scheduler has beta_schedule={schedule!r}, prediction_type={prediction!r}; linear "
-            "and squaredcos_cap_v2, and epsilon, v_prediction and sample are known. Give a --config."
-        )
-    if type(levels) is not int or levels < 2 or not all(isinstance(beta, float | int) for beta in betas):
-        raise RefusedFile(f"{path}: its scheduler has no numbers where they belong. Give a --config.")
-    config.sde.noise_levels = levels
-    if schedule == "linear":
-        config.sde.name = "ddpm"
-        config.sde.beta_min, config.sde.beta_max = (float(beta * levels) for beta in betas)
-    else:
-        config.sde.name = "iddpm"
-    config.denoiser.parametrization = _PREDICTIONS[prediction]
-    config.denoiser.noise_input = "index"
-    config.loss.time_grid = "discrete"
-    config.loss.noise_levels = levels
+def notes_on_diffusers(path):
+    """Lines about what the config of a folder of diffusers has, and the folder does not say."""
+    if checkpoint.scheduler(path) is None:
+        yield "there is no scheduler_config.json: the process is taken to be that of Ho et al. (2020)"
+    yield f"the data is not in this folder; modes that need it take --config.data.source, not {_DATA}"
 
 
 def complete(config, found):

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from components import choose
+from components import choose, pasteable
 from evaluation import bounds
 from evaluation.bounds import Chain, bounded_images
 from evaluation.held_out import HeldOut
@@ -93,10 +93,8 @@ def run(config, workdir, output=None):
     results.write("optimal_grid.png", figures.optimal_grid_figure, paths, unit)
     partial.finish()
     results.say_written()
-    say(
-        "sample with --config.sampling.grid=optimal "
-        f"--config.sampling.grid.file={results.folder / 'optimal_grid.npz'}"
-    )
+    file = pasteable("config.sampling.grid.file", results.folder / "optimal_grid.npz")
+    say(f"sample with --config.sampling.grid=optimal {file}")
 
 
 def _pair_costs(config, partial, experiment, params, held_out, decoder, times):

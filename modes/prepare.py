@@ -1,6 +1,7 @@
 """--mode=prepare: downloads a TFDS data set and keeps it as array_record in the data folder."""
 
 import data
+from components import pasteable
 from data import tensorflow_datasets
 
 
@@ -20,4 +21,5 @@ def run(config, workdir):
     counts = tensorflow_datasets.prepare(name, config.data)
     for split, count in counts.items():
         print(f"{split}: {count} examples, checked")
-    print(f"ready in {config.data.directory}: train with --config.data.source={config.data.source}")
+    source = pasteable("config.data.source", config.data.source)
+    print(f"ready in {config.data.directory}: train with {source}")

@@ -1,4 +1,4 @@
-"""A lock on a workdir: one training run at a time writes checkpoints and records into it.
+"""A lock on a workdir: one training run, or one import, at a time writes checkpoints and records into it.
 
 The lock is a file that says who holds it, made new every ten seconds. Failures that it is made for:
 
@@ -87,14 +87,15 @@ class Lock:
       workdir: folder of the run.
       renewal: seconds between two renewals.
       silence: seconds without renewal after which another machine's lock is taken over.
+      work: what is done to the workdir, for those who are refused.
 
     Raises:
       UserError: on entering, another run holds it; names its host, process and time.
     """
 
-    def __init__(self, workdir, renewal=SECONDS_BETWEEN_RENEWALS, silence=SECONDS_OF_SILENCE):
+    def __init__(self, workdir, renewal=SECONDS_BETWEEN_RENEWALS, silence=SECONDS_OF_SILENCE, work="trained"):
         self._path = Path(workdir) / "train.lock"
-        self._renewal, self._silence = renewal, silence
+        self._renewal, self._silence, self._work = renewal, silence, work
         self._token, self._taken_by = secrets.token_hex(8), None
         self._leaving, self._thread = threading.Event(), None
         self._numbers = itertools.count()
@@ -185,6 +186,7 @@ class Lock:
             "machine": _machine(),
             "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "token": self._token,
+            "work": self._work,
             # What makes the file another one, where it is renewed more than once a second.
             "number": next(self._numbers),
         }
@@ -215,7 +217,8 @@ def refusals(workdir):
 
 
 def _held(workdir, holder):
-    return f"{workdir} is being trained by {_name(holder)}. Stop that run, or choose another --workdir."
+    work = holder.get("work", "trained")
+    return f"{workdir} is being {work} by {_name(holder)}. Stop that run, or choose another --workdir."
 
 
 def _parsed(text):

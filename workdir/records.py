@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from components import told
 from parallel.processes import is_first
 from workdir import strict_json
 from workdir.files import replacing
@@ -15,7 +16,7 @@ from workdir.files import replacing
 
 def say(message):
     """Prints a line to standard error without breaking a progress bar."""
-    tqdm.write(message, file=sys.stderr)
+    tqdm.write("\n".join(told("", message.splitlines())), file=sys.stderr)
 
 
 class Progress:

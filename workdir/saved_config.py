@@ -55,8 +55,9 @@ def read_config(workdir, schema):
         # None says nothing, also of a field that is gone, unless the schema's default is another.
         if value is not None or known.get(name) is not None:
             if name not in known:
+                short = ascii(name[:80])[1:-1]
                 raise ConfigError(
-                    f"{path} has the field {name}, which there is none of now. Give a --config."
+                    f"{path} has the field {short}, which there is none of now. Give a --config."
                 )
             value = tuple(value) if isinstance(value, list | tuple) else value
             try:

@@ -1,14 +1,22 @@
 """Forms are told apart by the names in a file, and damaged files are refused in one line."""
 
+import os
+import pickle
+import re
+import signal
+
 import flax.serialization
 import numpy as np
 import pytest
 
-from importers import checkpoint
+from importers import checkpoint, diffusers, flax_msgpack, safetensors, unpickling
 from importers.refusal import RefusedFile
+from tests.conftest import ROOT
 from tests.importers.published import checkpoint as published
 from tests.importers.written import dumps, persistent_object
 from tests.modes.published_files import Tensors, zip_file
+
+WIDE = "9" * 5_000
 
 
 def _file(path, thing, storages):
@@ -92,3 +100,55 @@ def test_a_damaged_state_of_flax_is_read_or_refused_in_one_line(tmp_path):
             checkpoint.read(path)
         except RefusedFile as refused:
             assert len(str(refused).splitlines()) == 1 and str(path) in str(refused)
+
+
+@pytest.mark.parametrize(
+    "reader", [checkpoint.read, checkpoint.read_json, safetensors.read, flax_msgpack.read, unpickling.load]
+)
+def test_nobody_waits_for_a_pipe(tmp_path, reader):
+    os.mkfifo(tmp_path / "pipe")
+
+    def late(*_):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(2)
+    try:
+        with pytest.raises(RefusedFile, match="no regular file"):
+            reader(tmp_path / "pipe")
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"model.enc.{WIDE}x{WIDE}_conv.weight",
+        f"enc.{WIDE}x{WIDE}_conv.weight",
+        f"unet.enc.{WIDE}x{WIDE}_conv.weight",
+        f"input_blocks.0.0.{WIDE}",
+        f"all_modules.{WIDE}.weight",
+        f"Dense_{WIDE}/kernel",
+        f"down_blocks.{WIDE}.resnets.0.conv1.weight",
+    ],
+)
+def test_a_name_with_thousands_of_digits_is_read_or_refused(tmp_path, name):
+    path = tmp_path / "x.pkl"
+    for known in (
+        (),
+        ("enc.8x8_conv.weight",),
+        ("up_blocks.0", "down_blocks.0.x", f"up_blocks.0.attentions.{WIDE}.x"),
+    ):
+        path.write_bytes(pickle.dumps({each: np.ones(2, np.float32) for each in (name, *known)}))
+        try:
+            found = checkpoint.read(path)
+        except RefusedFile as refused:
+            assert len(str(refused)) < 1_000
+        else:
+            assert found.side in (None, 8) and not diffusers._idle(found.parameters)
+
+
+def test_patterns_of_names_bound_how_many_digits_they_take():
+    for path in (ROOT / "importers").glob("*.py"):
+        assert not re.search(r"\\d|\[0-9\][+*]", path.read_text()), path

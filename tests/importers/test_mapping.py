@@ -1,5 +1,6 @@
 """Tables of names: nothing is guessed, and what does not fit is named."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -50,12 +51,13 @@ def test_what_does_not_fit_is_named_together():
     found = mapping.convert(arrays, TEMPLATE, _rows(), ignored=("sigmas",))
     assert found.params is None and not found.complete
     assert found.missing == [("table", (3, 4))] and found.unused == [("extra", (5,))]
-    assert found.misshapen == [("k.weight", (2, 3), (2, 2)), ("c.bias", "int32", (4,))]
+    assert found.misshapen == [("k.weight", (2, 3), (2, 2))]
+    assert found.unfit == [("c.bias", "int32, and must be real numbers")]
     assert found.table().splitlines() == [
-        "missing    table  (3, 4)",
-        "misshapen  k.weight  (2, 3), expected (2, 2)",
-        "misshapen  c.bias  int32, expected (4,)",
-        "unused     extra  (5,)",
+        "  missing    table  (3, 4)",
+        "  misshapen  k.weight  (2, 3), expected (2, 2)",
+        "  unfit      c.bias  int32, and must be real numbers",
+        "  unused     extra  (5,)",
     ]
 
 
@@ -86,3 +88,20 @@ def test_layouts_and_their_inverses(layout, shape):
 def test_a_prefix_comes_off_where_every_name_has_it():
     assert mapping.without_prefix({"a.x": 1, "a.y": 2}, "a.") == {"x": 1, "y": 2}
     assert mapping.without_prefix({"a.x": 1, "y": 2}, "a.") == {"a.x": 1, "y": 2}
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 1e300, -1e300])
+def test_numbers_that_no_network_has_are_named(number):
+    template = {"a": jax.ShapeDtypeStruct((2,), np.float32), "b": jax.ShapeDtypeStruct((2,), np.float32)}
+    rows = [mapping.Row((name,), (name,), mapping.SAME) for name in template]
+    found = mapping.convert({"a": np.ones(2), "b": np.array([0, number])}, template, rows)
+    assert not found.complete and found.params is None
+    assert found.table() == "  unfit      b  not finite, or too large for float32"
+
+
+def test_a_table_shows_few_of_many_names_and_none_that_moves_the_cursor():
+    arrays = {f"\x1b[2J\n{i}" + 100_000 * "x": np.zeros(0) for i in range(1_000)}
+    lines = mapping.convert(arrays, {}, []).table().split("\n")
+    assert len(lines) == mapping.MOST_LINES + 1
+    assert lines[-1] == f"  unused     and {1_000 - mapping.MOST_LINES} more"
+    assert all(line.isprintable() and len(line) < 200 for line in lines)

@@ -9,7 +9,7 @@ from flax.traverse_util import unflatten_dict
 
 import main
 from experiment.create import create
-from importers import checkpoint, mapping
+from importers import checkpoint, forms, mapping
 from modes import import_config
 from tests.importers.written import (
     Call,
@@ -84,7 +84,7 @@ def write(folder, file):
     import_config.complete(config, checkpoint.Checkpoint(form, {}, {}))
     created = create(config, ())
     template, network = created.params_template(), created.denoiser.network
-    rows = checkpoint.FORMS["adm" if form == "analytic" else form].rows(
+    rows = forms.FORMS["adm" if form == "analytic" else form].rows(
         getattr(network, "network", network), template, config.data.image_size
     )
     trees = [_random(template, seed) for seed in (1, 2)]

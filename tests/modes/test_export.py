@@ -1,6 +1,7 @@
 """--mode=export: what goes out comes back bit for bit, and diffusers computes what ours computes."""
 
 import json
+import types
 
 import jax
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 
 import experiment
 import main
+from configs import base
 from importers import checkpoint, safetensors
+from modes import diffusers_scheduler, import_config
 from tests.conftest import TINY, as_flags
 from tests.modes.test_import import _equal, _weights
 
@@ -85,6 +88,10 @@ def test_a_folder_of_diffusers_comes_back(run, tmp_path):
     _equal(averages["0.9999"], expected)
     assert record["step"] == 0 and config.model.name == "ddpm" and config.sde.noise_levels == 100
     assert (config.sde.beta_min, config.sde.beta_max) == pytest.approx((0.1, 20.0))
+    (note,) = record["imported"]["notes"]
+    assert "the data is not in this folder" in note
+    (folder / checkpoint.SCHEDULER).unlink()
+    assert any("Ho et al." in note for note in import_config.notes_on_diffusers(folder))
     flags = as_flags({"sampling.num_samples": 2, "sampling.batch_size": 8, "sampling.steps": 5})
     assert main.main(["main.py", f"--workdir={again}", "--mode=sample", *flags]) == 0
 
@@ -120,6 +127,30 @@ def test_a_network_that_diffusers_has_not_is_refused_by_its_field(tmp_path, caps
     assert not (tmp_path / "diffusers").exists()
 
 
+@pytest.mark.parametrize(
+    ("threshold", "variance"),
+    [({"name": "data_range"}, "large"), ({"name": "static", "value": 2.0}, "small")],
+)
+def test_a_scheduler_says_how_samples_are_drawn(threshold, variance):
+    config = base.get_config()
+    config.sde.update({"name": "ddpm", "noise_levels": 100, "beta_min": 0.1, "beta_max": 20.0})
+    config.sampling.threshold.update(threshold)
+    config.sampling.variance.name = variance
+    denoiser = types.SimpleNamespace(sde=config.sde, parametrization="v", noise_input="index")
+    scheduler, unsaid = diffusers_scheduler.scheduler_of(config, denoiser)
+    assert not unsaid and scheduler["variance_type"] == f"fixed_{variance}" and scheduler["clip_sample"]
+    again = base.get_config()
+    diffusers_scheduler.set_process(again, json.loads(json.dumps(scheduler)))
+    assert again.sampling.threshold == config.sampling.threshold
+    assert again.sampling.variance == config.sampling.variance and again.denoiser.parametrization == "v"
+    assert (again.sampling.predictor.name, again.sampling.steps) == (
+        ("ancestral", 99) if variance == "large" else ("default", 50)
+    )
+    # A class of diffusers' solvers that has no such key does not clip.
+    diffusers_scheduler.set_process(plain := base.get_config(), {"_class_name": "EulerDiscreteScheduler"})
+    assert plain.sampling.threshold.name == "none"
+
+
 @pytest.mark.parametrize("name", [checkpoint.PARAMETERS, checkpoint.AVERAGES, checkpoint.CONFIG])
 def test_a_cut_export_is_refused_and_nothing_is_written(run, tmp_path, capsys, name):
     assert _export(run, f"--output={tmp_path}") == 0
@@ -130,6 +161,29 @@ def test_a_cut_export_is_refused_and_nothing_is_written(run, tmp_path, capsys, n
     assert main.main(["main.py", "--mode=import", *given]) in (1, 2)
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1 and str(file) in error and not (tmp_path / "again").exists()
+
+
+def test_a_changed_config_of_an_export_is_refused_in_short_lines(run, tmp_path, capsys):
+    assert _export(run, f"--output={tmp_path}") == 0
+    file = tmp_path / "export" / checkpoint.CONFIG
+    content = file.read_text()
+    capsys.readouterr()
+    for change, word in (
+        (lambda config: config["ema"].update(decays=[0.5] * 100_000), "ema.decays has 100000 values"),
+        (lambda config: config["ema"].update({"\x1b[2J" + "x" * 10**5: 1}), "has the field ema."),
+        (lambda config: config["sde"].update(name="\x1b[2J\x9b" + "x" * 10**5), 'sde.name="'),
+        (lambda config: config["ema"].update(decays=[0.5, 0.6]), "0.5, 0.6: leave ema.*"),
+    ):
+        changed = json.loads(content)
+        change(changed["config"])
+        file.write_text(json.dumps(changed))
+        given = [f"--from={tmp_path / 'export'}", f"--workdir={tmp_path / 'again'}"]
+        assert main.main(["main.py", "--mode=import", *given]) in (1, 2)
+        error = capsys.readouterr().err
+        assert word in error and len(error) < 10_000 and all(map(str.isprintable, error.splitlines()))
+    file.write_text(json.dumps(json.loads(content) | {"config": "x"}))
+    assert main.main(["main.py", "--mode=import", *given]) == 1
+    assert 'its entry "config" is no dict' in capsys.readouterr().err
 
 
 @pytest.mark.slow

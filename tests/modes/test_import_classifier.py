@@ -80,6 +80,7 @@ def test_the_weights_come_back_bit_for_bit_and_the_record_says_what_they_are_of(
         ("eval", []),
         ("sample", ["--config=configs/digits.py"]),
         ("train", ["--config=configs/digits.py"]),
+        ("train", []),
     ],
 )
 def test_no_mode_takes_a_classifier_for_a_run(imported, mode, config, capsys):
