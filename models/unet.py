@@ -60,8 +60,9 @@ class UNet(nn.Module):
     def __post_init__(self):
         if self.width < 2 or self.width % 2:
             raise ValueError(f"width={self.width} must be even and at least 2")
-        choices = {"dtype": DTYPES, "rematerialization": REMATERIALIZATIONS}
-        refuse_unknown(self, time_embedding=TIME_EMBEDDINGS, **choices)
+        refuse_unknown(
+            self, time_embedding=TIME_EMBEDDINGS, dtype=DTYPES, rematerialization=REMATERIALIZATIONS
+        )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must lie in [0, 1)")
         whole = (*self.multipliers, self.blocks, *self.attention)

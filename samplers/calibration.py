@@ -239,12 +239,11 @@ class Problem:
 
     def equations(self, form, theta, noises, target, weights):
         """(J^T W J, J^T W r) of the distances by theta, summed over the noises in float64."""
-        # All are under way before the first is waited for, so that they share the cores.
-        parts = [
-            self._equations(self.constants, theta, noises.part(c), target[c], weights[c], form)
-            for c in self._chunks(noises)
-        ]
-        return [sum(np.asarray(a, np.float64) for a in several) for several in zip(*parts, strict=True)]
+        total = [0.0, 0.0]
+        for c in self._chunks(noises):
+            part = self._equations(self.constants, theta, noises.part(c), target[c], weights[c], form)
+            total = [a + np.asarray(b, np.float64) for a, b in zip(total, part, strict=True)]
+        return total
 
 
 def pseudo_huber(errors, scale):

@@ -83,7 +83,7 @@ def test_it_makes_as_many_calls_as_it_is_given(name, calls):
 def test_it_is_chosen_by_the_numbers_of_a_sample(calls):
     sde = SDES["vp"]()
     tables = {}
-    for shape in (None, (2,), (8, 8, 1), (16, 16, 1), (16, 16, 3), (32, 32, 3)):
+    for shape in (None, (2,), (8, 8, 1), (7, 73), (16, 32, 1), (32, 32, 3)):
         config = sampling(predictor="default", nfe=calls, largest_bias=None)
         created = samplers.create(config, sde, shape=shape)
         np.testing.assert_array_equal(created.times, default_sampler(sde, calls, shape).times)
