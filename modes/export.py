@@ -10,8 +10,8 @@ from components import ConfigError, choose
 from configs import base
 from experiment.create import resolved
 from experiment.load import load
-from importers import checkpoint, diffusers, mapping, safetensors
-from modes import MODES, diffusers_scheduler
+from importers import checkpoint, diffusers, diffusers_scheduler, mapping, safetensors
+from modes import MODES
 from workdir.checkpoints import Checkpoints
 from workdir.files import write_json
 from workdir.records import say

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from components import ConfigError, pasteable
 from configs import base
-from importers import checkpoint, forms, known
+from importers import checkpoint, diffusers_scheduler, forms, known
 from importers.refusal import RefusedFile
 from models import MODELS
-from modes import diffusers_scheduler, listing
+from modes import listing
 from workdir.saved_config import leaves, read_config
 
 # Of images in files, whose format every published checkpoint was trained on.

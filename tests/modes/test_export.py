@@ -10,8 +10,8 @@ import pytest
 import experiment
 import main
 from configs import base
-from importers import checkpoint, safetensors
-from modes import diffusers_scheduler, import_config
+from importers import checkpoint, diffusers_scheduler, safetensors
+from modes import import_config
 from tests.conftest import TINY, as_flags
 from tests.modes.test_import import _equal, _weights
 
