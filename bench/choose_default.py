@@ -34,10 +34,10 @@ PROCESSES = ("vp", "edm")
 ORDERS = ((2, 0), (3, 0), (4, 0), (2, 4), (3, 3), (3, 4), (4, 3), (4, 4))
 FORMS = (("f", "measure"), ("f", "vp_time"), ("f", "log_snr"), ("x0", "vp_time"), ("x0", "log_snr"))
 GRIDS = tuple(("vp_time", power) for power in (3.0, 3.25, 3.5, 4.0, 5.0))
-IMAGE_ORDERS = ((4, 0), (3, 3), (3, 4), (4, 4))
+IMAGE_ORDERS = ((2, 0), (4, 0), (3, 3), (3, 4), (4, 4))
 IMAGE_FORMS = (("x0", "vp_time"), ("x0", "log_snr"))
 IMAGE_GRIDS = (
-    *(("log_snr", end) for end in (0.01, 0.02, 0.03, 0.04)),
+    *(("log_snr", end) for end in (0.01, 0.02, 0.03, 0.04, 0.06)),
     *(("rho", end) for end in (0.0, 0.005, 0.01, 0.02)),
 )
 # In logs: of a change of the candidate, and of a figure that rises by more than LARGEST_RISE.

@@ -149,7 +149,7 @@ def resolved(config):
     config with another class chosen has none of the first one's fields.
     """
     config = config.copy_and_resolve_references()
-    samplers.resolve(config.sampling, data_shape(config))
+    samplers.resolve(config.sampling, data_shape(config), sde_lib.create(config.sde))
     for path, table in FAMILIES.items():
         components.resolve(table, subtree(config, path))
     return config

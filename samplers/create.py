@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import operator
 
 import jax
 import numpy as np
@@ -35,7 +36,7 @@ DEFAULTS = {
         np.inf: (4, 4, "x0", "vp_time", "vp_time", 3.5),
     },
     np.inf: {
-        6: (4, 0, "x0", "vp_time", "log_snr", 0.04),
+        7: (2, 0, "x0", "log_snr", "log_snr", 0.06),
         11: (3, 3, "x0", "log_snr", "log_snr", 0.02),
         16: (3, 3, "x0", "log_snr", "log_snr", 0.01),
         24: (3, 4, "x0", "log_snr", "rho", 0.005),
@@ -44,10 +45,29 @@ DEFAULTS = {
 }
 
 
-def chosen(calls, shape=None):
-    """The entry of DEFAULTS for a number of calls and a sample's shape; None: as of one number."""
-    by_calls = _up_to(DEFAULTS, 1 if shape is None else math.prod(shape))
-    return _up_to(by_calls, calls)
+# sigma / alpha between which the steps of images are counted: from where EDM begins to a grey level.
+_COUNTED_FROM, _COUNTED_TO = 80.0, 2 / 255
+
+
+def _as_on_edm(calls, sde):
+    """The calls that make steps of the same size in log-SNR on EDM, or fewer than these."""
+    start = math.exp(-time_grids.half_log_snr_ends(sde)[0])
+    counted = (math.log(ratio / _COUNTED_TO) for ratio in (_COUNTED_FROM, start))
+    return calls * min(1.0, operator.truediv(*counted))
+
+
+def chosen(calls, shape=None, sde=None):
+    """The entry of DEFAULTS for a number of calls, a sample's shape and a process.
+
+    How high an order can be depends on the size of a step, and a process that begins at more noise has larger
+    ones: of images, calls are counted as on EDM.
+
+    Args:
+      shape: None: as of one number; sde: None: as EDM.
+    """
+    numbers = 1 if shape is None else math.prod(shape)
+    images = sde is not None and numbers > min(DEFAULTS)
+    return _up_to(_up_to(DEFAULTS, numbers), _as_on_edm(calls, sde) if images else calls)
 
 
 def _up_to(table, number):
@@ -62,13 +82,13 @@ def grid_fields(name, value, final_denoise=True):
     return {**own, "end": value if final_denoise else 0.0}
 
 
-def default_fields(calls, shape=None, final_denoise=True):
-    """Fields of sampling.predictor and sampling.grid by default, for a number of calls and a sample's shape.
+def default_fields(calls, shape=None, final_denoise=True, sde=None):
+    """Fields of sampling.predictor and sampling.grid by default; arguments as of `chosen`.
 
     One choice serves every process, since all are the same ODE in y = x / alpha and r = sigma / alpha. Images
     have one of their own: the more numbers a sample has, the larger the noise at which its modes part.
     """
-    *solver, grid, value = chosen(calls, shape)
+    *solver, grid, value = chosen(calls, shape, sde)
     names = ("order", "corrector_order", "prediction", "variable")
     return {
         "predictor": {"name": "adams", **dict(zip(names, solver, strict=True))},
@@ -130,7 +150,7 @@ def _most_steps(build, nfe, calls_a_row):
 
 def default_sampler(sde, calls, shape=None):
     """The project's default Sampler for a number of calls and a sample's shape, on any process."""
-    fields = default_fields(calls, shape)
+    fields = default_fields(calls, shape, sde=sde)
     solver, grid = (
         table[fields[family]["name"]](**{k: v for k, v in fields[family].items() if k != "name"})
         for family, table in (("predictor", SOLVERS), ("grid", time_grids.TIME_GRIDS))
@@ -138,11 +158,11 @@ def default_sampler(sde, calls, shape=None):
     return Sampler(solver(sde, grid(sde, calls - 1)))
 
 
-def resolve(config, shape=None):
+def resolve(config, shape=None, sde=None):
     """Writes the chosen predictor, grid and their defaults into the subtree `sampling`.
 
     Args:
-      shape: of a sample, by which the default is chosen; None: as for one of few numbers.
+      shape, sde: of a sample, and the process, by which the default is chosen; see `chosen`.
 
     Raises:
       ConfigError: a field is set whose value `sampling.predictor=default` chooses.
@@ -151,14 +171,14 @@ def resolve(config, shape=None):
     if predictor.name == "default":
         if grid.name is None:
             calls = config.steps + config.final_denoise if config.nfe is None else config.nfe
-            defaults = default_fields(calls, shape, config.final_denoise)
+            defaults = default_fields(calls, shape, config.final_denoise, sde)
             for group, fields in defaults.items():
                 for field in fields:
                     if field != "name" and config[group][field] is not None:
                         raise ConfigError(
                             f"sampling.{group}.{field} is set, and sampling.predictor=default chooses it by "
-                            "the number of calls and the data's shape. Name the predictor too, for example "
-                            "sampling.predictor=adams."
+                            "the number of calls, the data's shape and the process. Name the predictor too, for "
+                            "example sampling.predictor=adams."
                         )
                 config[group].update(fields)
         else:
@@ -248,7 +268,7 @@ def _describe(config, sde, data_range, files, shape):
     config = config.copy_and_resolve_references()
     refusals = Refusals()
     with refusals:
-        resolve(config, shape)
+        resolve(config, shape, sde)
     largest = config.largest_bias
     if largest is not None and not largest >= 1:
         refusals.add([f"sampling.largest_bias={largest} must be at least 1, or None."])
