@@ -46,11 +46,17 @@ class Evaluator:
 
     Attributes:
       name: in `eval.evaluators`, and of its entry in metrics.json.
-      needs: which of "data" (a data set) and "samples" (drawn as `sampling` says) it reads of a network.
+      reads: which of "data" (a data set) and "samples" (drawn as `sampling` says) it reads of a network.
+      keeps_itself: whether it keeps what is finished by itself, rather than its entry being kept whole.
     """
 
     name = ""
-    needs = ()
+    reads = ()
+    keeps_itself = False
+
+    def needs(self, config):
+        """What it reads of a network with this config, as in `reads`."""
+        return self.reads
 
     def refusals(self, config):
         """Lines about the fields of the config that it reads."""
@@ -228,9 +234,10 @@ class Evaluation:
         """What an evaluator's entry depends on, for JSON: another model, data or setting has another."""
         found = {"evaluator": evaluator.name, "model": self.model_identity}
         found["settings"] = {"max_images": self.config.eval.max_images, **evaluator.settings(self.config)}
-        if "data" in evaluator.needs and self.experiment.mixture is None:
+        needs = evaluator.needs(self.config)
+        if "data" in needs and self.experiment.mixture is None:
             found["data"] = self.data.record()
-        if "samples" in evaluator.needs:
+        if "samples" in needs:
             found["sampling"] = sampling_identity(self.config.sampling, self.samples)
         return strict_json.plain(found)
 
@@ -249,6 +256,8 @@ class Evaluation:
             reasons = {**entry.pop("left_out", {}), **left_out.reasons}
             return {**entry, "left_out": reasons}
 
+        if evaluator.keeps_itself:
+            return strict_json.loads(strict_json.dumps(measure()))
         return self.kept(evaluator.name, self.identity(evaluator), measure)
 
 
