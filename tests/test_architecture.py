@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "losses": "components denoisers likelihood sde_lib",
     "training": "components data denoisers likelihood losses sde_lib",
     "experiment": f"{_EXPERIMENT} configs",
-    "evaluation": f"{_EXPERIMENT} metrics",
+    "evaluation": f"{_EXPERIMENT} importers metrics",
     "modes": f"{_EXPERIMENT} configs evaluation importers metrics reports",
     "papers": f"{_EXPERIMENT} configs evaluation metrics modes reports",
     "main": "components configs experiment modes parallel sde_lib workdir",
