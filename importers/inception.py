@@ -1,4 +1,4 @@
-"""FID's Inception-v3 from the files in which it goes around, as the parameters of metrics/features/inception_v3.py.
+"""FID's Inception-v3 from the files in use, as the parameters of metrics/features/inception_v3.py.
 
 All of them hold the network of 2015-12-05 that TTUR's FID began with, in two manners of naming:
 

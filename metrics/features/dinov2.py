@@ -1,6 +1,6 @@
 """DINOv2 (Oquab et al. 2024), whose features FD-DINOv2 compares (Stein et al. 2023), by `transformers`.
 
-The network is the library's, in PyTorch on the host or its GPU; `make`s of requirements/dinov2.txt bring both.
+The network is the library's, in PyTorch on the host or a GPU; requirements/dinov2.txt brings both.
 Images are resized as Stein et al. do, by Pillow's bicubic filter to side 224, clipped, and scaled by
 ImageNet's mean and standard deviation; the feature is the class token after the last norm.
 """

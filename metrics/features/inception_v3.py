@@ -1,8 +1,8 @@
 """FID's Inception-v3: the network of 2015 (Szegedy et al. 2016) in the form that TTUR's FID uses.
 
-It differs from torchvision's in four ways: 1,008 classes, average pooling that counts no padding, a maximum in
-the pooling branch of its last block, and batch norms with epsilon 1e-3. Each batch norm is folded into the
-convolution before it (importers/inception.py), so a layer is relu(conv(x) + bias).
+It differs from torchvision's in three ways: 1,008 classes, average pooling that counts no padding, and a
+maximum in the pooling branch of its last block. Each batch norm is folded into the convolution before it
+(importers/inception.py), so that a layer is relu(conv(x) + bias).
 
 Two identities save time and change rounding alone. An average over a window and a convolution of one pixel
 are both linear and are exchanged, so that fewer channels are averaged; and convolutions of one pixel that
@@ -35,15 +35,13 @@ class Weights(nn.Module):
 def convolve(x, kernel, stride=1, padding="SAME"):
     """The convolution of maps [B, H, W, C] in float32, whatever the accelerator would rather do."""
     rows, columns = kernel.shape[:2]
-    if (rows, columns, stride) == (1, 1, 1):
+    if rows == columns == stride == 1:
         return jnp.matmul(x, kernel[0, 0], precision=jax.lax.Precision.HIGHEST)
     sides = slice(None), slice(None)
     if padding == "VALID":
-        # On CPUs XLA convolves what is padded more than twice as fast as what is not (docs/evaluation.md):
-        # so a pixel is added at the far sides, and what is computed of it cut off.
-        sides = tuple(
-            slice((n - k) // stride + 1) for n, k in zip(x.shape[1:3], (rows, columns), strict=True)
-        )
+        # On CPUs XLA convolves what is padded more than twice as fast as what is not: so a pixel is added at
+        # the far sides, and what is computed of it cut off.
+        sides = tuple(slice((side - rows) // stride + 1) for side in x.shape[1:3])
         padding = ((0, 1), (0, 1))
     y = jax.lax.conv_general_dilated(
         x,

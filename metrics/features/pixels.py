@@ -1,22 +1,23 @@
 """The pixels themselves, in [0, 1]: for tiny images, where neighbours in pixels mean something."""
 
 import dataclasses
+from types import MappingProxyType
 
 import jax.numpy as jnp
+import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
 class Pixels:
     """Features [B, H W C] of images, whose values are divided by 255.
 
-    >>> import numpy as np
-    >>> Pixels().apply(None, np.full((1, 1, 2, 1), 51, np.uint8))["features"].tolist()
-    [[0.20000000298023224, 0.20000000298023224]]
+    >>> Pixels().apply(None, np.array([[[[0], [255]]]], np.uint8))["features"].tolist()
+    [[0.0, 1.0]]
     """
 
     on_device = True
     constants = None
-    identity = {}
+    identity = MappingProxyType({})
 
     def apply(self, constants, images):
         """See metrics.features.feature.Feature."""
@@ -29,4 +30,4 @@ class Pixels:
 
 def flat(images):
     """[B, H W C] float32 in [0, 1] of images [B, H, W, C] of 0..255."""
-    return jnp.reshape(jnp.asarray(images, jnp.float32), (len(images), -1)) / 255
+    return jnp.reshape(jnp.asarray(images, jnp.float32), (np.shape(images)[0], -1)) / 255

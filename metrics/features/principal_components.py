@@ -86,9 +86,7 @@ class PrincipalComponents:
         """See metrics.features.feature.Feature."""
         pixels = height * width * channels
         if pixels > MOST_PIXELS:
-            return (
-                f"images have {pixels} pixels and channels, and it is for tiny ones, of {MOST_PIXELS} at most"
-            )
+            return f"images of {pixels} numbers are too large for it: {MOST_PIXELS} is the most"
         if self.dimensions > pixels:
             return f"dimensions={self.dimensions} is more than the {pixels} pixels and channels of an image"
         return None

@@ -5,11 +5,11 @@ has the weights with which the pixels of the image make pixel i of the result. S
 they are, in bytes. The tools differ, and so do the figures that they give for the same images: a name here is
 part of a feature's identity, and features of two names are never compared.
 
-name          filter                                   range                     tool
-tf1           bilinear, corners at pixel 0             (x - 128) / 128           TTUR; StyleGAN's and EDM's file
-pytorch_fid   bilinear, centres at half pixels         2 x / 255 - 1             pytorch-fid
-clean_fid     bicubic, widened where it shrinks (PIL)  (x - 128) / 128, clipped  clean-fid (Parmar et al. 2022)
-none          images keep their side                   2 x / 255 - 1             pytorch-fid's resize_input=False
+name         filter                             range            tool
+tf1          bilinear, corners at pixel 0       (x - 128) / 128  TTUR, torch-fidelity, StyleGAN, EDM
+pytorch_fid  bilinear, centres at half pixels   2 x / 255 - 1    pytorch-fid
+clean_fid    Pillow's bicubic, clipped          (x - 128) / 128  clean-fid (Parmar et al. 2022)
+none         images keep their side             2 x / 255 - 1    pytorch-fid without resize_input
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ def tf1(pixels, side=SIDE):
 
 
 def half_pixel(pixels, side=SIDE):
-    """torch's bilinear resizing without antialiasing: centres of pixels lie at halves."""
+    """Bilinear resizing of torch without antialiasing: centres of pixels lie at halves."""
     return _bilinear((np.arange(side) + 0.5) * pixels / side - 0.5, pixels)
 
 
@@ -72,7 +72,7 @@ class Resizing:
     clipped: bool = False
 
     def __call__(self, images):
-        """Images [B, H, W, C] of 0..255, of any dtype -> [B, 299, 299, C] float32 in the range of the input."""
+        """Images [B, H, W, C] of 0..255 -> [B, 299, 299, C] float32 in the range of the input."""
         x = jnp.asarray(images, jnp.float32)
         if self.matrix:
             product = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
