@@ -20,10 +20,9 @@ import numpy as np
 import metrics
 import overrides
 from components import ConfigError, Refusals, UserError, choose
+from evaluation import reference as references
 from evaluation.evaluator import Evaluator, Figure, Kept, sampling_identity
 from evaluation.features import create_extractor
-from evaluation import reference as references
-from evaluation.reference import reference
 from experiment.create import problems, read_files, resolved
 from experiment.draw import NumberedSamples
 from experiment.load import load
@@ -158,7 +157,7 @@ def reference_of(config, data=None):
     """The evaluation.reference.Reference of the config; `data`: RunData, where it is open."""
     split = config.eval.reference.split
     source = data and (data.train if split == "train" else data.test)
-    return reference(create_extractor(config.eval.features), config, source)
+    return references.reference(create_extractor(config.eval.features), config, source)
 
 
 class Drawn:
@@ -184,9 +183,7 @@ class Drawn:
         """(uint8 images [n, H, W, C] with the data's pixel values, dict of arrays [n, ...]) of samples."""
         drawn = self.samples.numbered(params, numbers)
         images = self._transform.to_pixels(drawn.x)
-        found = self.extractor.features(
-            images, self._batch_size, pixel_values=self._transform.pixel_values
-        )
+        found = self.extractor.features(images, self._batch_size, pixel_values=self._transform.pixel_values)
         return images, {**{name: found[name] for name in _ARRAYS if name in found}, "nfe": drawn.nfe}
 
 
@@ -358,7 +355,8 @@ class SampleQuality(Evaluator):
         return sample_quality(evaluation.run, evaluation.config, evaluation.folder, data)
 
     def figures(self, entry):
-        of = f"n={entry['n']}, {described(entry['extractor'])}, against {described_reference(entry['reference'])}"
+        reference = described_reference(entry["reference"])
+        of = f"n={entry['n']}, {described(entry['extractor'])}, against {reference}"
         for setting, name, found in _values(entry):
             figure = f"{name}, {_of_setting(setting)}"
             yield Figure(figure, with_interval(found), f"{of}, NFE {setting['nfe']:g}")
@@ -410,7 +408,11 @@ def _of_setting(setting):
 
 def described(extractor):
     """An extractor's identity as one text: inception (resize tf1, ...)."""
-    own = [f"{name} {str(value)[:12]}" for name, value in extractor.items() if name != "name" and value is not None]
+    own = [
+        f"{name} {str(value)[:12]}"
+        for name, value in extractor.items()
+        if name != "name" and value is not None
+    ]
     return extractor["name"] + (f" ({', '.join(own)})" if own else "")
 
 
