@@ -95,6 +95,17 @@ class Extractor:
             raise UserError(f"eval.features: {refusal}.")
         return joined(self._batches(images, batch_size, progress, pixel_values), len(images))
 
+    def dimension(self, shape=None):
+        """How many numbers the features of an image have.
+
+        Args:
+          shape: [H, W, C] of the image; None: any that Inception reads.
+        """
+        image = np.zeros((1, *(shape or (299, 299, 3))), np.uint8)
+        if not self.feature.on_device:
+            return self.features(image, 1)["features"].shape[1]
+        return jax.eval_shape(self.feature.apply, self.feature.constants, image)["features"].shape[1]
+
     def _batches(self, images, batch_size, progress, pixel_values):
         devices = jax.local_device_count()
         batch_size = devices * math.ceil(batch_size / devices)
