@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from denoisers.gaussian_mixture import GaussianMixture
+from evaluation.features import create_extractor
 from evaluation.held_out import HeldOut, LeftOut, subset
 from experiment.draw import NumberedSamples
 from experiment.load import Run
@@ -65,6 +66,9 @@ class Evaluator:
     def settings(self, config):
         """JSON-able: the fields on which its figures depend, beside the model, the data and the samples."""
         return {}
+
+    def prepare(self, evaluation):
+        """Raises what only files can tell is wrong, before any evaluator begins; cheap."""
 
     def measure(self, evaluation):
         """Its entry of metrics.json: a dict for JSON. Every process calls it.
@@ -215,6 +219,11 @@ class Evaluation:
     def samples(self):
         """NumberedSamples of the config."""
         return NumberedSamples(self.experiment, self.config.sampling)
+
+    @functools.cached_property
+    def extractor(self):
+        """Extractor of `eval.features`; reads its weights."""
+        return create_extractor(self.config.eval.features)
 
     @functools.cached_property
     def model_identity(self):

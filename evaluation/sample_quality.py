@@ -31,6 +31,7 @@ from training import ema
 from workdir.checkpoints import Checkpoints
 from workdir.files import checksum
 from workdir.partial import Partial
+from workdir.records import say
 
 # The figures of which one is the best of several; the others have no best, or it is not their largest.
 BEST = {
@@ -153,11 +154,15 @@ def require_steps(config, workdir):
         )
 
 
-def reference_of(config, data=None):
-    """The evaluation.reference.Reference of the config; `data`: RunData, where it is open."""
+def reference_of(config, data=None, extractor=None):
+    """The evaluation.reference.Reference of the config.
+
+    Args:
+      data: RunData, where it is open; extractor: Extractor of `eval.features`, where it is made.
+    """
     split = config.eval.reference.split
     source = data and (data.train if split == "train" else data.test)
-    return references.reference(create_extractor(config.eval.features), config, source)
+    return references.reference(extractor or create_extractor(config.eval.features), config, source)
 
 
 class Drawn:
@@ -260,13 +265,14 @@ def _fill(rows, images, drawn, params, count, shown):
     return rows.merged(count)
 
 
-def sample_quality(run, config, folder, data=None):
+def sample_quality(run, config, folder, data=None, extractor=None):
     """The figures of all Settings of `eval.sample_quality`.
 
     Args:
       run: Run, of a workdir where several checkpoints or averages are measured.
       config: the whole config, resolved; folder: Path of the results.
       data: RunData; None: opened where the reference statistics need it.
+      extractor: Extractor of `eval.features`; None: made here.
 
     Returns:
       dict for JSON: `n`, `extractor`, `reference` (provenance), `settings` with the figures of each, and
@@ -277,7 +283,7 @@ def sample_quality(run, config, folder, data=None):
         refuse.
     """
     require_steps(config, run.workdir)
-    found = reference_of(config, data)
+    found = reference_of(config, data, extractor)
     extractor = found.extractor
     measurement = _Measurement(config, folder, found)
 
@@ -350,9 +356,14 @@ class SampleQuality(Evaluator):
     def refusals(self, config):
         return refusals(config)
 
+    def prepare(self, evaluation):
+        require_steps(evaluation.config, evaluation.run.workdir)
+        say(f"features of samples: {described(evaluation.extractor.identity)}")
+
     def measure(self, evaluation):
-        data = evaluation.data if self.needs(evaluation.config) else None
-        return sample_quality(evaluation.run, evaluation.config, evaluation.folder, data)
+        config = evaluation.config
+        data = evaluation.data if self.needs(config) else None
+        return sample_quality(evaluation.run, config, evaluation.folder, data, evaluation.extractor)
 
     def figures(self, entry):
         reference = described_reference(entry["reference"])
