@@ -226,22 +226,12 @@ class Evaluation:
         return create_extractor(self.config.eval.features)
 
     @functools.cached_property
-    def model_identity(self):
-        """What tells this model from any other, for JSON."""
-        config, checkpoint = self.config, self.run.checkpoint
-        return {
-            "version": project_version(),
-            "step": checkpoint["step"],
-            "parameters": checksum(self.params),
-            "seed": config.seed,
-            "sde": repr(self.experiment.sde),
-            "transform": repr(self.experiment.transform),
-            **{name: config[name].to_dict() for name in ("denoiser", "model", "mixture")},
-        }
+    def _model_identity(self):
+        return model_identity(self.run)
 
     def identity(self, evaluator):
         """What an evaluator's entry depends on, for JSON: another model, data or setting has another."""
-        found = {"evaluator": evaluator.name, "model": self.model_identity}
+        found = {"evaluator": evaluator.name, "model": self._model_identity}
         found["settings"] = {"max_images": self.config.eval.max_images, **evaluator.settings(self.config)}
         needs = evaluator.needs(self.config)
         if "data" in needs and self.experiment.mixture is None:
@@ -268,6 +258,20 @@ class Evaluation:
         if evaluator.keeps_itself:
             return strict_json.loads(strict_json.dumps(measure()))
         return self.kept(evaluator.name, self.identity(evaluator), measure)
+
+
+def model_identity(run):
+    """What tells the model of a Run from any other, for JSON."""
+    config, experiment = run.config, run.experiment
+    return {
+        "version": project_version(),
+        "step": run.checkpoint["step"],
+        "parameters": checksum(run.params),
+        "seed": config.seed,
+        "sde": repr(experiment.sde),
+        "transform": repr(experiment.transform),
+        **{name: config[name].to_dict() for name in ("denoiser", "model", "mixture")},
+    }
 
 
 def sampling_identity(config, samples):
