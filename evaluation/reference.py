@@ -252,8 +252,8 @@ def _of_own_file(shown, path, found, extractor, config, source):
     wanted = data_shape(config) if source is None else source.shape
     if wanted is not None and shape != tuple(wanted):
         raise ConfigError(
-            f"{shown} is of images {_by(shape)}, and those of data.source are {_by(wanted)}: it is of another "
-            "resolution."
+            f"{shown} is of images {_by(shape)}, and those of data.source are {_by(wanted)}: it is of "
+            "another resolution."
         )
     split = identity["split"]
     if source is not None and images != data.identity(config.data, {split: source})[split]:
