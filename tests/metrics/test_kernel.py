@@ -37,8 +37,8 @@ def test_estimate_is_unbiased_and_its_interval_covers_the_truth():
     truth = mean(0, 0) + mean(0.5, 0.5) - 2 * mean(0, 0.5)
     rng, found = np.random.default_rng(1), []
     for seed in range(200):
-        x, y = rng.standard_normal((120, 1)), 0.5 + rng.standard_normal((120, 1))
-        entry = kernel_distance(x, y, subsets=6, subset_size=60, seed=seed)
+        x, y = rng.standard_normal((400, 1)), 0.5 + rng.standard_normal((400, 1))
+        entry = kernel_distance(x, y, subsets=6, subset_size=100, seed=seed)
         found.append((entry["value"], entry["standard_error"]))
     values, errors = np.array(found).T
     assert abs(values.mean() - truth) < 4 * values.std() / np.sqrt(len(values))
