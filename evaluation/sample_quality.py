@@ -41,8 +41,8 @@ BEST = {
 }
 # What a combination needs of a sampler and a model.
 _READS = ("restore", "sampling")
-# More bars than these cannot be read.
-MOST_BARS = 8
+# One bar says nothing, and more than these cannot be read.
+LEAST_BARS, MOST_BARS = 2, 8
 _ARRAYS = ("features", "logits", "spatial")
 
 
@@ -408,7 +408,7 @@ class SampleQuality(Evaluator):
             title = f"{name} (n={entry['n']}, {entry['extractor']['name']})"
             bar = (found["value"], found.get("standard_error", 0.0))
             panels.setdefault(title, {})[_of_setting(setting)] = bar
-        return {title: bars for title, bars in panels.items() if len(bars) <= MOST_BARS}
+        return {title: bars for title, bars in panels.items() if LEAST_BARS <= len(bars) <= MOST_BARS}
 
     def pictures(self, entry, workdir, folder):
         for number, setting in enumerate(entry["settings"]):
