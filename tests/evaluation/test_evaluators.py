@@ -147,6 +147,8 @@ def test_every_combination_is_measured_and_summed_up(run, tmp_path, capsys):
     found = _measured(tmp_path)["sample_quality"]
     assert len(found["settings"]) == 8 and len(found["summary"]) == 2
     assert {s["nfe"] for s in found["settings"]} == {2 * 3 + 2, 6}
+    values = [s["figures"]["frechet_distance"]["value"] for s in found["settings"]]
+    assert len(set(values)) == 8
     assert "n=32" in capsys.readouterr().out
     for summary in found["summary"]:
         own = [s for s in found["settings"] if s["sampler"] == summary["sampler"]]
