@@ -1,4 +1,4 @@
-"""FID between the training and the test split of a data set: what the literature's tools give is known for some.
+"""FID between the training and the test split of a data set, which for some is known from other tools.
 
 python -m bench.data_fid --data=npz:cifar10.npz --resize=pytorch_fid
 
