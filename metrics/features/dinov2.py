@@ -48,7 +48,7 @@ class DINOv2:
         torch, transformers = _library()
         config = transformers.Dinov2Config(**self.settings)
         state = {name: torch.from_numpy(np.array(array)) for name, array in self.arrays.items()}
-        # Files have the names of older releases, which this call knows; what it misses it would draw at random.
+        # Files have the names of older releases, which this call knows; what is missing it draws at random.
         network, found = transformers.Dinov2Model.from_pretrained(
             None, config=config, state_dict=state, output_loading_info=True
         )
