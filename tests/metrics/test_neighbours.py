@@ -106,6 +106,17 @@ def test_neighbours_are_those_of_float64_where_float32_cannot_tell(monkeypatch):
     assert (own[:, 0] < 1e-11).all()
 
 
+@pytest.mark.parametrize("dimensions", [3, 2048])
+def test_rough_distances_are_within_their_bound(dimensions):
+    center = 5 * RNG.standard_normal(dimensions)
+    queries, support = (
+        (center + np.exp(RNG.standard_normal((60, dimensions)))).astype(np.float32) for _ in range(2)
+    )
+    for rows, rough, bound in distances.Screened(queries, support).blocks():
+        errors = np.abs(rough - distances.exact(queries[rows][:, None], support[None]))
+        assert (errors < bound / 2).all() and (errors > 0).any()
+
+
 def test_memorization_finds_the_copies_and_no_others():
     training = RNG.standard_normal((500, 40))
     fresh = RNG.standard_normal((20, 40))

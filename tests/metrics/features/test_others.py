@@ -55,7 +55,7 @@ def test_dinov2_gives_the_library_s_class_token_on_random_weights():
     arrays = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     grey = np.full((2, 40, 40, 1), 128, np.uint8)
     grey[1] = 7
-    found = DINOv2({"config": settings, "arrays": arrays}).apply(None, grey)["features"]
+    found = DINOv2(settings=settings, arrays=arrays).apply(None, grey)["features"]
     # A picture of one colour is itself at any size.
     mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
     x = (torch.tensor([128.0, 7.0])[:, None] / 255 - mean) / std
