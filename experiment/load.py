@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from components import ConfigError, closest
-from configs import base
+from configs import base, renamed
 from experiment.create import OF_A_RUN, Experiment, create, read_files, refused_numbers, resolved
 from experiment.draw import NumberedSamples
 from likelihood import encoding
@@ -39,12 +39,14 @@ class Run:
       experiment: its objects.
       params: the averaged parameters.
       checkpoint: the record of the checkpoint: step, config, provenance.
+      workdir: of the run; None where it has none.
     """
 
     config: ConfigDict
     experiment: Experiment
     params: Any
     checkpoint: dict
+    workdir: Any = None
 
     @functools.cached_property
     def _denoise(self):
@@ -291,7 +293,7 @@ def load(workdir=None, config=None, reads=OF_A_RUN, field=None):
       UserError: no checkpoint, or one of another config.
     """
     if config is None:
-        config = read_config(workdir, base.get_config())
+        config = read_config(workdir, base.get_config(), renamed.upgraded)
     if config.mixture.name:
         _refuse_network(config, workdir)
         created = create(config, reads)
@@ -303,7 +305,7 @@ def load(workdir=None, config=None, reads=OF_A_RUN, field=None):
         params, record = _restored(config, created, checkpoints)
     finally:
         checkpoints.close()
-    return Run(config, created, params, record)
+    return Run(config, created, params, record, workdir)
 
 
 def warn_of_other_parameters(run):

@@ -7,6 +7,8 @@ import jax
 from parallel import memory
 
 FLOAT, INDEX = 4, 8
+# Of a sample, as Inception has them.
+FEATURES = 2048
 # x_t, its noise, the prediction of x_0 and that of the noise stand beside each other.
 STATES = 4
 
@@ -76,14 +78,19 @@ def _of_sampling(config, numbers, side):
 
 def _of_eval(config, numbers, side):
     settings, flow, two = config.eval, config.eval.bits_per_dim, config.eval.two_sample
-    probes = {"eval__bits_per_dim__probes": flow.probes} if flow.compute else {}
+    solved = "bits_per_dim" in settings.evaluators
+    probes = {"eval__bits_per_dim__probes": flow.probes} if solved else {}
     yield from _batch(config, "eval", numbers, side, factor=max(flow.probes if probes else 1, 1), **probes)
     needed = _drawn(two.num_samples, numbers)
     yield from _held("all samples together", needed, eval__two_sample__num_samples=two.num_samples, **side)
     yield from _held(
         "figures by level", 4 * INDEX * settings.loss_levels, eval__loss_levels=settings.loss_levels
     )
-    if flow.compute:
+    if "sample_quality" in settings.evaluators:
+        count = settings.sample_quality.num_samples
+        needed = FLOAT * FEATURES * count
+        yield from _held("their features", needed, eval__sample_quality__num_samples=count)
+    if solved:
         repeats = flow.dequantizations
         yield from _held("their draws", 16 * INDEX * repeats, eval__bits_per_dim__dequantizations=repeats)
     if config.mixture.name:

@@ -3,10 +3,12 @@
 import pytest
 
 import main
+import overrides
 from components import ConfigError
 from configs import base, renamed
 from modes import MODES
-from workdir.saved_config import leaves
+from workdir.files import write_json
+from workdir.saved_config import leaves, read_config
 
 OLD_MODES = "train sample eval encode calibrate variance trajectory table check inspect prepare"
 OLD_FIELDS = {
@@ -79,6 +81,36 @@ def test_what_is_renamed_has_no_old_meaning():
     assert set(renamed.FIELDS) <= set(FIELDS)
 
 
+@pytest.mark.parametrize("flag", renamed.EVALUATORS)
+def test_a_flag_of_an_evaluator_is_answered_by_its_name(flag):
+    with pytest.raises(ConfigError) as caught:
+        main.parse(["main.py", CONFIG, "--workdir=x", f"--config.{flag}=True"])
+    assert renamed.EVALUATORS[flag] in str(caught.value) and "eval.evaluators" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        ({}, ("loss", "two_sample", "bits_per_dim")),
+        (
+            {"eval.bits_per_dim.compute": False, "eval.bound.discrete": True},
+            ("loss", "two_sample", "discrete_bound"),
+        ),
+        ({"eval.diagnostics.compute": True}, ("loss", "two_sample", "bits_per_dim", "diagnostics")),
+    ],
+)
+def test_the_config_of_an_older_run_names_the_evaluators_that_its_flags_chose(flags, names, tmp_path):
+    saved = base.get_config().to_dict()
+    for missing in ("evaluators", "follow", "sample_quality", "features", "reference"):
+        del saved["eval"][missing]
+    for path, value in flags.items():
+        _, group, name = path.split(".")
+        saved["eval"][group][name] = value
+    write_json(tmp_path / "config.json", {"config": saved})
+    config = read_config(tmp_path, base.get_config(), renamed.upgraded)
+    assert config.eval.evaluators == names
+
+
 @pytest.mark.parametrize("mode", OLD_MODES.split())
 def test_an_old_mode_is_taken_or_answered(mode):
     if mode in MODES:
@@ -104,7 +136,7 @@ def test_a_group_is_set_by_its_name_in_either_form(form):
 
 def test_every_group_with_a_name_is_set_by_it_and_replaced_by_a_dict():
     config = base.get_config()
-    groups = [path for path, named in main._groups(config) if named]
+    groups = [path for path, named in overrides.groups(config) if named]
     assert {"sde", "model", "optim", "sampling.grid", "eval.bound.variance", "loss.weighting"} <= set(groups)
     for path in groups:
         command = ["main.py", CONFIG, "--workdir=x", "--mode=sample", f"--config.{path}=some"]
