@@ -111,9 +111,7 @@ def _read(folder, name):
     if damage:
         problems.append(f"metrics.jsonl is damaged: {damage}")
     figures = shown.figures(measured)
-    left_out = measured.get("left_out")
-    for figure, reason in left_out.items() if isinstance(left_out, dict) else ():
-        problems.append(f"{figure} was left out: {reason}")
+    problems += [f"{figure} was left out: {reason}" for figure, reason in shown.left_out(measured).items()]
     for parts in sorted(folder.glob("*.parts-*")):
         problems.append(f"unfinished work lies in {parts.name}; the command that began it goes on with it")
     state, unfinished = _state(folder, config or evaluated, rows)

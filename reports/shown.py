@@ -196,6 +196,21 @@ def figures(content, path="", above=None):
     return found
 
 
+def left_out(content, path=""):
+    """The figures that an evaluation left out, {dotted path: reason}, of every `left_out` in nested dicts.
+
+    >>> left_out({"two_sample": {"left_out": {"model": "one image is too few"}}})
+    {'two_sample.model': 'one image is too few'}
+    """
+    found = {}
+    for name, value in content.items():
+        if name == "left_out" and isinstance(value, dict):
+            found |= {f"{path}{figure}": str(reason) for figure, reason in value.items()}
+        elif name not in SKIPPED and isinstance(value, dict):
+            found |= left_out(value, f"{path}{name}.")
+    return found
+
+
 def _numbers(value, length):
     """The list as floats, where it is one of so many finite numbers; else None."""
     if not isinstance(value, list) or len(value) != length:
