@@ -30,7 +30,7 @@ FACTS = ("process", "data", "step", "loss", "held-out loss", "sampler")
 KINDS = {"Samples": "samples.png", "Trajectories": "trajectory.png"}
 # Solvers that choose their steps on the way.
 ADAPTIVE = ("ode", "adaptive_sde")
-UNREADABLE = (*UNREADABLE, RecursionError)
+UNREADABLE = (*UNREADABLE, RecursionError, OverflowError)
 
 
 def run(config, workdir, runs=None, output=None):
@@ -251,8 +251,9 @@ def _curves(rows):
     found = {}
     for row in rows:
         for name, value in row.items():
-            if name != "step" and math.isfinite(value) and math.isfinite(row["step"]):
-                found.setdefault((name.replace("_", " "), "step"), []).append((row["step"], value))
+            point = (shown.real(row["step"]), shown.real(value))
+            if name != "step" and None not in point and all(map(math.isfinite, point)):
+                found.setdefault((name.replace("_", " "), "step"), []).append(point)
     return found
 
 

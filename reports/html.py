@@ -53,15 +53,6 @@ def _union(dicts):
     return list(dict.fromkeys(key for found in dicts for key in found))
 
 
-def _remark(figures):
-    """A sentence on what the figures were not measured alike with, or nothing."""
-    unlike = differing(figures)
-    if not unlike:
-        return ""
-    told = "; ".join(f"{name}: {', '.join(values)}" for name, values in unlike.items())
-    return f"Not measured alike. {told}"
-
-
 def _table(caption, heads, rows):
     """A table that can be sorted.
 
@@ -121,6 +112,8 @@ def _is_certain(name, runs):
 
 
 def _interval_charts(names, runs):
+    """A chart of each figure of two runs and more, those in which the runs differ first; of one run, all."""
+    shown = []
     for place, name in enumerate(names):
         rows = []
         for number, run in enumerate(runs):
@@ -128,11 +121,53 @@ def _interval_charts(names, runs):
             ends = figure.interval or (figure.value, figure.value) if figure else ()
             if figure and all(map(math.isfinite, (figure.value, *ends))):
                 rows.append((number, run.name, figure.value, *ends, figure.text))
-        if len(rows) > 1 or len(runs) == 1:
-            remark = _remark([run.figures[name] for run in runs if name in run.figures])
-            said = f' <span class="alarm">{_safe(remark)}</span>' if remark else ""
+        if len(rows) >= min(len(runs), 2):
             chart = charts.intervals(f"figure-{place}", _title(name), rows)
-            yield f"<figure><figcaption><b>{_safe(_title(name))}</b>{said}</figcaption>{chart}</figure>"
+            card = f"<figure><figcaption><b>{_safe(_title(name))}</b></figcaption>{chart}</figure>"
+            shown.append((len({row[2] for row in rows}) == 1, card))
+    return [card for _, card in sorted(shown, key=lambda found: found[0])]
+
+
+def _unlike(names, runs):
+    """The figures that were not measured alike, each with what differs, as a list; nothing where all were."""
+    told = []
+    for name in names:
+        unlike = differing([run.figures[name] for run in runs if name in run.figures])
+        if unlike:
+            values = "; ".join(
+                f"{circumstance}: {', '.join(found)}" for circumstance, found in unlike.items()
+            )
+            told.append(f"<li><b>{_safe(_title(name))}</b> {_safe(values)}</li>")
+    if not told:
+        return ""
+    count = f"{len(told)} figure{'' if len(told) == 1 else 's'}"
+    opened = " open" if len(told) <= UNFOLDED else ""
+    return (
+        f'<details{opened}><summary class="alarm">Not measured alike in all runs: {count}</summary>'
+        f"<ul>{''.join(told)}</ul></details>"
+    )
+
+
+def _figures(runs):
+    """The tables and charts of all figures: first those with a known error, then, folded, the rest."""
+    names = _union(run.figures for run in runs)
+    certain = [name for name in names if _is_certain(name, runs)]
+    plain = [name for name in names if name not in certain]
+    parts = []
+    if certain:
+        parts.append(
+            _figures_table("Figures with their errors, and the number n of examples.", certain, runs)
+        )
+        parts.append(_unlike(certain, runs))
+        shown = _interval_charts(certain, runs)
+        if shown:
+            parts.append("<p>A line is the figure's interval, or one standard error to each side.</p>")
+            parts.append(f'<div class="cards">{"".join(shown[:UNFOLDED])}</div>')
+            parts.append(_folded(shown[UNFOLDED:], "charts"))
+    if plain:
+        table = _figures_table("Figures without a known error.", plain, runs) + _unlike(plain, runs)
+        parts.append(f"<details><summary>{len(plain)} more numbers</summary>{table}</details>")
+    return "".join(parts)
 
 
 def _curve_charts(runs):
@@ -293,25 +328,10 @@ def page(title, runs, unread=(), facts=(), kinds=(), made=""):
     >>> "&lt;runs&gt;" in text, "a &amp; b" in text, "3.10 ± 0.10" in text
     (True, True, True)
     """
-    names = _union(run.figures for run in runs)
-    certain = [name for name in names if _is_certain(name, runs)]
-    plain = [name for name in names if name not in certain]
     sections = [("Runs", "runs", _overview(runs, facts))]
-    if certain:
-        table = _figures_table("Figures with their errors, and the number n of examples.", certain, runs)
-        shown = list(_interval_charts(certain, runs))
-        shown, more = "".join(shown[:UNFOLDED]), shown[UNFOLDED:]
-        note = "<p>A line is the figure's interval, or one standard error to each side.</p>"
-        sections.append(
-            ("Figures", "figures", f'{table}{note}<div class="cards">{shown}</div>{_folded(more, "charts")}')
-        )
-    if plain:
-        table = _figures_table("Figures without a known error.", plain, runs)
-        folded = f"<details><summary>{len(plain)} more numbers</summary>{table}</details>"
-        if certain:
-            sections[-1] = (*sections[-1][:2], sections[-1][2] + folded)
-        else:
-            sections.append(("Figures", "figures", folded))
+    figures = _figures(runs)
+    if figures:
+        sections.append(("Figures", "figures", figures))
     curves = "".join(_curve_charts(runs))
     if curves:
         sections.append(("Curves", "curves", f'{_legend(runs)}<div class="cards">{curves}</div>'))

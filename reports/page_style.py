@@ -22,7 +22,7 @@ label { display: block; margin: .6rem 0; }
 input { font: inherit; width: min(22rem, 100%); padding: .3rem .5rem; color: inherit;
   background: var(--paper); border: 1px solid var(--soft); border-radius: 4px; }
 .wide { overflow-x: auto; border: 1px solid var(--edge); border-radius: 6px; margin: .6rem 0; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+table { min-width: 100%; border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding: .5rem .6rem; color: var(--soft); }
 th, td { padding: .35rem .6rem; border-top: 1px solid var(--edge); text-align: left; vertical-align: top; }
 .wide td { white-space: nowrap; }

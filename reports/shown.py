@@ -115,8 +115,8 @@ def differing(found):
     return {name: texts for name, texts in values.items() if len(texts) > 1}
 
 
-def _real(value):
-    """The number as a float, or None where it is none."""
+def real(value):
+    """The number as a float, or None where it is none, or none that a float holds."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -150,18 +150,18 @@ def _circumstances(node, above):
     """What the figures of a dict were measured with: what was said above it, its texts and its number."""
     found = {**above, **_texts(node)}
     for name in COUNTS:
-        if _real(node.get(name)) is not None:
+        if real(node.get(name)) is not None:
             return {**found, "n": short(node[name])}
     return found
 
 
 def _figure(node, name, value, made_with, prefix):
     """A Figure with the error that stands beside it, under names that begin with `prefix`."""
-    error = next((_real(node.get(prefix + kind)) for kind in ERRORS if prefix + kind in node), None)
+    error = next((real(node.get(prefix + kind)) for kind in ERRORS if prefix + kind in node), None)
     ends = node.get(f"{prefix}interval")
     if isinstance(ends, dict):
         ends = [ends.get("low"), ends.get("high")]
-    ends = [_real(end) for end in ends] if isinstance(ends, list | tuple) and len(ends) == 2 else [None, None]
+    ends = [real(end) for end in ends] if isinstance(ends, list | tuple) and len(ends) == 2 else [None, None]
     return Figure(value, error, *(ends if None not in ends else (None, None)), made_with)
 
 
@@ -184,7 +184,7 @@ def figures(content, path="", above=None):
     made_with = _circumstances(content, above or {}) if isinstance(content, dict) else above
     found = {}
     for name, value in _children(content):
-        number, place = _real(value), f"{path}.{name}" if path else name
+        number, place = real(value), f"{path}.{name}" if path else name
         if name in (*SKIPPED, *COUNTS) or any(name == end or name.endswith(f"_{end}") for end in ENDS):
             continue
         if number is not None and isinstance(content, dict):
@@ -215,7 +215,7 @@ def _numbers(value, length):
     """The list as floats, where it is one of so many finite numbers; else None."""
     if not isinstance(value, list) or len(value) != length:
         return None
-    found = [_real(number) for number in value]
+    found = [real(number) for number in value]
     return found if all(number is not None and math.isfinite(number) for number in found) else None
 
 

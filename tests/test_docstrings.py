@@ -23,6 +23,9 @@ ENTRIES = {
     "losses": ("create",),
     "metrics": ("two_sample",),
     "models": ("create",),
+    "reports.charts": ("ticks",),
+    "reports.html": ("page",),
+    "reports.shown": ("figures",),
     "samplers.create": ("create",),
     "sde_lib": ("create",),
 }

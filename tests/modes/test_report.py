@@ -82,6 +82,10 @@ def test_runs_finished_stopped_and_damaged_stand_on_one_page(tmp_path, tiny_conf
         b"[" * 100_000,
         b'{"config": 3, "model": [], "step": "x", "provenance": [], "left_out": 4}',
         b'{"config": {"sde": {"name": ["<b>"]}, "gone": 1}, "a": {"value": "x"}, "log_snr": [1, "2"]}',
+        b'{"step": 1e999, "loss": 1'
+        + b"0" * 400
+        + b"}\n"
+        + b'{"step": 1, "loss": 1e308}\n{"step": 2, "loss": -1e308}',
         b'{"value": 1e999, "standard_error": -3, "interval": [null], "n": {}, "log_snr": [NaN]}',
     ],
 )

@@ -84,7 +84,9 @@ def test_figures_that_were_not_measured_alike_say_so():
     assert differing([few, many]) == {"n": ["50", "5000"]}
     unlike = html.page("runs", [Run("a", "", figures={"fid": few}), Run("b", "", figures={"fid": many})])
     alike = html.page("runs", [Run("a", "", figures={"fid": many}), Run("b", "", figures={"fid": many})])
-    assert "Not measured alike. n: 50, 5000" in unlike and "Not measured alike" not in alike
+    told = [text for _, text in Page(unlike).all("li")]
+    assert " n: 50, 5000" in told and "Not measured alike in all runs: 1 figure" in unlike
+    assert "Not measured alike" not in alike
 
 
 @pytest.mark.parametrize(
