@@ -97,7 +97,8 @@ def _figures_table(caption, names, runs):
 def _overview(runs, facts):
     rows = []
     for number, run in enumerate(runs):
-        state = f'<span class="{"alarm" if run.unfinished or run.problems else ""}">{_safe(run.state)}</span>'
+        alarm = " alarm" if run.unfinished or run.problems else ""
+        state = f'<span class="state{alarm}">{_safe(run.state)}</span>'
         cells = [(_named(number, run), None), (state, None)]
         for name in facts:
             text = run.facts.get(name)

@@ -29,7 +29,7 @@ th, td { padding: .35rem .6rem; border-top: 1px solid var(--edge); text-align: l
 .wide .fields td { white-space: normal; min-width: 7rem; max-width: 22rem; }
 thead th { background: var(--panel); vertical-align: bottom; min-width: 6rem; max-width: 14rem; }
 tbody th { position: sticky; left: 0; background: var(--paper); font-weight: 600;
-  min-width: 8rem; max-width: 44vw; }
+  min-width: min(11rem, 38vw); max-width: 44vw; }
 th button { font: inherit; font-weight: 600; color: inherit; background: none; border: 0; padding: 0;
   text-align: left; cursor: pointer; }
 th button::after { content: " \\2195"; color: var(--soft); }
@@ -38,6 +38,7 @@ th[aria-sort=descending] button::after { content: " \\2193"; color: inherit; }
 :focus-visible { outline: 3px solid var(--link); outline-offset: 1px; }
 mark { background: var(--mark); color: inherit; padding: 0 .2rem; border-radius: 3px; }
 .alarm { color: var(--alarm); }
+.state { display: inline-block; min-width: 9rem; max-width: 16rem; white-space: normal; }
 .swatch { display: inline-block; width: 1.6rem; height: .7rem; margin-right: .4rem; }
 .swatch line { stroke-width: 5; }
 .cards { display: grid; gap: 1rem; align-items: start;
