@@ -24,7 +24,7 @@ MARKS = (
     *("diagnostics.json", "encoding.json", "calibration.json", "variance.npz", "optimal_grid.npz"),
 )
 # Folders within a run in which no run lies.
-INNER = ("checkpoints", "tensorboard", "samples", "export", "diffusers")
+INNER = ("checkpoints", "tensorboard", "samples", "evaluated", "export", "diffusers")
 DEEPEST = 4
 FACTS = ("process", "data", "step", "loss", "held-out loss", "sampler")
 KINDS = {"Samples": "samples.png", "Trajectories": "trajectory.png"}
@@ -50,8 +50,11 @@ def run(config, workdir, runs=None, output=None):
     root = Path(runs)
     if not root.is_dir():
         raise ConfigError(f"--runs={runs}: there is no such folder.")
-    unread = []
-    found = [_shown(folder, _name(folder, root), unread) for folder in _folders(root, unread)]
+    unread, folders = [], {}
+    for folder in _folders(root, unread):
+        # A link may lead to a run that is there already.
+        folders.setdefault(folder.resolve(), folder)
+    found = [_shown(folder, _name(folder, root), unread) for folder in folders.values()]
     found = [shown_run for shown_run in found if shown_run]
     if not found and not unread:
         raise ConfigError(
@@ -80,10 +83,12 @@ def _folders(root, unread, depth=0):
     except OSError as error:
         unread.append((root.name, error.strerror))
         return
-    if any(entry.name in MARKS for entry in entries):
+    is_run = any(entry.name in MARKS for entry in entries)
+    if is_run:
         yield root
     for entry in entries:
-        inner = entry.name.startswith(".") or entry.name in INNER or ".parts-" in entry.name
+        of_run = is_run and (entry.name in INNER or ".parts-" in entry.name)
+        inner = of_run or entry.name.startswith(".")
         if depth < DEEPEST and entry.is_dir() and not inner:
             yield from _folders(root / entry.name, unread, depth + 1)
 
@@ -123,7 +128,7 @@ def _read(folder, name):
         problems=tuple(problems),
         facts=_facts(config or evaluated, config, evaluated, rows, record, measured),
         figures=figures,
-        curves=_curves(rows) | shown.by_noise_level(measured),
+        curves=_curves(rows) | _followed(folder, problems) | shown.by_noise_level(measured),
         config=config or evaluated,
     )
 
@@ -157,7 +162,7 @@ def _flat(config, prefix=""):
 
 def _text(value):
     """A field's value as text, the same for a tuple and for the list that JSON makes of one."""
-    return json.dumps(strict_json.plain(value)).strip('"')
+    return json.dumps(strict_json.plain(value), ensure_ascii=False).strip('"')
 
 
 def _config(folder, record, problems):
@@ -255,6 +260,18 @@ def _curves(rows):
             if name != "step" and None not in point and all(map(math.isfinite, point)):
                 found.setdefault((name.replace("_", " "), "step"), []).append(point)
     return found
+
+
+def _followed(folder, problems):
+    """The figures with a known error in the `metrics_<step>.json` of several checkpoints, as curves."""
+    found = {}
+    for path in sorted(folder.glob("metrics_*.json")):
+        measured = _json(path, problems)
+        step = shown.real(measured.get("step"))
+        for name, figure in shown.figures(measured).items():
+            if step is not None and figure.interval and math.isfinite(figure.value):
+                found.setdefault((name, "step"), []).append((step, figure.value))
+    return {name: sorted(points) for name, points in found.items() if len(points) > 1}
 
 
 def _pictures(folder, name, problems):

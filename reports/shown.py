@@ -9,6 +9,8 @@ from reports.charts import short
 SKIPPED = ("config", "provenance", "data", "left_out", "times", "log_snr", "standard_error_parts")
 # By these names the number of examples behind a figure is recorded; the first that is there counts.
 COUNTS = ("n", "images", "samples", "count")
+# Dicts of these names say what figures were measured with.
+IDENTITIES = ("extractor", "reference", "features", "statistics")
 ERRORS = ("standard_error", "standard_deviation")
 ENDS = (*ERRORS, "interval")
 
@@ -136,23 +138,21 @@ def _children(node):
 
 
 def _texts(node, prefix=""):
-    """{path: text} of every text in a dict, of dicts within it too, without what is skipped."""
+    """{path: text} of the texts in a dict, and of all that stands in those dicts that say what was used."""
     found = {}
     for name, value in node.items():
-        if isinstance(value, str):
-            found[f"{prefix}{name}"] = value
-        elif isinstance(value, dict) and name in ("extractor", "reference", "features", "statistics"):
+        if isinstance(value, dict) and (prefix or name in IDENTITIES):
             found |= _texts(value, f"{prefix}{name}.")
+        elif isinstance(value, str) or (prefix and value is not None):
+            found[f"{prefix}{name}"] = str(value)
     return found
 
 
 def _circumstances(node, above):
     """What the figures of a dict were measured with: what was said above it, its texts and its number."""
     found = {**above, **_texts(node)}
-    for name in COUNTS:
-        if real(node.get(name)) is not None:
-            return {**found, "n": short(node[name])}
-    return found
+    counted = next((real(node[name]) for name in COUNTS if real(node.get(name)) is not None), None)
+    return found if counted is None else {**found, "n": f"{counted:.0f}"}
 
 
 def _figure(node, name, value, made_with, prefix):
@@ -185,7 +185,9 @@ def figures(content, path="", above=None):
     found = {}
     for name, value in _children(content):
         number, place = real(value), f"{path}.{name}" if path else name
-        if name in (*SKIPPED, *COUNTS) or any(name == end or name.endswith(f"_{end}") for end in ENDS):
+        if name in (*SKIPPED, *COUNTS, *IDENTITIES) or any(
+            name == end or name.endswith(f"_{end}") for end in ENDS
+        ):
             continue
         if number is not None and isinstance(content, dict):
             of_dict = name == "value" and path

@@ -107,7 +107,9 @@ def test_the_results_folder_and_the_names_of_runs(tmp_path, tiny_config):
     assert not (runs / "report.html").exists()
     page = Page((tmp_path / "elsewhere" / "report.html").read_text())
     assert "Runs in runs & <more>" in [text for _, text in page.all("h1")]
-    assert "<img src=x>" in {text for _, text in page.all("a")} and len(page.all("img")) >= 1
+    assert "<img src=x>" in {text for _, text in page.all("a")}
+    # The link leads to nothing new.
+    assert len(page.all("img")) == 1
     assert all("src" in a and a["src"].startswith("data:image/png") for a, _ in page.all("img"))
 
 
@@ -150,3 +152,13 @@ def test_the_config_of_a_run_is_compared_with_its_classes_defaults(tmp_path, tin
     _write(tmp_path / "b", tiny_config)
     text, _ = _report(tmp_path)
     assert "No field differs" in text
+
+
+def test_checkpoints_that_were_evaluated_as_they_came_are_a_curve(tmp_path, tiny_config):
+    _write(tmp_path / "a", tiny_config)
+    for step, fid in ((10, 9.0), (20, 5.0)):
+        content = {"step": step, "sample_quality": {"fid": {"value": fid, "interval": [fid - 1, fid + 1]}}}
+        write_json(tmp_path / "a" / f"metrics_{step:07d}.json", content)
+    _, page = _report(tmp_path)
+    (told,) = [text for _, text in page.all("desc") if "9 at 10, 5 at 20" in text]
+    assert told.startswith("a: ")
