@@ -13,6 +13,8 @@ COUNTS = ("n", "images", "samples", "count")
 IDENTITIES = ("extractor", "reference", "features", "statistics")
 ERRORS = ("standard_error", "standard_deviation")
 ENDS = (*ERRORS, "interval")
+# Beside the number of examples that of the reference, where it is known.
+OF_REFERENCE = "n_reference"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,6 +153,8 @@ def _texts(node, prefix=""):
 def _circumstances(node, above):
     """What the figures of a dict were measured with: what was said above it, its texts and its number."""
     found = {**above, **_texts(node)}
+    if real(node.get(OF_REFERENCE)) is not None:
+        found[OF_REFERENCE] = f"{real(node[OF_REFERENCE]):.0f}"
     counted = next((real(node[name]) for name in COUNTS if real(node.get(name)) is not None), None)
     return found if counted is None else {**found, "n": f"{counted:.0f}"}
 
@@ -185,9 +189,7 @@ def figures(content, path="", above=None):
     found = {}
     for name, value in _children(content):
         number, place = real(value), f"{path}.{name}" if path else name
-        if name in (*SKIPPED, *COUNTS, *IDENTITIES) or any(
-            name == end or name.endswith(f"_{end}") for end in ENDS
-        ):
+        if name in (*SKIPPED, *COUNTS, *IDENTITIES, OF_REFERENCE) or any(end in name for end in ENDS):
             continue
         if number is not None and isinstance(content, dict):
             of_dict = name == "value" and path
@@ -205,10 +207,12 @@ def left_out(content, path=""):
     {'two_sample.model': 'one image is too few'}
     """
     found = {}
-    for name, value in content.items():
+    for name, value in _children(content):
         if name == "left_out" and isinstance(value, dict):
             found |= {f"{path}{figure}": str(reason) for figure, reason in value.items()}
-        elif name not in SKIPPED and isinstance(value, dict):
+        elif name == "left_out" and isinstance(value, str):
+            found[path.removesuffix(".")] = value
+        elif name not in SKIPPED and isinstance(value, dict | list):
             found |= left_out(value, f"{path}{name}.")
     return found
 

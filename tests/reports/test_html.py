@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from reports import charts, html
-from reports.shown import Figure, Picture, Run, by_noise_level, differing, figures
+from reports.shown import Figure, Picture, Run, by_noise_level, differing, figures, left_out
 from tests.reports.page import Page
 
 EVIL = "</script><script>alert(1)</script><img src=http://evil.example/x onerror='alert(2)'>\" & '"
@@ -112,7 +112,8 @@ def test_figures_are_found_in_nested_dicts_of_any_form():
         "sample_quality": {
             "n": 5000,
             "extractor": {"name": "inception", "weights": {"side": 299, "digest": None}},
-            "fid": {"value": 3.1, "interval": [3.0, 3.2], "nfe": 35},
+            "fid": {"value": 3.1, "interval": [3.0, 3.2], "standard_error_of_both": 0.3, "n_reference": 99},
+            "nfe": 35,
             "runs": [
                 {"name": "ema", "kid": {"value": 0.1, "standard_deviation": 0.01, "n": 50}},
                 {"is": 9.0},
@@ -124,13 +125,26 @@ def test_figures_are_found_in_nested_dicts_of_any_form():
     }
     found = figures(measured)
     said = {"unit": "bits", "n": "5000", "extractor.name": "inception", "extractor.weights.side": "299"}
-    assert found["sample_quality.fid"] == Figure(3.1, None, 3.0, 3.2, said)
+    assert found["sample_quality.fid"] == Figure(3.1, None, 3.0, 3.2, {**said, "n_reference": "99"})
     assert found["sample_quality.runs.ema.kid"].error == 0.01
     assert found["sample_quality.runs.ema.kid"].made_with["n"] == "50"
     assert found["two_sample.accuracy"] == Figure(0.7, 0.02, None, None, {"unit": "bits", "n": "60"})
     assert set(found) == {
-        *("step", "sample_quality.fid", "sample_quality.fid.nfe", "sample_quality.runs.ema.kid"),
+        *("step", "sample_quality.fid", "sample_quality.nfe", "sample_quality.runs.ema.kid"),
         *("sample_quality.runs.1.is", "two_sample.accuracy"),
+    }
+
+
+def test_what_an_evaluation_leaves_out_is_found_wherever_it_says_so():
+    measured = {
+        "left_out": {"bits": "a"},
+        "config": {"left_out": {"none": "b"}},
+        "sample_quality": {"settings": [{"figures": {"fid": {"left_out": "c"}}}, {"left_out": {"kid": "d"}}]},
+    }
+    assert left_out(measured) == {
+        "bits": "a",
+        "sample_quality.settings.0.figures.fid": "c",
+        "sample_quality.settings.1.kid": "d",
     }
 
 
