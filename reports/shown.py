@@ -9,6 +9,8 @@ from reports.charts import short
 SKIPPED = ("config", "provenance", "data", "left_out", "times", "log_snr", "standard_error_parts")
 # By these names the number of examples behind a figure is recorded; the first that is there counts.
 COUNTS = ("n", "images", "samples", "count")
+# Where a file lies says nothing of a figure.
+PLACES = ("file", "folder", "pictures", "path")
 # Dicts of these names say what figures were measured with.
 IDENTITIES = ("extractor", "reference", "features", "statistics")
 ERRORS = ("standard_error", "standard_deviation")
@@ -143,9 +145,11 @@ def _texts(node, prefix=""):
     """{path: text} of the texts in a dict, and of all that stands in those dicts that say what was used."""
     found = {}
     for name, value in node.items():
+        if name in PLACES or value in ("", None):
+            continue
         if isinstance(value, dict) and (prefix or name in IDENTITIES):
             found |= _texts(value, f"{prefix}{name}.")
-        elif isinstance(value, str) or (prefix and value is not None):
+        elif isinstance(value, str) or prefix:
             found[f"{prefix}{name}"] = str(value)
     return found
 
