@@ -39,6 +39,9 @@ MODES = {
     "export": Mode(
         "modes.export", ("restore", "export"), **_OF_A_RUN,
         summary="the weights as safetensors, or for diffusers: export/, diffusers/"),
+    "report": Mode(
+        "modes.report", (), ("runs", "output"), ("runs",),
+        "a folder of runs as one HTML page, --runs=DIR: report.html"),
     "coefficients": Mode(
         "modes.coefficients", ("sampling",), (), ("config",),
         "print the sampler's table, one line a network call"),

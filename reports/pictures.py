@@ -1,9 +1,10 @@
 """Pictures of images, and what all figures share."""
 
+import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 BLUE, ORANGE, GREY = "#20639b", "#e07a1f", "#888888"
 
@@ -80,3 +81,30 @@ def save_samples(folder, images, pixel_values):
         picture = full_range(image, pixel_values)
         picture = picture[..., 0] if picture.shape[-1] == 1 else picture
         Image.fromarray(picture).save(Path(folder) / f"{number:0{digits}d}.png")
+
+
+def for_page(path, most_bytes=400_000, most_side=1_200):
+    """A picture file as a page embeds it: as it is, or smaller and as JPEG where it is large.
+
+    Returns:
+      (content, media type, (width, height), whether it was made smaller).
+
+    Raises:
+      ValueError: the file is no whole picture; the message is one line.
+    """
+    content = Path(path).read_bytes()
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
+            media, size = Image.MIME.get(picture.format, "image/png"), picture.size
+            if len(content) <= most_bytes and max(size) <= 2 * most_side:
+                return content, media, size, False
+            picture = picture.convert("RGB")
+    except UnidentifiedImageError:
+        raise ValueError("it is no picture") from None
+    except Exception as error:  # what Pillow raises for damaged bytes has no common kind
+        raise ValueError((str(error).strip() or type(error).__name__).splitlines()[0][:200]) from error
+    picture.thumbnail((most_side, most_side))
+    small = io.BytesIO()
+    picture.save(small, "JPEG", quality=85)
+    return small.getvalue(), "image/jpeg", picture.size, True

@@ -1,5 +1,8 @@
 """The docs are code: their commands parse and are not refused, and the fields and files they name exist."""
 
+import ast
+import contextlib
+import io
 import re
 import shlex
 
@@ -45,3 +48,44 @@ def test_the_fields_and_files_of_the_docs_exist(path):
     assert not unknown
     files = re.findall(r"`((?:\w+/)+\w+\.(?:py|md|csv))`", text)
     assert not [name for name in files if not (ROOT / name).exists()]
+
+
+def _defined(path):
+    """Dotted names of what a file defines at its top and within its classes."""
+    for node in ast.parse(path.read_text()).body:
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
+        yield from (target.id for target in targets if isinstance(target, ast.Name))
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+            inner = node.body if isinstance(node, ast.ClassDef) else ()
+            yield from (f"{node.name}.{n.name}" for n in inner if isinstance(n, ast.FunctionDef))
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_what_the_docs_name_in_a_file_is_defined_there(path):
+    named = re.findall(r"`((?:\w+/)*\w+\.py):([A-Za-z_.]+)`", path.read_text())
+    # A config's argument, configs/digits.py:ve, is no name.
+    named = [(file, name) for file, name in named if not file.startswith("configs/")]
+    assert not [f"{file}:{name}" for file, name in named if name not in set(_defined(ROOT / file))]
+    assert named or path.name != "series.md"
+
+
+def test_every_entry_of_a_table_that_the_series_names_is_in_it():
+    from denoisers.heads import VARIANCE_HEADS
+    from samplers.time_grids import TIME_GRIDS
+
+    text = (ROOT / "docs" / "series.md").read_text()
+    for name, table in (("VARIANCE_HEADS", VARIANCE_HEADS), ("TIME_GRIDS", TIME_GRIDS)):
+        entries = re.search(rf":{name}`: ([^|]*) \|", text)[1]
+        assert set(re.findall(r"`(\w+)`", entries)) <= set(table)
+
+
+@pytest.mark.slow
+def test_the_code_of_the_series_prints_what_stands_below_it():
+    text = (ROOT / "docs" / "series.md").read_text()
+    code, printed = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", text, re.S).groups()
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(code, {})
+    found, quoted = (re.findall(r"\d+\.\d+", lines) for lines in (out.getvalue(), printed))
+    assert [float(x) for x in found] == pytest.approx([float(x) for x in quoted], abs=2e-3)

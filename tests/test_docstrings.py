@@ -30,6 +30,9 @@ ENTRIES = {
     "metrics.frechet": ("frechet_distance",),
     "metrics.two_samples": ("two_sample",),
     "models": ("create",),
+    "reports.charts": ("ticks",),
+    "reports.html": ("page",),
+    "reports.shown": ("figures",),
     "samplers.create": ("create",),
     "sde_lib": ("create",),
 }

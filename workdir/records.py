@@ -150,6 +150,14 @@ def read_metrics(workdir):
 
     A last line that a kill cut off is skipped; other lines that cannot be read are, too, which is said.
     """
+    rows, unreadable = rows_and_damage(workdir)
+    if unreadable:
+        say(f"warning: {Path(workdir) / 'metrics.jsonl'} is damaged: {unreadable}")
+    return rows
+
+
+def rows_and_damage(workdir):
+    """(the rows of a run's metrics.jsonl, what is said of its unreadable lines, or "")."""
     path = Path(workdir) / "metrics.jsonl"
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     rows, unreadable = [], []
@@ -162,9 +170,6 @@ def read_metrics(workdir):
             rows.append(row)
         elif number < len(lines):
             unreadable.append(number)
-    if unreadable:
-        say(
-            f"warning: {path} is damaged: {len(unreadable)} of its lines, from line {unreadable[0]} on, are "
-            "left out"
-        )
-    return rows
+    if not unreadable:
+        return rows, ""
+    return rows, f"{len(unreadable)} of its lines, from line {unreadable[0]} on, are left out"

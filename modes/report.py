@@ -1,0 +1,295 @@
+"""--mode=report: a folder of runs as one HTML page, which needs nothing beside itself."""
+
+import datetime
+import json
+import math
+import os
+from pathlib import Path
+
+from components import ConfigError, UserError
+from configs import base
+from experiment.create import resolved
+from reports import html, pictures, shown
+from reports.charts import short
+from workdir import lock, strict_json
+from workdir.files import UNREADABLE
+from workdir.records import rows_and_damage, say
+from workdir.results import Results
+from workdir.saved_config import CLASSIFIER, leaves, read_config
+
+# A folder with one of these is shown as a run.
+MARKS = (
+    *("config.json", "metrics.jsonl", "metrics.json", "checkpoints", CLASSIFIER),
+    *("samples.png", "samples.npz", "trajectory.png", "evaluation.png"),
+    *("diagnostics.json", "encoding.json", "calibration.json", "variance.npz", "optimal_grid.npz"),
+)
+# Folders within a run in which no run lies.
+INNER = ("checkpoints", "tensorboard", "samples", "evaluated", "export", "diffusers")
+DEEPEST = 4
+FACTS = ("process", "data", "step", "loss", "held-out loss", "sampler")
+KINDS = {"Samples": "samples.png", "Trajectories": "trajectory.png"}
+# Solvers that choose their steps on the way.
+ADAPTIVE = ("ode", "adaptive_sde")
+UNREADABLE = (*UNREADABLE, RecursionError, OverflowError)
+
+
+def run(config, workdir, runs=None, output=None):
+    """--mode=report: writes report.html of all runs in a folder.
+
+    Each folder in it, up to four levels deep, that holds what a mode writes is shown as a run. What cannot be
+    read of a run, or is not whole, is named on the page.
+
+    Args:
+      config, workdir: not read.
+      runs: the folder.
+      output: folder of report.html; default: that of the runs.
+
+    Raises:
+      ConfigError: no such folder, or no run in it.
+    """
+    root = Path(runs)
+    if not root.is_dir():
+        raise ConfigError(f"--runs={runs}: there is no such folder.")
+    unread, folders = [], {}
+    for folder in _folders(root, unread):
+        # A link may lead to a run that is there already.
+        folders.setdefault(folder.resolve(), folder)
+    found = [_shown(folder, _name(folder, root), unread) for folder in folders.values()]
+    found = [shown_run for shown_run in found if shown_run]
+    if not found and not unread:
+        raise ConfigError(
+            f"--runs={runs} holds no run: no folder in it has config.json, metrics.json or pictures."
+        )
+    results = Results(runs, output)
+    now = datetime.datetime.now().astimezone().isoformat(" ", "minutes")
+    count = f"{len(found)} run{'' if len(found) == 1 else 's'}"
+    made = f"{count} of the folder {root.resolve().name}, as they were on {now}."
+    page = html.page(f"Runs in {root.resolve().name}", found, unread, FACTS, tuple(KINDS), made)
+    results.write("report.html", lambda path: path.write_text(page, encoding="utf-8", errors="replace"))
+    for name, reason in [*unread, *((r.name, problem) for r in found for problem in r.problems)]:
+        say(f"note: {name}: {reason}")
+    results.print(f"{count}, {len(page.encode(errors='replace')) / 2**20:.1f} MiB")
+    results.say_written()
+
+
+def _name(folder, root):
+    return folder.relative_to(root).as_posix() if folder != root else root.resolve().name
+
+
+def _folders(root, unread, depth=0):
+    """The folders of runs in a folder, itself among them, in the order of their names."""
+    try:
+        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+    except OSError as error:
+        unread.append((root.name, error.strerror))
+        return
+    is_run = any(entry.name in MARKS for entry in entries)
+    if is_run:
+        yield root
+    for entry in entries:
+        of_run = is_run and (entry.name in INNER or ".parts-" in entry.name)
+        inner = of_run or entry.name.startswith(".")
+        if depth < DEEPEST and entry.is_dir() and not inner:
+            yield from _folders(root / entry.name, unread, depth + 1)
+
+
+def _shown(folder, name, unread):
+    """The shown.Run of a folder; None where nothing of it could be read, which `unread` then names."""
+    try:
+        return _read(folder, name)
+    except UNREADABLE as error:
+        unread.append((name, _first_line(error)))
+        return None
+
+
+def _first_line(error):
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def _read(folder, name):
+    problems = []
+    record = _json(folder / "config.json", problems)
+    measured = _json(folder / "metrics.json", problems)
+    config = _config(folder, record, problems)
+    evaluated = _flat(measured.get("config"))
+    rows, damage = rows_and_damage(folder)
+    if damage:
+        problems.append(f"metrics.jsonl is damaged: {damage}")
+    figures = shown.figures(measured)
+    problems += [f"{figure} was left out: {reason}" for figure, reason in shown.left_out(measured).items()]
+    for parts in sorted(folder.glob("*.parts-*")):
+        problems.append(f"unfinished work lies in {parts.name}; the command that began it goes on with it")
+    state, unfinished = _state(folder, config or evaluated, rows)
+    return shown.Run(
+        name=name,
+        state=state,
+        unfinished=unfinished,
+        pictures=tuple(_pictures(folder, name, problems)),
+        problems=tuple(problems),
+        facts=_facts(config or evaluated, config, evaluated, rows, record, measured),
+        figures=figures,
+        curves=_curves(rows) | _followed(folder, problems) | shown.by_noise_level(measured),
+        config=config or evaluated,
+    )
+
+
+def _json(path, problems):
+    """The dict of a JSON file; {} of none, and of one that cannot be read, which is told."""
+    try:
+        found = strict_json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise ValueError("it is no dict")
+        return found
+    except FileNotFoundError:
+        return {}
+    except UNREADABLE as error:
+        problems.append(f"{path.name} cannot be read ({_first_line(error)})")
+        return {}
+
+
+def _flat(config, prefix=""):
+    """{path of a field: its value as text} of nested dicts."""
+    if not isinstance(config, dict):
+        return {}
+    found = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = _text(value)
+    return found
+
+
+def _text(value):
+    """A field's value as text, the same for a tuple and for the list that JSON makes of one."""
+    return json.dumps(strict_json.plain(value), ensure_ascii=False).strip('"')
+
+
+def _config(folder, record, problems):
+    """The run's config with the defaults of its classes, as an evaluation has it; else as it lies there."""
+    if "config" not in record:
+        return {}
+    try:
+        return {name: _text(v) for name, v in leaves(resolved(read_config(folder, base.get_config())))}
+    except (UserError, *UNREADABLE) as error:
+        problems.append(f"its config is shown as it was recorded: {_first_line(error)}")
+        return _flat(record["config"])
+
+
+def _last(rows, name):
+    return next((row[name] for row in reversed(rows) if name in row), None)
+
+
+def _checkpoint_step(folder):
+    """The step of the newest checkpoint, by its name, or None."""
+    try:
+        steps = [int(entry.name) for entry in os.scandir(folder / "checkpoints") if entry.name.isdecimal()]
+    except OSError:
+        return None
+    return max(steps, default=None)
+
+
+def _state(folder, config, rows):
+    """(what has become of the run, whether more was to come)."""
+    saved, recorded = _checkpoint_step(folder), _last(rows, "step")
+    wanted = config.get("training.steps", "")
+    if (folder / CLASSIFIER).exists():
+        return "a classifier of noisy images, which is no run", False
+    if recorded is None and saved is None:
+        mixture = config.get("mixture.name", "null")
+        if mixture != "null":
+            return f"exact denoiser of {mixture}", False
+        begun = (folder / "config.json").exists()
+        return ("stopped before its first record", True) if begun else ("results alone", False)
+    step = max(int(step) for step in (saved, recorded) if step is not None)
+    if any(lock.refusals(folder)):
+        return f"training now, at step {step} of {wanted or 'unknown'}", True
+    if recorded is not None and wanted.isdecimal() and step < int(wanted):
+        kept = "no checkpoint" if saved is None else f"checkpoint of step {saved}"
+        return f"stopped at step {step} of {wanted}, {kept}", True
+    if saved is None:
+        return f"trained to step {step}, no checkpoint here", False
+    return (f"trained to step {step}" if rows else f"checkpoint of step {saved}"), False
+
+
+def _facts(config, trained, evaluated, rows, record, measured):
+    """{name: text} of what a reader asks first; what is not known is left out."""
+    get = {name: value for name, value in config.items() if value != "null"}.get
+    steps = _last(rows, "step")
+    numbers = {"loss": _last(rows, "loss"), "held-out loss": _last(rows, "held_out_loss")}
+    step = measured.get("step", steps)
+    predictor, corrector = get("sampling.predictor.name"), get("sampling.corrector.name", "none")
+    steps_taken = "" if predictor in ADAPTIVE else f", {get('sampling.steps', '?')} steps"
+    sampler = f"{predictor}{steps_taken}" if predictor else None
+    if sampler and corrector != "none":
+        sampler += f", {corrector}"
+    provenance = record.get("provenance") or measured.get("provenance")
+    provenance = provenance if isinstance(provenance, dict) else {}
+    packages = provenance.get("packages")
+    changed = {
+        name: value for name, value in evaluated.items() if trained and value != trained.get(name, "null")
+    }
+    facts = {
+        "process": get("sde.name"),
+        "data": get("mixture.name") or get("data.source"),
+        "step": step if isinstance(step, int | float) else None,
+        **{name: None if value is None else short(value) for name, value in numbers.items()},
+        "sampler": sampler,
+        "network": None if get("mixture.name") else get("model.name"),
+        "images a second": None if not rows else _last(rows, "images_per_second"),
+        "evaluated with": ", ".join(f"{name}={value}" for name, value in changed.items()),
+        "code": provenance.get("git_revision"),
+        "version": provenance.get("version"),
+        "device": f"{provenance['devices']} x {provenance['device']}" if "device" in provenance else None,
+        "packages": " ".join(f"{k} {v}" for k, v in packages.items()) if isinstance(packages, dict) else None,
+        "recipe of the data": record.get("data_recipe"),
+    }
+    return {
+        name: short(value) if isinstance(value, float) else str(value)
+        for name, value in facts.items()
+        if value not in (None, "")
+    }
+
+
+def _curves(rows):
+    """What training recorded, {(name, "step"): [(step, value), ...]}."""
+    found = {}
+    for row in rows:
+        for name, value in row.items():
+            point = (shown.real(row["step"]), shown.real(value))
+            if name != "step" and None not in point and all(map(math.isfinite, point)):
+                found.setdefault((name.replace("_", " "), "step"), []).append(point)
+    return found
+
+
+def _followed(folder, problems):
+    """The figures with a known error in the `metrics_<step>.json` of several checkpoints, as curves."""
+    found = {}
+    for path in sorted(folder.glob("metrics_*.json")):
+        measured = _json(path, problems)
+        step = shown.real(measured.get("step"))
+        for name, figure in shown.figures(measured).items():
+            if step is not None and figure.interval and math.isfinite(figure.value):
+                found.setdefault((name, "step"), []).append((step, figure.value))
+    return {name: sorted(points) for name, points in found.items() if len(points) > 1}
+
+
+def _pictures(folder, name, problems):
+    """The pictures of a run: samples, the newest of training where there are no others, then the rest."""
+    paths = {path.name: path for path in sorted(folder.glob("*.png")) if not path.name.startswith(".")}
+    training = [file for file in paths if file.startswith("samples_")]
+    kinds = {file: kind for kind, file in KINDS.items()}
+    if training and "samples.png" not in paths:
+        kinds[training[-1]] = "Samples"
+    for file, path in paths.items():
+        if file in training and file not in kinds:
+            continue
+        try:
+            content, media, size, smaller = pictures.for_page(path)
+        except (OSError, ValueError) as error:
+            problems.append(f"{file} cannot be read ({_first_line(error)})")
+            continue
+        kind = kinds.get(file, "other")
+        what = f"{kind.lower()} of {name}" if file in kinds else f"{path.stem.replace('_', ' ')} of {name}"
+        shown_name = f"{file}, made smaller" if smaller else file
+        yield shown.Picture(kind, shown_name, what, content, media, size)
