@@ -173,16 +173,18 @@ def get_config():
     optim.beta1 = 0.9  # muon: of Adam, which updates what is no matrix
     optim.beta2 = 0.999
     optim.epsilon = 1e-8  # added to the root of Adam's second moment
-    optim.momentum = 0.95  # muon
+    optim.momentum = placeholder(float)  # muon: 0.95
     optim.weight_decay = 0.0  # adamw, muon
     optim.grad_clip = 1.0  # largest global norm of the gradient; 0: no clipping
 
     # Averages of the parameters, in float32. The first of decays, half-life, powers is the one evaluated
     config.ema = ConfigDict()
     config.ema.decays = (0.9999,)  # one average for each
-    config.ema.ramp = True  # use min(decay, (1 + step)/(10 + step)), so that short runs forget the start
+    # decays: use min(decay, (1 + step)/(10 + step)), so that short runs forget the start
+    config.ema.ramp = True
     config.ema.half_life_images = placeholder(float)  # one more average, half of which is so many images old
-    config.ema.half_life_ramp = 0.05  # at most this part of the images so far (EDM); 0: no ramp
+    # half_life_images: at most this part of the images so far (EDM); 0: no ramp
+    config.ema.half_life_ramp = 0.05
     config.ema.power_stds = ()  # one more average for each: sigma_rel of a power function (EDM2), (0.05, 0.1)
     config.ema.snapshot_every = 0  # steps between snapshots of the power functions, for --mode=ema; 0: none
     config.ema.reconstruct_std = placeholder(float)  # --mode=ema: sigma_rel of the average that is made

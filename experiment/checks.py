@@ -1,11 +1,14 @@
 """What is refused because parts of a config do not go together, though each is right by itself."""
 
 from components import positive
+from configs import base
 from data import augmentation
 from denoisers.heads import VARIANCE_HEADS
 from denoisers.variance import CHOICES
 from parallel import devices
 from training import ema
+from workdir.saved_config import leaves
+from workdir.unread import unread
 
 
 def data_range(config, case):
@@ -78,10 +81,19 @@ def across_families(config, reads, sde, case, takes_labels):
         yield from _unknown_variance(config, "sampling.variance", config.sampling.variance.name)
     if any(name in ("eval", "eval.bound") for name in reads):
         yield from _unknown_variance(config, "eval.bound.variance", config.eval.bound.variance.name)
+    yield from _unread(config, ("ema", "optim", "loss") if "training" in reads else ("ema",))
     if "training" in reads:
         yield from _head_alone(config)
     if "restore" in reads:
         yield from _restored(config)
+
+
+def _unread(config, groups):
+    """Lines about fields of these groups that are set, though nothing reads them."""
+    values, defaults = dict(leaves(config)), dict(leaves(base.get_config()))
+    for field, reader in unread(config).items():
+        if field.split(".")[0] in groups and values[field] != defaults[field]:
+            yield f"{field}={values[field]} is set, and nothing reads it without {reader}. Leave it out."
 
 
 def _restored(config):

@@ -291,6 +291,14 @@ def _of_arrays(arrays, averages, step=None, notes=()):
     if form in ("edm", "diffusers"):
         strip = {"edm": lambda a: mapping.without_prefix(a, "model."), "diffusers": diffusers.renamed}[form]
         arrays, averages = strip(arrays), {name: strip(average) for name, average in averages.items()}
+    left_out = song.unread(arrays) if form == "score_sde_pytorch" else []
+    if left_out:
+        arrays = song.without(arrays, left_out)
+        averages = {name: song.without(average, left_out) for name, average in averages.items()}
+        notes = (
+            f"the network is not told the noise level; {len(left_out)} arrays of its file that nothing reads "
+            f"were left out: {', '.join(left_out[:3])}{', ...' if len(left_out) > 3 else ''}",
+        )
     return Checkpoint(form, arrays, averages, step, notes)
 
 

@@ -88,6 +88,40 @@ def pytorch_weights(checkpoint):
     return model, pytorch_average(model, part(checkpoint, "ema", "shadow_params"))
 
 
+def unread(model):
+    """Names of the arrays that an unconditional NCSN++ of score_sde_pytorch holds and never reads.
+
+    With config.model.conditional=False the network is not told the noise level, and has nonetheless the dense
+    layer of every block that would add it to `out` features (Dense_0: its kernel [out, 4 nf]), and, where it
+    was to be embedded so, the Fourier frequencies. `model` is {name: array} without `module.`; of any other
+    network, whose first layer is dense, there are none.
+    """
+    frequencies = np.ndim(model.get("all_modules.0.W")) == 1
+    first = np.shape(model.get(f"all_modules.{int(frequencies)}.weight"))
+    if len(first) != 4:
+        return []
+    found = ["all_modules.0.W"] if frequencies else []
+    for name, array in model.items():
+        block, _, part_of_layer = name.partition(".Dense_0.")
+        out = np.shape(model.get(f"{block}.Conv_0.bias"))
+        expected = {"weight": (*out, 4 * first[0]), "bias": out}.get(part_of_layer)
+        if len(out) == 1 and np.shape(array) == expected:
+            found.append(name)
+    return found
+
+
+def without(arrays, left_out):
+    """The arrays but for those that `unread` names, and modules counted as if these had not been made."""
+    arrays = {name: array for name, array in arrays.items() if name not in left_out}
+    if "all_modules.0.W" not in left_out:
+        return arrays
+    numbered = r"all_modules\.([0-9]{1,5})\."
+    return {
+        re.sub(numbered, lambda match: f"all_modules.{int(match[1]) - 1}.", name, count=1): array
+        for name, array in arrays.items()
+    }
+
+
 def flax_weights(checkpoint):
     """(parameters, averages), each {name: array} with "/" in names, of a checkpoint of score_sde.
 

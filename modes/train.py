@@ -154,9 +154,9 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
     if start >= steps:
         say(f"{workdir} is already trained to step {start}; training.steps={steps}.")
         return True
-    unused = data.unused_values(config.data, source)
-    if unused:
-        say(f"warning: {unused}")
+    for line in (data.unused_values(config.data, source), optimizers.unreached(config.optim, steps)):
+        if line:
+            say(f"warning: {line}")
     results.json(
         "config.json",
         {

@@ -12,6 +12,9 @@ from optax.contrib import MuonDimensionNumbers
 
 from components import ConfigError, choose
 
+# Muon's own, where optim.momentum is None.
+MOMENTUM = 0.95
+
 
 def adam(config, rate):
     """Adam (Kingma & Ba 2015)."""
@@ -47,7 +50,7 @@ def muon(config, rate):
 
     of_matrices = optax.contrib.muon(
         rate,
-        beta=config.momentum,
+        beta=MOMENTUM if config.momentum is None else config.momentum,
         weight_decay=config.weight_decay,
         muon_weight_dimension_numbers=axes,
         consistent_rms=0.2,
@@ -99,6 +102,21 @@ def learning_rate(config, steps):
     return lambda step: config.learning_rate * jnp.minimum(step / config.warmup, 1.0) * schedule(step)
 
 
+def unreached(config, steps):
+    """A line, if the warm-up takes the whole run, so that the rate never falls as it should; else None.
+
+    Args:
+      config: the subtree `optim`; steps: of the run.
+    """
+    if config.schedule not in ("cosine", "linear") or not config.warmup >= steps:
+        return None
+    return (
+        f"optim.warmup={config.warmup} is not shorter than training.steps={steps}: the learning rate rises "
+        f'to the end, and optim.schedule="{config.schedule}" has no part. Set optim.warmup to a part of '
+        "training.steps."
+    )
+
+
 def create(config, steps):
     """The optax transformation that the subtree `optim` describes, for a run of `steps`.
 
@@ -110,7 +128,7 @@ def create(config, steps):
     choose(OPTIMIZERS, config.name, "optim.name")
     choose(SCHEDULES, config.schedule, "optim.schedule")
     for field in ("beta1", "beta2", "momentum"):
-        if not 0 <= config[field] < 1:
+        if config[field] is not None and not 0 <= config[field] < 1:
             raise ConfigError(f"optim.{field}={config[field]} must lie in [0, 1).")
     for field in ("learning_rate", "epsilon"):
         if not config[field] > 0:

@@ -2,6 +2,7 @@
 
 from components import ConfigError
 from workdir import strict_json
+from workdir.unread import unread
 
 # Beginnings of the fields that say what the parameters are: sampling and evaluation need these alone.
 OF_THE_MODEL = (
@@ -68,11 +69,13 @@ def config_changes(saved, config, meaning=OF_THE_TRAINING):
     Args:
       saved: the config of a checkpoint, as read from JSON.
       config: today's ConfigDict; data fields left to the source (None) always agree, and so do fields that
-        there were none of when the checkpoint was made, but for those in BEFORE.
+        there were none of when the checkpoint was made, but for those in BEFORE, and fields that nothing
+        reads now.
       meaning: beginnings of the fields that are compared.
     """
     now = dict(_flatten(strict_json.plain(config.to_dict())))
     before = {**BEFORE, **dict(_flatten(strict_json.plain(saved)))}
+    nowhere_read = unread(config)
     left_to_source = {f"data.{f}" for f in FROM_SOURCE if config.data[f] is None}
     return [
         f"{field}: {before[field]} -> {now.get(field)}"
@@ -81,6 +84,7 @@ def config_changes(saved, config, meaning=OF_THE_TRAINING):
         and field.startswith(meaning)
         and field not in NOT_STORED
         and field not in left_to_source
+        and field not in nowhere_read
     ]
 
 

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from components import ConfigError
 from workdir import strict_json
+from workdir.unread import unread
 
 # The file that makes a workdir that of a classifier: see workdir/classifier_file.py.
 CLASSIFIER = "classifier.npz"
@@ -67,6 +68,8 @@ def read_config(workdir, schema, upgraded=dict):
                 raise ConfigError(
                     f"{path} has {name}={reprlib.repr(value)}, not of the field's type. Give a --config."
                 ) from None
+    # Older versions wrote their defaults down; read or not, these may be refused now.
+    schema.update_from_flattened_dict({field: known[field] for field in unread(schema)})
     return schema
 
 

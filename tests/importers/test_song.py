@@ -1,14 +1,17 @@
 """Checkpoints of Song et al. (2021), of both repositories, give their outputs here."""
 
+import jax
 import numpy as np
 import pytest
 from flax.traverse_util import unflatten_dict
 
+from importers import checkpoint as checkpoint_file
 from importers import mapping, song
 from models.ddpm import DDPM
 from models.ncsnpp import NCSNpp
 from tests.importers.published import assert_output, checkpoint, converted
 from tests.models import test_ddpm, test_ncsnpp
+from tests.modes.published_files import Tensors, zip_file
 
 MEANS = {"resample_with_convolution": False, "recentre": True}
 PLAIN = {"ddpm": {}, "ddpm_means": MEANS}
@@ -92,3 +95,63 @@ def test_modules_that_are_numbered_together_are_counted_by_class():
         "B_0/b",
         "B_2/b",
     }
+
+
+def _unconditional(case):
+    """A network of score_sde_pytorch that is not told the noise level, and all arrays of its file.
+
+    Its code makes in every block the dense layer for the embedded noise level, Dense_0, and for Fourier
+    features their frequencies, first of all modules; with config.model.conditional=False neither is read.
+    """
+    network = NCSNpp(**test_ncsnpp.TINY, **{**test_ncsnpp.CASES[case], "time_embedding": "none"})
+    template, generator = mapping.template(network, 8, 2), np.random.default_rng(1)
+    params = jax.tree.map(lambda a: generator.standard_normal(a.shape).astype(np.float32) / 5, template)
+    arrays = mapping.export(params, song.pytorch_rows(network, template))
+    unread = {}
+    for name, array in arrays.items():
+        if name.endswith(".Conv_0.bias") and f"{name.removesuffix('Conv_0.bias')}GroupNorm_1.bias" in arrays:
+            block = name.removesuffix("Conv_0.bias")
+            unread[f"{block}Dense_0.weight"] = np.ones((*array.shape, 4 * network.width), np.float32)
+            unread[f"{block}Dense_0.bias"] = np.ones(array.shape, np.float32)
+    arrays |= unread
+    if test_ncsnpp.CASES[case].get("time_embedding") == "fourier":
+        shifted = {}
+        for name, array in arrays.items():
+            _, number, rest = name.split(".", 2)
+            shifted[f"all_modules.{int(number) + 1}.{rest}"] = array
+        arrays = {"all_modules.0.W": np.ones(network.width, np.float32), **shifted}
+    return network, template, params, arrays
+
+
+@pytest.mark.parametrize("case", ["ddpmpp", "ncsnpp_256", "cat"])
+def test_what_an_unconditional_network_never_reads_is_left_out_and_told(tmp_path, case):
+    network, template, params, arrays = _unconditional(case)
+    tensors = Tensors()
+    trained = [array for name, array in arrays.items() if name != "all_modules.0.W"]
+    thing = {
+        "model": tensors.of({"sigmas": np.ones(3, np.float32), **arrays}, "module."),
+        "ema": {"shadow_params": tensors.listed(array + 1 for array in trained)},
+        "step": 3,
+    }
+    (tmp_path / "x.pth").write_bytes(zip_file(thing, tensors.storages))
+    found = checkpoint_file.read(tmp_path / "x.pth")
+    rows = song.pytorch_rows(network, template)
+    for read, more in ((found.parameters, 0), (found.averages[""], 1)):
+        ours = converted(read, template, rows, song.IGNORED)
+        jax.tree.map(lambda a, b, more=more: np.testing.assert_array_equal(a, b + more), ours, params)
+    (note,) = found.notes
+    assert "not told the noise level" in note and "Dense_0" in note
+
+
+def test_a_layer_of_another_shape_is_no_part_of_an_unconditional_network_and_stays():
+    network, template, _, arrays = _unconditional("ddpmpp")
+    left = [name for name in arrays if ".Dense_0." in name]
+    assert song.unread(arrays) == left and len(left) > 4
+    wider = arrays | {left[0]: np.ones((16, 4 * network.width + 1), np.float32)}
+    assert song.unread(wider) == left[1:]
+    kept = song.without(wider, left[1:])
+    found = mapping.convert(kept, template, song.pytorch_rows(network, template))
+    assert [name for name, _ in found.unused] == left[:1]
+    # A network that is told reads them: its first layer is dense.
+    for case in PYTORCH:
+        assert song.unread(mapping.without_prefix(checkpoint("song_pytorch", case), "module.")) == []

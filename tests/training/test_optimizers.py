@@ -91,6 +91,29 @@ def test_muon_makes_updates_of_kernels_orthogonal_and_is_adam_for_the_rest():
         np.testing.assert_allclose(found, -0.1 * np.sign(of), rtol=1e-4)
 
 
+def test_muon_s_momentum_is_published_where_it_is_left_out():
+    params = {"kernel": jnp.zeros((4, 8))}
+    rng = np.random.default_rng(1)
+    gradients = [{"kernel": jnp.asarray(rng.standard_normal((4, 8)), jnp.float32)} for _ in range(2)]
+
+    def second_update(momentum):
+        optimizer = optimizers.create(_optim(name="muon", warmup=0, momentum=momentum), 10)
+        _, state = optimizer.update(gradients[0], optimizer.init(params), params)
+        return optimizer.update(gradients[1], state, params)[0]["kernel"]
+
+    np.testing.assert_array_equal(second_update(None), second_update(0.95))
+    assert np.abs(second_update(None) - second_update(0.5)).max() > 1e-5
+
+
+def test_a_warm_up_as_long_as_the_run_is_told_where_the_rate_should_fall():
+    for schedule in ("cosine", "linear"):
+        line = optimizers.unreached(_optim(warmup=10, schedule=schedule), 10)
+        assert "optim.warmup=10" in line and "training.steps=10" in line
+        assert optimizers.unreached(_optim(warmup=9, schedule=schedule), 10) is None
+    for schedule in ("constant", "inverse_sqrt"):
+        assert optimizers.unreached(_optim(warmup=10, schedule=schedule), 10) is None
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
