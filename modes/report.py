@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from components import ConfigError, UserError
-from configs import base
+from configs import base, renamed
 from experiment.create import resolved
 from reports import html, pictures, shown
 from reports.charts import short
@@ -170,7 +170,8 @@ def _config(folder, record, problems):
     if "config" not in record:
         return {}
     try:
-        return {name: _text(v) for name, v in leaves(resolved(read_config(folder, base.get_config())))}
+        config = read_config(folder, base.get_config(), renamed.upgraded)
+        return {name: _text(v) for name, v in leaves(resolved(config))}
     except (UserError, *UNREADABLE) as error:
         problems.append(f"its config is shown as it was recorded: {_first_line(error)}")
         return _flat(record["config"])

@@ -177,8 +177,8 @@ def resolve(config, shape=None, sde=None):
                     if field != "name" and config[group][field] is not None:
                         raise ConfigError(
                             f"sampling.{group}.{field} is set, and sampling.predictor=default chooses it by "
-                            "the number of calls, the data's shape and the process. Name the predictor too, for "
-                            "example sampling.predictor=adams."
+                            "the number of calls, the data's shape and the process. Name the predictor too, "
+                            "for example sampling.predictor=adams."
                         )
                 config[group].update(fields)
         else:

@@ -32,7 +32,7 @@ SLOW_NETWORKS = ("ncsn", "ncsnv2")
 
 
 def _covering():
-    """A few experiments that together have every kind of network, loss and sampler, but for the slow networks."""
+    """A few experiments that together have all kinds, but for those of the slow networks."""
     quick = [path for path in EXPERIMENTS if experiment_config(path).model.name not in SLOW_NETWORKS]
     kinds = {path: _kinds(path) for path in quick}
     missing, chosen = set.union(*kinds.values()), []
