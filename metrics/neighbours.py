@@ -1,10 +1,23 @@
-"""Two-sample checks by nearest neighbours, meaningful for tiny images in pixel space."""
+"""Two-sample checks by nearest neighbours in a space of features; for tiny images their pixels are one.
+
+All are biased by the number of examples: figures of different numbers are not compared. Standard errors are
+those of a mean over examples, with the other set held fixed (docs/evaluation_metrics.md has what they miss).
+"""
 
 import numpy as np
 
+from metrics.distances import balls_around, nearest
+
+# k of the papers' own figures.
+PRECISION_NEIGHBOURS = 3
+DENSITY_NEIGHBOURS = 5
+# Pairs of an example and the training example that it is nearest to, which a picture has room for.
+SHOWN = 16
+
 
 def _flat(x):
-    return np.asarray(x, np.float64).reshape(len(x), -1)
+    x = np.asarray(x)
+    return x.reshape(len(x), -1)
 
 
 def _distances(reference, queries, count):
@@ -29,7 +42,7 @@ def one_nearest_neighbour(real, generated, neighbours=None):
       the accuracy, of the real and of the generated points apart, and its standard error.
     """
     size = min(len(real), len(generated))
-    points = np.concatenate([_flat(real)[:size], _flat(generated)[:size]])
+    points = np.concatenate([_flat(real)[:size], _flat(generated)[:size]]).astype(np.float64)
     labels = np.repeat([0, 1], size)
     distances, indices = _distances(points, points, min(16, len(points)))
     own = indices == np.arange(len(points))[:, None]
@@ -45,23 +58,130 @@ def one_nearest_neighbour(real, generated, neighbours=None):
     }
 
 
-def precision_recall(real, generated, neighbours=3):
-    """Improved precision and recall (Kynkäänniemi et al. 2019) in pixel space.
+def _radii(points, neighbours):
+    """[N] squared distances to the k-th neighbour."""
+    return nearest(points, points, neighbours, leave_out_self=True)[0][:, -1]
+
+
+def _covered(real, generated, neighbours):
+    """Which generated points are in a ball of the real ones, and the reverse; sets of the same size."""
+    size = min(len(real), len(generated))
+    real, generated = _flat(real)[:size], _flat(generated)[:size]
+    return [
+        balls_around(support, _radii(support, neighbours), queries) > 0
+        for support, queries in ((real, generated), (generated, real))
+    ]
+
+
+def precision_recall(real, generated, neighbours=PRECISION_NEIGHBOURS):
+    """Improved precision and recall (Kynkäänniemi et al. 2019, eqs. 1 and 2).
 
     Precision is the part of generated points inside the union of balls around real
     points, each reaching to its k-th neighbour; recall the same with the roles exchanged.
 
     Args:
-      real, generated: [N, ...] pixels; the larger set is cut to the size of the smaller.
-      neighbours: k.
+      real, generated: [N, ...] features; the larger set is cut to the size of the smaller.
+      neighbours: k; at most N - 1.
     """
-    size = min(len(real), len(generated))
-    real, generated = _flat(real)[:size], _flat(generated)[:size]
+    precise, recalled = _covered(real, generated, neighbours)
+    return {"precision": precise.mean(), "recall": recalled.mean()}
 
-    def covered(support, queries):
-        # The nearest support point of a support point is itself.
-        radii = _distances(support, support, min(neighbours + 1, size))[0][:, -1]
-        squares = (queries**2).sum(1)[:, None] + (support**2).sum(1) - 2 * queries @ support.T
-        return (squares <= radii**2 + 1e-9).any(axis=1).mean()
 
-    return {"precision": covered(real, generated), "recall": covered(generated, real)}
+def _density_coverage(real, generated, neighbours):
+    """([M] balls that each generated point is in, over k; [N] whether each ball has one inside)."""
+    real, generated = _flat(real), _flat(generated)
+    radii = _radii(real, neighbours)
+    closest = nearest(generated, real, 1)[0][:, 0]
+    return balls_around(real, radii, generated) / neighbours, closest <= radii
+
+
+def density_coverage(real, generated, neighbours=DENSITY_NEIGHBOURS):
+    """Density and coverage (Naeem et al. 2020, eqs. 3 and 4).
+
+    Density is the mean number of balls around real points that a generated point is in, over k: not
+    bounded by 1. Coverage is the part of the balls with a generated point inside.
+
+    Args:
+      real: [N, ...], generated: [M, ...] features; sizes may differ.
+      neighbours: k of the balls, at most N - 1.
+    """
+    inside, occupied = _density_coverage(real, generated, neighbours)
+    return {"density": inside.mean(), "coverage": occupied.mean()}
+
+
+def memorization(training, generated, neighbours=50, alpha=0.5):
+    """How near generated examples are to single training examples (Carlini et al. 2023, section 5.1).
+
+    The calibrated distance is that to the nearest training example over alpha times the mean of those to the
+    nearest `neighbours`: 1 / alpha where no training example is nearer than the others, 0 for a copy. What
+    is below 1 is the paper's copy.
+
+    Args:
+      training: [N, ...] features, N of `neighbours` or more; generated: [M, ...].
+
+    Returns:
+      {"ratio": [M] calibrated distances, "distance": [M] to the nearest, "nearest": [M] its index}.
+    """
+    squares, indices = nearest(_flat(training), _flat(generated), neighbours)
+    distances = np.sqrt(squares)
+    mean = distances.mean(axis=1)
+    # Where all of the neighbours are equal to it, a generated example is a copy.
+    ratio = np.divide(distances[:, 0], alpha * mean, out=np.zeros(len(mean)), where=mean > 0)
+    return {"ratio": ratio, "distance": distances[:, 0], "nearest": indices[:, 0]}
+
+
+def _mean(values, n, n_reference):
+    """The entry of a mean over examples, with its standard error for independent ones."""
+    error = np.std(values) / np.sqrt(len(values))
+    return {
+        "value": float(np.mean(values)),
+        "standard_error": float(error),
+        "n": n,
+        "n_reference": n_reference,
+    }
+
+
+def precision_recall_figures(reference, generated, seed=0):
+    """The entries of precision and recall of two FeatureSets, cut to the same size."""
+    precise, recalled = _covered(reference.features, generated.features, PRECISION_NEIGHBOURS)
+    size = len(precise)
+    return {"precision": _mean(precise, size, size), "recall": _mean(recalled, size, size)}
+
+
+def density_coverage_figures(reference, generated, seed=0):
+    """The entries of density and coverage of two FeatureSets."""
+    real, generated = reference.features, generated.features
+    inside, occupied = _density_coverage(real, generated, DENSITY_NEIGHBOURS)
+    counts = (len(generated), len(real))
+    return {"density": _mean(inside, *counts), "coverage": _mean(occupied, *counts)}
+
+
+def one_nearest_neighbour_figure(reference, generated, seed=0):
+    """The entry of the 1-NN accuracy of two FeatureSets, cut to the same size."""
+    found = one_nearest_neighbour(reference.features, generated.features)
+    size = min(len(reference.features), len(generated.features))
+    return {
+        "value": float(found["accuracy"]),
+        "standard_error": float(found["accuracy_standard_error"]),
+        "accuracy_real": float(found["accuracy_real"]),
+        "accuracy_generated": float(found["accuracy_generated"]),
+        "n": size,
+        "n_reference": size,
+    }
+
+
+def memorization_figure(reference, generated, seed=0):
+    """The entry of the part of generated examples that are copies of a reference example.
+
+    `nearest_copies` has those with the smallest calibrated distances, for a picture: [index of the generated
+    example, index of the reference's, calibrated distance].
+    """
+    training, generated = reference.features, generated.features
+    found = memorization(training, generated)
+    ratio = found["ratio"]
+    order = np.argsort(ratio, kind="stable")[:SHOWN]
+    return {
+        **_mean(ratio < 1, len(generated), len(training)),
+        "median_ratio": float(np.median(ratio)),
+        "nearest_copies": [[int(i), int(found["nearest"][i]), float(ratio[i])] for i in order],
+    }
