@@ -17,9 +17,6 @@ if __name__ == "__main__":
     signals.install()
     hooks.install()
 
-import ast
-import decimal
-import difflib
 import errno
 import importlib.machinery
 import importlib.util
@@ -32,6 +29,7 @@ import sys
 
 from ml_collections import ConfigDict
 
+import overrides
 from components import ConfigError, UserError, closest, local_path, told
 from configs import base, renamed, schema
 from modes import MODES
@@ -98,13 +96,13 @@ def _joined(arguments):
 
 def _own_flags(arguments):
     """({flag: value} of the flags that are not overrides, the overrides as [(path, value or None)])."""
-    given, overrides = {}, []
+    given, changes = {}, []
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if not argument.startswith("--"):
             raise ConfigError(f"Unexpected argument: {argument}. Options start with --; see --help.")
         if name.startswith("--config.") or name.startswith("--noconfig."):
-            overrides.append((name[2:], value if equals else None))
+            changes.append((name[2:], value if equals else None))
         elif name[2:] not in FLAGS:
             raise ConfigError(
                 f"{name} is no option.{closest(name, [f'--{flag}' for flag in FLAGS])} See --help. A field "
@@ -114,7 +112,7 @@ def _own_flags(arguments):
             raise ConfigError(f"{name} needs a value: {name}=...")
         else:
             given[name[2:]] = local_path(value, name) if name[2:] in PATH_FLAGS else value
-    return given, overrides
+    return given, changes
 
 
 def _mode_of(name, flag="mode"):
@@ -185,142 +183,6 @@ def _file_config(path):
     return config.lock()
 
 
-def _groups(config, prefix=""):
-    """The paths of all subtrees, and whether each has a name."""
-    for name in config:
-        if isinstance(config[name], ConfigDict):
-            yield f"{prefix}{name}", "name" in config[name]
-            yield from _groups(config[name], f"{prefix}{name}.")
-
-
-def _field_of(config, flag, value):
-    """The field that an override changes: a group's name is set by the group's path.
-
-    Raises:
-      ConfigError: no such field, an older name of one, or a group without a name.
-    """
-    path = flag.removeprefix("noconfig.").removeprefix("config.")
-    groups, fields = dict(_groups(config)), [name for name, _ in leaves(config)]
-    if path in fields:
-        return path
-    if groups.get(path) and value is not None:
-        return f"{path}.name"
-    if path in renamed.FIELDS:
-        now = " and ".join(f"--config.{name}" for name in renamed.FIELDS[path])
-        raise ConfigError(f'"--config.{path}" is called {now} now.')
-    if path in groups:
-        shown = f"--config.{path}"
-        if not groups[path]:
-            shown += f".{next(leaves(_subtree(config, path)))[0]}"
-        raise ConfigError(f"--config.{path} is a group of fields. Set one of them, for example {shown}=...")
-    matches = difflib.get_close_matches(path, [*fields, *groups], n=1, cutoff=0.6)
-    hint = f' Did you mean "--config.{matches[0]}"?' if matches else " configs/base.py lists all fields."
-    raise ConfigError(f'"--config.{path}" is not a field of the config.{hint}')
-
-
-def _subtree(config, path):
-    for name in path.split(".") if path else ():
-        config = config[name]
-    return config
-
-
-# What is said where the text of an override is none of its field's kind.
-_KINDS = {
-    int: "must be a whole number",
-    float: "must be a number",
-    bool: "must be True or False",
-    tuple: "must be numbers in brackets, for example (1,2)",
-}
-_TRUTH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
-
-
-def _whole(text):
-    """The whole number of a text, in digits or as 1e5."""
-    if re.fullmatch(r"[+-]?\d+(\.\d*)?[eE]\+?\d\d?", text):
-        number = decimal.Decimal(text)
-        if number == number.to_integral_value():
-            return int(number)
-    return int(text)
-
-
-def _literal(text):
-    """The Python value of a text.
-
-    Raises:
-      ValueError: it is none, or nested too deeply.
-    """
-    try:
-        return ast.literal_eval(text)
-    except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise ValueError("no Python value") from error
-
-
-def _tuple(text):
-    value = _literal(text)
-    return tuple(value) if isinstance(value, tuple | list) else (value,)
-
-
-_PARSERS = {int: _whole, float: float, bool: lambda text: _TRUTH[text.lower()], str: str, tuple: _tuple}
-
-
-def _parsed(flag, text, field):
-    """The value of an override: `text` as the schema.Field has it.
-
-    Raises:
-      ConfigError: the text is no such value.
-    """
-    shown = f"--{flag}" if text is None else f"--{flag}={text}"
-    if field.kind is bool and text is None:
-        return not flag.startswith("noconfig.")
-    if text is None or flag.startswith("noconfig."):
-        raise ConfigError(f"{shown}: a value is needed: --{flag.removeprefix('no')}=...")
-    if not text.isprintable():
-        raise ConfigError(f"--{flag}={text!r} holds a character that cannot be printed.")
-    if text == "None" and field.optional:
-        return None
-    try:
-        return _PARSERS[field.kind](text)
-    except (ValueError, KeyError, ArithmeticError):
-        raise ConfigError(f"{shown} {_KINDS[field.kind]}.") from None
-
-
-def _replaced(flag, text):
-    """The group of configs/base.py at a flag's path, with the fields of a dict in text.
-
-    Raises:
-      ConfigError: the text is no dict, or has fields that the group has not.
-    """
-    group = _subtree(base.get_config(), flag.removeprefix("config."))
-    try:
-        value = _literal(text)
-        group.update(value)
-    except (ValueError, TypeError, KeyError, AttributeError):
-        known = ", ".join(name for name, _ in leaves(group))
-        raise ConfigError(
-            f"--{flag}={text} must be a dict of fields of this group and their values. Its fields: {known}."
-        ) from None
-    return group
-
-
-def _overridden(config, overrides):
-    """The config with its overrides applied, one after the other.
-
-    Raises:
-      ConfigError: names the first override that cannot be.
-    """
-    fields = schema.fields()
-    for flag, text in overrides:
-        path = flag.removeprefix("config.")
-        if text is not None and text.startswith("{") and path in dict(_groups(config)):
-            value = _replaced(flag, text)
-        else:
-            path = _field_of(config, flag, text)
-            value = _parsed(flag, text, fields[path])
-        parent, _, name = path.rpartition(".")
-        _subtree(config, parent)[name] = value
-    return config
-
-
 def _with_local_paths(config):
     """The config with the home folder in the place of `~` in every field that holds a path.
 
@@ -329,7 +191,7 @@ def _with_local_paths(config):
     """
     for field in base.PATHS:
         parent, _, name = field.rpartition(".")
-        subtree = _subtree(config, parent)
+        subtree = overrides.subtree(config, parent)
         value = subtree[name]
         if value is not None:
             path = local_path(value, field)
@@ -344,7 +206,7 @@ def parse(argv):
     Raises:
       ConfigError: with one line, whatever is wrong with the command line.
     """
-    given, overrides = _own_flags(_joined(argv[1:]))
+    given, changes = _own_flags(_joined(argv[1:]))
     name, mode = _check_flags(given)
     signals.expect(mode.after_a_stop)
     if "config" in given:
@@ -353,11 +215,11 @@ def parse(argv):
         reader = MODES[given["for"]] if name == "check" else mode
         config = importlib.import_module(reader.module).config_for(given["from"])
     elif "config" not in mode.needs or (name == "check" and "workdir" in given):
-        config = read_config(given["workdir"], base.get_config())
+        config = read_config(given["workdir"], base.get_config(), renamed.upgraded)
     else:
         refuse_classifier(given.get("workdir"))
         raise ConfigError("--config is missing. Example: --config=configs/digits.py; see --help.")
-    config = _with_local_paths(_overridden(config, overrides))
+    config = _with_local_paths(overrides.apply(config, changes))
     return config, given, name
 
 

@@ -56,7 +56,8 @@ def measured(case, folder):
     config.variance.examples = 20_000
     config.optimal_grid.update({"levels": 100, "examples": 2000, "batch_size": 500, "steps": CALLS})
     config.eval.batch_size = config.sampling.batch_size = 1000
-    config.eval.bound.update({"discrete": True, "continuous": False, "images": COUNT})
+    config.eval.evaluators = ("discrete_bound",)
+    config.eval.bound.images = COUNT
     measure_variance(config, folder)
     best = config.copy_and_resolve_references()
     best.eval.bound.variance.name = "predicted"

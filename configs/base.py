@@ -194,6 +194,8 @@ def get_config():
     training.log_every = 100  # every frequency must be a multiple of jitted_steps
     training.eval_every = 5_000  # held-out loss; 0: never
     training.sample_every = 0  # a grid of samples while training; 0: never
+    training.sample_quality_every = 0  # metrics of eval.sample_quality, of few samples; 0: never
+    training.sample_quality_samples = 1_000  # how few
     training.network_from = placeholder(str)  # workdir of a trained network: the head alone is trained
     training.parallel = "pmap"  # pmap
 
@@ -300,21 +302,26 @@ def get_config():
     variance.pixels = placeholder(float)  # most noise of the last noisy step, in 1/255 of the data's range
 
     evaluation = config.eval = ConfigDict()  # --mode=eval
+    # What is measured: loss, two_sample, bits_per_dim, discrete_bound, continuous_bound, diagnostics,
+    # sample_quality; one file each in evaluation/
+    evaluation.evaluators = ("loss", "two_sample", "bits_per_dim")
+    # Evaluate every checkpoint of a run while it trains, as they come, until training.steps
+    evaluation.follow = False
     evaluation.batch_size = 256  # over all devices together
     evaluation.max_images = 10_000  # of the held-out split
-    evaluation.loss_levels = 20  # noise levels at which the loss is reported
+    evaluation.loss_levels = 20  # noise levels of loss and diagnostics
 
     flow = evaluation.bits_per_dim = ConfigDict()  # likelihood by the probability-flow ODE
-    flow.compute = True  # resumed where it was stopped
+    flow.split = "test"  # test, train: of the data
     flow.dequantizations = 1  # draws of dequantization noise an image; 5 in Song et al. 2021
     flow.solver = "dopri5"  # dopri5, tsit5, dopri8, heun
     flow.tolerance = 1e-5  # relative and absolute, of the ODE solver
     flow.probe = "rademacher"  # of the divergence: rademacher, gaussian, exact (small dimension)
     flow.probes = 1  # a solve; with 2 or more their part of the standard error is known
 
-    bound = evaluation.bound = ConfigDict()  # variational bounds; --mode=optimal_grid measures this chain too
-    bound.discrete = False  # of the chain of ancestral steps on `levels` noise levels
-    bound.continuous = False  # in continuous time, its integral estimated at `levels` noise levels
+    # Variational bounds: discrete_bound, of the chain of ancestral steps on `levels` noise levels, which
+    # --mode=optimal_grid measures too; continuous_bound, in continuous time, estimated at as many
+    bound = evaluation.bound = ConfigDict()
     bound.levels = 1000  # network calls an image, for either
     # discrete: uniform (DDPM's), log_snr, sampling (the sampler's levels; `levels` has no part)
     bound.grid = "uniform"
@@ -332,8 +339,20 @@ def get_config():
     two_sample.neighbours = 3  # k of precision and recall
 
     diagnostics = evaluation.diagnostics = ConfigDict()  # is the score a score?
-    diagnostics.compute = False
     diagnostics.images = 64
+
+    quality = evaluation.sample_quality = ConfigDict()  # FID and its kin, of samples by number
+    quality.num_samples = 50_000
+    quality.metrics = ("fid",)  # names of METRICS in metrics/
+    # Every combination of these is measured. Steps of checkpoints and averages as in `restore`, whose choice
+    # () takes; roots of the samples' draws, () for `seed`; changes of `sampling`, () for it as it stands:
+    # "predictor=edm steps=18, predictor=ddim steps=50"
+    quality.steps = ()
+    quality.averages = ()
+    quality.seeds = ()
+    quality.samplers = ()
+    quality.pictures = 64  # samples in the picture of each combination; 0: no picture
+    quality.keep_images = False  # also keep all samples, as .npz files beside the results
 
     calibration = config.calibration = ConfigDict()  # --mode=calibrate
     calibration.nfe = (5, 8, 10)  # network calls of the solvers that are fitted, 3 to 30

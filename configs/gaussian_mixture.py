@@ -18,12 +18,11 @@ def get_config(argument="ring"):
     config.sampling.predictor.name = "ancestral"
     config.sampling.steps = 500
     config.sampling.num_samples = 2_000 if mixture in ("gaussian", "two_moons", "ring") else 64
+    config.eval.evaluators = ("loss", "two_sample", "bits_per_dim", "discrete_bound", "continuous_bound")
     config.eval.two_sample.num_samples = 2_000 if mixture in ("gaussian", "two_moons", "ring") else 500
     config.eval.max_images = 200
     config.eval.bound.images = 200
     config.eval.bound.grid = "log_snr"
     config.eval.bound.levels = 256
-    config.eval.bound.discrete = True
-    config.eval.bound.continuous = True
     config.eval.bits_per_dim.probe = "rademacher" if mixture == "images" else "exact"
     return config

@@ -67,20 +67,42 @@ FIELDS = {
     "trajectory.grid": ("optimal_grid.spacing",),
     "eval.num_samples": ("eval.two_sample.num_samples",),
     "eval.neighbours": ("eval.two_sample.neighbours",),
-    "eval.bits_per_dim": ("eval.bits_per_dim.compute",),
+    "eval.bits_per_dim": ("eval.evaluators",),
     "eval.dequantizations": ("eval.bits_per_dim.dequantizations",),
     "eval.solver": ("eval.bits_per_dim.solver", "encoding.solver"),
     "eval.tolerance": ("eval.bits_per_dim.tolerance",),
     "eval.probe": ("eval.bits_per_dim.probe",),
     "eval.probes": ("eval.bits_per_dim.probes",),
-    "eval.discrete_bound": ("eval.bound.discrete",),
-    "eval.continuous_bound": ("eval.bound.continuous",),
+    "eval.discrete_bound": ("eval.evaluators",),
+    "eval.continuous_bound": ("eval.evaluators",),
     "eval.bound_levels": ("eval.bound.levels",),
     "eval.bound_grid": ("eval.bound.grid",),
     "eval.bound_variance": ("eval.bound.variance",),
     "eval.bound_decoder": ("eval.bound.decoder",),
     "eval.bound_clip": ("eval.bound.clip",),
     "eval.bound_images": ("eval.bound.images",),
-    "eval.diagnostics": ("eval.diagnostics.compute",),
+    "eval.diagnostics": ("eval.evaluators",),
     "eval.diagnostic_images": ("eval.diagnostics.images",),
 }
+
+# Flags of an evaluation: each is a name in `eval.evaluators` now.
+EVALUATORS = {
+    "eval.bits_per_dim.compute": "bits_per_dim",
+    "eval.bound.discrete": "discrete_bound",
+    "eval.bound.continuous": "continuous_bound",
+    "eval.diagnostics.compute": "diagnostics",
+}
+
+
+def upgraded(fields):
+    """The fields of a saved config, {dotted path: value}, as today's schema has them.
+
+    >>> upgraded({"eval.bits_per_dim.compute": False, "eval.bound.discrete": True})
+    {'eval.evaluators': ('loss', 'two_sample', 'discrete_bound')}
+    """
+    if not EVALUATORS.keys() & fields.keys():
+        return fields
+    flags = {path: fields.get(path, name == "bits_per_dim") for path, name in EVALUATORS.items()}
+    chosen = ["loss", "two_sample", *(EVALUATORS[path] for path, value in flags.items() if value)]
+    rest = {path: value for path, value in fields.items() if path not in flags}
+    return {**rest, "eval.evaluators": tuple(chosen)}

@@ -12,18 +12,22 @@ from configs import base
 LARGEST, SMALLEST = 3.4e38, 1.2e-38
 LARGEST_WHOLE = 2**31 - 1
 SEEDS = ("seed",)  # whole numbers that are no sizes
+# Tuples of texts; every other tuple is of numbers.
+OF_TEXTS = ("eval.evaluators", "eval.sample_quality.samplers", "eval.sample_quality.metrics")
 
 
 class Field(NamedTuple):
     """One field of the schema.
 
     Attributes:
-      kind: int, float, bool, str or tuple (of numbers).
+      kind: int, float, bool, str or tuple.
       optional: whether None is among its values.
+      of_texts: whether a tuple holds texts rather than numbers.
     """
 
     kind: type
     optional: bool
+    of_texts: bool = False
 
 
 def fields(subtree=None, prefix=""):
@@ -34,7 +38,8 @@ def fields(subtree=None, prefix=""):
         if isinstance(value, ConfigDict):
             found.update(fields(value, f"{prefix}{name}."))
         else:
-            found[prefix + name] = Field(subtree.get_type(name), isinstance(value, FieldReference))
+            optional, path = isinstance(value, FieldReference), prefix + name
+            found[path] = Field(subtree.get_type(name), optional, path in OF_TEXTS)
     return found
 
 
@@ -75,6 +80,10 @@ def no_numbers(config, takes_infinity=lambda path: False):
       takes_infinity: path -> whether the chosen class takes infinity there.
     """
     for path, value in _values(config):
+        if path in OF_TEXTS:
+            if not all(isinstance(text, str) for text in value):
+                yield f"{path}={value} must hold names alone."
+            continue
         for number in value if isinstance(value, tuple) else (value,):
             reason = None if isinstance(number, str | bool | None) else _reason(number, path, takes_infinity)
             if isinstance(value, tuple) and (isinstance(number, str | bool) or number is None):

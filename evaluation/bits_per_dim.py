@@ -1,26 +1,28 @@
-"""Likelihoods and bounds of many examples: in batches, with progress, resumed where they stopped."""
+"""The evaluator `bits_per_dim`: the likelihood of images by the probability-flow ODE.
 
-import functools
+Beside the network's stands that of a Gaussian that was fitted to the training images; a mixture's
+log-densities stand beside the exact ones.
+"""
+
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components import Refusals, UserError, choose, positive
-from evaluation.held_out import TooFew
+from components import Refusals, choose, positive
+from evaluation import mixture
+from evaluation.evaluator import Evaluator, Figure
+from evaluation.flow import flow_log_prob, partial_likelihoods, refused_tolerance, solved_examples
+from evaluation.held_out import LeftOut, TooFew, mean_and_error, shown
 from experiment.create import data_shape
-from likelihood.exact import PROBES, bits_per_dim, log_likelihood, standard_errors
-from parallel import memory
-from parallel.batches import BatchMap, one_by_one
+from likelihood.exact import PROBES, bits_per_dim, standard_errors
 from sde_lib.noise import example_keys
-from sde_lib.probability_flow import SOLVERS, require_tolerance
-from workdir.files import checksum
-from workdir.partial import Partial
-from workdir.records import say
+from sde_lib.probability_flow import SOLVERS
 
 # An exact trace carries one derivative for each dimension of every example in a batch.
 LARGEST_EXACT_TRACE = 1024
+SPLITS = dict.fromkeys(("test", "train"))
 
 
 def dequantized(experiment, images, repeat=0):
@@ -35,68 +37,6 @@ def bits(experiment, log_prob):
     )
 
 
-@memory.guarded("solving the probability-flow ODE", "eval.batch_size", "eval.bits_per_dim.probes")
-def flow_log_prob(experiment, params, draws, count, partial, settings, batch_size, label=None):
-    """Log-densities by the probability-flow ODE, one solve for each draw of each example.
-
-    Args:
-      draws: list of R functions () -> x [N, ...] float32, one for each dequantization; count: N.
-      partial: of `partial_likelihoods`; the solves that it holds are not done again.
-      settings: the subtree `eval.bits_per_dim`; batch_size: over all devices together.
-      label: [N] classes of the examples, or None.
-
-    Returns:
-      `log_prob` [N, R, P], NaN where the solver ran out of steps, and `nfe` [N, R].
-    """
-
-    def solve(constants, examples):
-        params, key = constants
-
-        def of_one(keys, x, label):
-            solutions = log_likelihood(
-                keys,
-                experiment.sde,
-                experiment.denoise("likelihood", params, label),
-                x,
-                tolerance=settings.tolerance,
-                probe=settings.probe,
-                probes=settings.probes,
-                solver=settings.solver,
-            )
-            return solutions.replace(latent=None)
-
-        keys = jax.vmap(jax.random.fold_in)(example_keys(key, examples["repeat"]), examples["index"])
-        return one_by_one(of_one)(keys, examples["x"], examples.get("label"))
-
-    # The solves of one draw follow each other: one draw is in memory at a time.
-    draw = functools.lru_cache(maxsize=1)(lambda repeat: draws[repeat]())
-    mapped = BatchMap(solve, batch_size)
-
-    def of_rows(rows):
-        repeat, index = np.divmod(rows, count)
-        x = np.concatenate([draw(r)[index[repeat == r]] for r in np.unique(repeat)])
-        examples = {"x": x, "index": index.astype(np.uint32), "repeat": repeat.astype(np.uint32)}
-        if label is not None:
-            examples["label"] = label[index]
-        solutions = mapped((params, experiment.key("probe")), examples)
-        log_prob = np.where(solutions.failed[:, None], np.nan, solutions.by_probe.astype(np.float64))
-        return {"log_prob": log_prob, "nfe": solutions.nfe}
-
-    rows = count * len(draws)
-    partial.fill(rows, mapped.batch_size, of_rows, "log-density", "solve", "solves were done")
-    solutions = partial.merged(rows)
-    partial.finish(solutions)
-    return {name: a.reshape(len(draws), count, *a.shape[1:]).swapaxes(0, 1) for name, a in solutions.items()}
-
-
-def refused_tolerance(tolerance, path):
-    """A line, if the tolerance of an ODE solver, the config field at `path`, lets it do what it likes."""
-    try:
-        require_tolerance(tolerance, path)
-    except ValueError as error:
-        yield f"{error}."
-
-
 def refusals(config):
     """Lines about the subtree `eval.bits_per_dim`."""
     settings = config.eval.bits_per_dim
@@ -107,7 +47,7 @@ def refusals(config):
             f"eval.bits_per_dim.dequantizations={settings.dequantizations} is for pixels, and a mixture has "
             "none. Leave it out."
         )
-    shape = data_shape(config) if settings.compute and settings.probe == "exact" else None
+    shape = data_shape(config) if settings.probe == "exact" else None
     dimension = math.prod(shape) if shape else 0
     if dimension > LARGEST_EXACT_TRACE:
         yield (
@@ -115,48 +55,10 @@ def refusals(config):
             f'{LARGEST_EXACT_TRACE} are supported. Use eval.bits_per_dim.probe="rademacher".'
         )
     refused = Refusals()
-    for field, table in (("probe", PROBES), ("solver", SOLVERS)):
+    for field, table in (("probe", PROBES), ("solver", SOLVERS), ("split", SPLITS)):
         with refused:
             choose(table, settings[field], f"eval.bits_per_dim.{field}")
     yield from refused.lines
-
-
-def solved_examples(log_prob, settings):
-    """Which examples [N] have all their values; refuses if none has."""
-    solved = np.isfinite(log_prob).all(axis=(1, 2))
-    if not solved.any():
-        raise UserError(
-            f"log-density: the solver failed on all {len(solved)} examples; use a larger "
-            f"eval.bits_per_dim.tolerance than {settings.tolerance}, or eval.bits_per_dim.compute=False."
-        )
-    if not solved.all():
-        say(
-            f"warning: {(~solved).sum()} of {len(solved)} examples ran out of solver steps and are "
-            f"left out; eval.bits_per_dim.tolerance={settings.tolerance} may be too small for float32."
-        )
-    return solved
-
-
-def partial_likelihoods(path, config, params, examples, repeats):
-    """The Partial that `flow_log_prob` fills; it holds only for these parameters, data and settings.
-
-    Args:
-      path: without a suffix; finished solves stay in `<path>.npz`, draw after draw.
-      params: of the denoiser; examples: array or dict of arrays [N, ...], what the draws are made from.
-      repeats: dequantizations of each example.
-    """
-    settings = config.eval.bits_per_dim
-    used = ("solver", "tolerance", "probe", "probes")
-    identity = {
-        "parameters": checksum(jax.device_get(params)),
-        "examples": checksum({"examples": examples}),
-        "repeats": repeats,
-        "seed": config.seed,
-        **{name: settings[name] for name in used},
-        **{name: config[name].to_dict() for name in ("sde", "denoiser", "model")},
-        "scaling": (config.data.pixel_values, config.data.centered),
-    }
-    return Partial(path, identity, keep=True)
 
 
 def network_bits_per_dim(experiment, params, examples, config, folder):
@@ -208,3 +110,47 @@ def network_bits_per_dim(experiment, params, examples, config, folder):
         "sigma_at_t_min": float(experiment.sde.sigma(jnp.float32(t_min))),
         "tolerance": settings.tolerance,
     }
+
+
+class BitsPerDim(Evaluator):
+    name = "bits_per_dim"
+    needs = ("data",)
+
+    def refusals(self, config):
+        return refusals(config)
+
+    def settings(self, config):
+        return config.eval.bits_per_dim.to_dict()
+
+    def measure(self, evaluation):
+        experiment, config, left_out = evaluation.experiment, evaluation.config, LeftOut()
+        if experiment.mixture is not None:
+            return mixture.likelihood(experiment, evaluation.scaled, config, evaluation.folder)
+        examples = evaluation.examples(config.eval.bits_per_dim.split)
+        entry = {"split": config.eval.bits_per_dim.split}
+        with left_out("model"):
+            entry["model"] = network_bits_per_dim(
+                experiment, evaluation.params, examples, config, evaluation.folder
+            )
+        if evaluation.gaussian:
+            with left_out("fitted_gaussian"):
+                x = jnp.asarray(dequantized(experiment, examples["image"]))
+                log_prob = evaluation.gaussian.log_prob(x)
+                entry["fitted_gaussian"] = mean_and_error(bits(experiment, log_prob))
+        return {**entry, "left_out": left_out.reasons}
+
+    def figures(self, entry):
+        if "exact" in entry:
+            yield from mixture.likelihood_figures(entry)
+            return
+        if "model" in entry:
+            found = entry["model"]
+            note = f"{found['images']} images of the {entry['split']} split, NFE {found['nfe']:.0f}"
+            yield Figure("bits/dim, model", shown(found), note)
+        if "fitted_gaussian" in entry:
+            yield Figure("bits/dim, fitted gaussian", shown(entry["fitted_gaussian"]))
+
+    def panels(self, entry):
+        columns = {"model": entry.get("model"), "fitted Gaussian": entry.get("fitted_gaussian")}
+        bars = {label: (found["value"], found["standard_error"]) for label, found in columns.items() if found}
+        return {"bits/dim (lower is better)": bars}

@@ -1,4 +1,4 @@
-"""Variational bounds of many examples, in batches, with progress."""
+"""The evaluators `discrete_bound` and `continuous_bound`: variational bounds on the likelihood of images."""
 
 import math
 
@@ -12,13 +12,22 @@ from components import ConfigError, Refusals, choose
 from denoisers import chain
 from denoisers.thresholds import Clip
 from denoisers.variance import CHOICES
+from evaluation import mixture
 from evaluation.bits_per_dim import bits
-from evaluation.held_out import HeldOut, mean_and_error
+from evaluation.evaluator import Evaluator, Figure
+from evaluation.held_out import HeldOut, mean_and_error, shown
 from experiment.create import data_range, data_shape, data_std
-from likelihood.bounds import DECODERS, LEVELS, DensityDecoder, PixelDecoder, continuous_bound, discrete_bound
+from likelihood.bounds import (
+    DECODERS,
+    LEVELS,
+    Bound,
+    DensityDecoder,
+    PixelDecoder,
+    continuous_bound,
+    discrete_bound,
+)
 from parallel import memory
 from parallel.batches import BatchMap
-from workdir.records import Progress
 
 
 class Chain:
@@ -52,23 +61,31 @@ def decoder_refusals(config):
     choose(dict.fromkeys((None, *DECODERS)), settings.decoder, "eval.bound.decoder")
 
 
+def unused_variance(config):
+    """A line, if `eval.bound.variance` is chosen and the bound that it is of is not measured."""
+    name, chosen = config.eval.bound.variance.name, config.eval.evaluators
+    if name != "small" and "discrete_bound" not in chosen:
+        yield (
+            f'eval.bound.variance.name="{name}" is the variance of the discrete-time bound, and '
+            f"eval.evaluators={','.join(chosen)}. Add discrete_bound to eval.evaluators."
+        )
+
+
 def refusals(config):
     """Lines about the subtree `eval.bound`."""
     settings, refused = config.eval.bound, Refusals()
     for field in ("levels", "images"):
         if settings[field] < 2:
             yield f"eval.bound.{field}={settings[field]} must be at least 2."
-    if settings.variance.name != "small" and not settings.discrete:
-        yield (
-            f'eval.bound.variance.name="{settings.variance.name}" is the variance of the discrete-time '
-            "bound, and eval.bound.discrete=False. Set eval.bound.discrete=True."
-        )
+    yield from unused_variance(config)
     refused.add(decoder_refusals(config))
     with refused:
         choose(dict.fromkeys((*LEVELS, "sampling")), settings.grid, "eval.bound.grid")
         sde = sde_lib.create(config.sde)
-        refused.add(_first_level_refusals(settings, sde))
-        if settings.discrete and settings.grid == "sampling":
+        discrete = "discrete_bound" in config.eval.evaluators
+        if discrete and settings.grid == "uniform":
+            refused.add(_first_level_refusals(settings, sde))
+        if discrete and settings.grid == "sampling":
             data = {"data_std": data_std(config), "shape": data_shape(config)}
             sampled_levels(config, samplers.create(config.sampling, sde, data_range(config), **data))
     yield from refused.lines
@@ -76,7 +93,7 @@ def refusals(config):
 
 def _first_level_refusals(settings, sde):
     first = sde.t_max / max(settings.levels, 1)
-    if settings.discrete and settings.grid == "uniform" and first < sde.t_min * (1 - 1e-6):
+    if first < sde.t_min * (1 - 1e-6):
         yield (
             f"eval.bound.levels={settings.levels} puts the first level at t = {first:.3g}, below "
             f"sde.t_min={sde.t_min:.3g}. Use at most {int(sde.t_max / sde.t_min * (1 + 1e-6))}, or "
@@ -94,7 +111,7 @@ def sampled_levels(config, sampler):
       ConfigError: the sampler does not call the network once at each of decreasing times, or does not denoise
         at the last.
     """
-    if config.eval.bound.grid != "sampling" or not config.eval.bound.discrete:
+    if config.eval.bound.grid != "sampling" or "discrete_bound" not in config.eval.evaluators:
         return None
     times = sampler.times
     if times is None or len(times) < 2 or not (np.diff(times) < 0).all() or not config.sampling.final_denoise:
@@ -108,53 +125,62 @@ def sampled_levels(config, sampler):
 
 
 @memory.guarded("measuring bounds", "eval.batch_size", "eval.bound.variance.probes")
-def bounds_in_nats(experiment, params, held_out, decoder, config, levels=None):
-    """The variational bounds that the subtree `eval.bound` asks for, by example.
+def bounds_in_nats(experiment, params, held_out, decoder, config, levels=None, names=None, partial=None):
+    """Variational bounds as the subtree `eval.bound` describes them, by example.
 
     Args:
       held_out: HeldOut; decoder: PixelDecoder or DensityDecoder of its x_0.
       config: the whole config.
       levels: [K] increasing times of the chain, in place of eval.bound.grid's.
+      names: keys of WHAT_IS_BOUNDED; None: those in `eval.evaluators`.
+      partial: name -> Partial in which finished rows are kept; None: nothing is kept.
 
     Returns:
-      dict from name to variational.Bound of [N] arrays.
+      dict from name to likelihood.bounds.Bound of [N] arrays.
     """
-    settings, discrete = config.eval.bound, Chain(experiment, config.eval.bound, decoder)
+    settings, sde = config.eval.bound, experiment.sde
+    if names is None:
+        names = [name for name in WHAT_IS_BOUNDED if name in config.eval.evaluators]
+    chain = Chain(experiment, settings, decoder)
     if levels is None:
-        levels = LEVELS[settings.grid](experiment.sde, settings.levels)
-    terms = {}
+        levels = LEVELS[settings.grid](sde, settings.levels)
 
-    def evaluate(name, bound):
+    def discrete(keys, bound_to, x0):
+        return discrete_bound(keys, sde, chain.bind(*bound_to), x0, levels, *chain.arguments)
+
+    def continuous(keys, bound_to, x0):
+        denoise = experiment.denoiser.bind(*bound_to)
+        return continuous_bound(keys, sde, denoise, x0, settings.levels, decoder)
+
+    def evaluate(name):
+        bound = {"discrete_bound": discrete, "continuous_bound": continuous}[name]
+
         def by_example(constants, examples):
             params, key = constants
             keys, x0, label = held_out.draw(key, examples)
             return bound(keys, (params, label), x0)
 
-        examples = held_out.numbered(settings.images)
-        progress = Progress(len(examples["index"]), "image", name.replace("_", " "))
-        parts = []
+        examples, constants = held_out.numbered(settings.images), (params, experiment.key(name))
         mapped = BatchMap(by_example, config.eval.batch_size)
-        for part in mapped.batches((params, experiment.key(name)), examples):
-            parts.append(part)
-            progress.update(len(part.prior))
-        progress.close()
-        terms[name] = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+        if partial is None:
+            return mapped(constants, examples)
+        return _resumed(partial(name), mapped, constants, examples, name.replace("_", " "))
 
-    if settings.discrete:
-        evaluate(
-            "discrete_bound",
-            lambda keys, bound_to, x0: discrete_bound(
-                keys, experiment.sde, discrete.bind(*bound_to), x0, levels, *discrete.arguments
-            ),
-        )
-    if settings.continuous:
-        evaluate(
-            "continuous_bound",
-            lambda keys, bound_to, x0: continuous_bound(
-                keys, experiment.sde, experiment.denoiser.bind(*bound_to), x0, settings.levels, decoder
-            ),
-        )
-    return terms
+    return {name: evaluate(name) for name in names}
+
+
+def _resumed(partial, mapped, constants, examples, what):
+    """mapped(constants, examples), a Bound, from rows that are kept where they are finished."""
+
+    def of_rows(rows):
+        found = mapped(constants, jax.tree.map(lambda a: a[rows], examples))
+        return {part: getattr(found, part) for part in ("prior", "diffusion", "decoder")}
+
+    count = len(examples["index"])
+    partial.fill(count, mapped.batch_size, of_rows, what, "image", "images were done")
+    found = Bound(**partial.merged(count))
+    partial.finish()
+    return found
 
 
 WHAT_IS_BOUNDED = {
@@ -204,19 +230,71 @@ def bounded_images(experiment, examples, settings):
     return HeldOut(examples, lambda keys, pixels: transform.to_model(pixels)), decoder, to_bits, 0.0
 
 
-def network_bounds(experiment, params, examples, config, levels=None):
-    """Variational bounds in bits/dim of held-out examples; see `bounded_images`.
+def network_bounds(experiment, params, examples, config, levels=None, **resumed):
+    """Variational bounds in bits/dim of held-out examples; see `bounded_images`, `bounds_in_nats`.
 
     Raises:
       TooFew: fewer than two examples.
     """
     held_out, decoder, scale, offset = bounded_images(experiment, examples, config.eval.bound)
-    entries = describe_bounds(
-        bounds_in_nats(experiment, params, held_out, decoder, config, levels), scale, offset
-    )
+    bounds = bounds_in_nats(experiment, params, held_out, decoder, config, levels, **resumed)
+    entries = describe_bounds(bounds, scale, offset)
     described = {"decoder": type(decoder).__name__, "levels": config.eval.bound.levels}
     if levels is not None:
         described["levels"] = len(levels)
     chain = {"variance": config.eval.bound.variance.name, "grid": config.eval.bound.grid}
     own = {"discrete_bound": {**described, **chain}, "continuous_bound": described}
     return {name: {**own[name], **entry} for name, entry in entries.items()}
+
+
+class VariationalBound(Evaluator):
+    """One of WHAT_IS_BOUNDED."""
+
+    needs = ("data",)
+
+    def __init__(self, name):
+        self.name = name
+
+    def refusals(self, config):
+        return refusals(config)
+
+    def settings(self, config):
+        sampled = self.name == "discrete_bound" and config.eval.bound.grid == "sampling"
+        return {**config.eval.bound.to_dict(), "sampling": config.sampling.to_dict() if sampled else None}
+
+    def measure(self, evaluation):
+        experiment, params, config = evaluation.experiment, evaluation.params, evaluation.config
+        sampled = self.name == "discrete_bound" and config.eval.bound.grid == "sampling"
+        levels = sampled_levels(config, evaluation.samples) if sampled else None
+        resumed = {"names": (self.name,), "partial": lambda name: evaluation.partial(self)}
+        if experiment.mixture is None:
+            return network_bounds(experiment, params, evaluation.held_out, config, levels, **resumed)[
+                self.name
+            ]
+        held_out, scale = evaluation.scaled, 1 / experiment.mixture.dimension
+        found = bounds_in_nats(experiment, params, held_out, DensityDecoder(), config, levels, **resumed)
+        above = (
+            found[self.name].total
+            + mixture.exact_log_prob(experiment, held_out)[: len(found[self.name].total)]
+        )
+        entry = describe_bounds(found, scale)[self.name]
+        return {"unit": "nats/dim", **entry, "above_exact": mean_and_error(above * scale)}
+
+    def figures(self, entry):
+        title, unit = self.name.replace("_", " "), entry.get("unit", "bits/dim")
+        note = f"{entry['levels']} levels" if "levels" in entry else ""
+        if "variance" in entry:
+            note += f", variance {entry['variance']}, grid {entry['grid']}"
+        digits = 6 if "above_exact" in entry else 3
+        yield Figure(f"{title}, {unit}, at most", shown(entry, digits), note)
+        if "above_exact" in entry:
+            yield Figure("  above the exact one", shown(entry["above_exact"], digits))
+
+    def panels(self, entry):
+        if "unit" in entry:
+            return {}
+        return {
+            "bits/dim (lower is better)": {
+                self.name.replace("_", " "): (entry["value"], entry["standard_error"])
+            }
+        }

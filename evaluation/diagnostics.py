@@ -1,4 +1,4 @@
-"""Is a trained score a score? Four questions to a denoiser at one noise level.
+"""The evaluator `diagnostics`: is a trained score a score? Four questions to a denoiser at one noise level.
 
 With y = x / alpha, r = sigma / alpha, u = log r and E(y, u) = eps_hat, the score of y is -E / r. If it
 is the gradient of the log-density of some data plus noise, then
@@ -17,12 +17,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from components import positive
+from evaluation.evaluator import Evaluator, Figure
 from evaluation.held_out import mean_and_error
+from evaluation.noise_levels import measure
 from likelihood.bounds import log_snr_levels
 from parallel import memory
 from parallel.batches import BatchMap
 from sde_lib.noise import fold_in, rademacher
-from workdir.records import Progress
 
 # Up to this dimension divergences are exact, above by one Rademacher probe.
 EXACT_DIMENSION = 16
@@ -118,8 +120,12 @@ def at_level(keys, sde, denoise, x0, t):
 
 
 @memory.guarded("diagnosing the score", "eval.batch_size", "eval.diagnostics.images")
-def diagnose(experiment, params, held_out, config):
-    """Content of diagnostics.json: the score against what makes it one, by noise level."""
+def diagnose(experiment, params, held_out, config, partial):
+    """The score against what makes it one, by noise level: dict of arrays [levels].
+
+    Args:
+      config: the whole config; partial: Partial in which finished levels are kept.
+    """
     settings = config.eval
     times = log_snr_levels(experiment.sde, settings.loss_levels)
     examples = held_out.numbered(settings.diagnostics.images)
@@ -130,13 +136,13 @@ def diagnose(experiment, params, held_out, config):
         return at_level(keys, experiment.sde, experiment.denoiser.bind(params, label), x0, t)
 
     mapped = BatchMap(of_examples, min(settings.batch_size, 8 * jax.local_device_count()))
-    progress, rows = Progress(len(times), "level", "diagnostics"), []
-    for level, t in enumerate(times):
+
+    def of_level(level):
         key = jax.random.fold_in(experiment.key("diagnostics"), level)
-        rows.append(_summary(mapped((params, np.float32(t), key), examples)))
-        progress.update(1)
-    progress.close()
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
+        return _summary(mapped((params, np.float32(times[level]), key), examples))
+
+    columns = measure(partial, len(times), of_level, "diagnostics", finite=False)
+    partial.finish()
     return {
         "times": times,
         "log_snr": np.asarray(experiment.sde.log_snr(jnp.asarray(times, jnp.float32))),
@@ -166,3 +172,37 @@ def _summary(measured):
             np.std(measured.residual) / np.sqrt(len(measured.residual)), measured.residual_scale
         ),
     }
+
+
+class ScoreDiagnostics(Evaluator):
+    name = "diagnostics"
+    needs = ("data",)
+
+    def refusals(self, config):
+        if config.eval.diagnostics.images < 2:
+            yield f"eval.diagnostics.images={config.eval.diagnostics.images} must be at least 2."
+        yield from positive(config.eval, "eval", "loss_levels")
+
+    def settings(self, config):
+        return {"loss_levels": config.eval.loss_levels, **config.eval.diagnostics.to_dict()}
+
+    def measure(self, evaluation):
+        partial = evaluation.partial(self)
+        return diagnose(
+            evaluation.experiment, evaluation.params, evaluation.scaled, evaluation.config, partial
+        )
+
+    def figures(self, entry):
+        note = f"mean over {len(entry['times'])} noise levels, {entry['examples']} examples"
+        ratio = np.median(np.asarray(entry["implied_error"]) / np.asarray(entry["error"]))
+        yield Figure(
+            "error implied by the Jacobian over the error", f"{ratio:.3f}", "median over levels; 1 if a score"
+        )
+        yield Figure(
+            "asymmetry of the Jacobian", f"{np.mean(entry['asymmetry']):.3f}", f"{note}; 0 if a score"
+        )
+        residual = np.mean(entry["fokker_planck_residual"])
+        yield Figure("Fokker-Planck residual", f"{residual:.3f}", "mean over levels, relative; 0 if a score")
+
+    def pictures(self, entry, workdir, folder):
+        yield "diagnostics.png", "diagnostics_figure", (entry,)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -45,6 +46,12 @@ class HeldOut:
             return cls(examples, lambda keys, x0: x0)
         return cls(examples, dataclasses.replace(experiment.transform, random_flip=False).training)
 
+    @classmethod
+    def of_mixture(cls, experiment, count):
+        """Exact samples [count, ...] of the Experiment's mixture."""
+        x0 = jax.jit(experiment.mixture.sample, static_argnums=1)(experiment.key("held-out"), count)
+        return cls.from_experiment(experiment, {"image": np.asarray(x0)})
+
     def __len__(self):
         return len(self.examples["image"])
 
@@ -65,17 +72,18 @@ class HeldOut:
 
 
 class HeldOutLoss:
-    """The mean-squared error of eps at equally spaced times, on one fixed batch of held-out data.
+    """The mean-squared error of eps at equally spaced times, on one fixed set of held-out data.
 
     Args:
       experiment: Experiment; held_out: HeldOut; config: the subtree `eval`.
+      count: examples that are used; None: those of `examples(config)`.
     """
 
-    def __init__(self, experiment, held_out, config):
+    def __init__(self, experiment, held_out, config, count=None):
         sde, levels = experiment.sde, config.loss_levels
         self.times = sde.t_min + (np.arange(levels) + 0.5) / levels * (sde.t_max - sde.t_min)
         self.log_snr = np.asarray(sde.log_snr(jnp.asarray(self.times)))
-        self._examples = held_out.numbered(self.examples(config))
+        self._examples = held_out.numbered(count or self.examples(config))
         self._held_out = held_out
         self._batch_size = config.batch_size
         self._key = experiment.key("held-out loss")
@@ -84,7 +92,7 @@ class HeldOutLoss:
 
     @staticmethod
     def examples(config):
-        """How many examples it uses, of at least so many."""
+        """How many examples a training run uses, of at least so many: one batch."""
         return min(config.batch_size, config.max_images)
 
     def _batch_map(self, bind):
@@ -99,23 +107,26 @@ class HeldOutLoss:
         return BatchMap(errors, self._batch_size)
 
     @memory.guarded("measuring the held-out loss", "eval.batch_size", "eval.max_images")
-    def _by_level(self, mapped, params):
-        return np.array(
-            [
-                mapped((params, np.float32(t), jax.random.fold_in(self._key, level)), self._examples).mean()
-                for level, t in enumerate(self.times)
-            ]
-        )
+    def _errors(self, mapped, params, level):
+        key = jax.random.fold_in(self._key, level)
+        return mapped((params, np.float32(self.times[level]), key), self._examples)
+
+    def errors(self, params, level):
+        """[N] errors of the network with these parameters at the time of this number."""
+        return self._errors(self._of_network, params, level)
 
     def __call__(self, params):
-        """[levels] errors of the network with these parameters."""
-        return self._by_level(self._of_network, params)
+        """[levels] mean errors of the network with these parameters."""
+        return np.array([self.errors(params, level).mean() for level in range(len(self.times))])
 
-    def of_gaussian(self, gaussian):
-        """[levels] errors of the exact denoiser of a Gaussian."""
+    @functools.cached_property
+    def _of_gaussian(self):
         sde = self._experiment.sde
-        of_gaussian = self._batch_map(lambda fitted, label: lambda x, t: fitted.denoise(sde, x, t))
-        return self._by_level(of_gaussian, gaussian)
+        return self._batch_map(lambda fitted, label: lambda x, t: fitted.denoise(sde, x, t))
+
+    def errors_of_gaussian(self, gaussian, level):
+        """[N] errors of the exact denoiser of a Gaussian at the time of this number."""
+        return self._errors(self._of_gaussian, gaussian, level)
 
 
 class TooFew(Exception):
@@ -168,3 +179,8 @@ def mean_and_error(values):
         raise TooFew(f"its standard error takes 2 examples, and there is {len(values)}")
     error = np.std(values, ddof=1) / np.sqrt(len(values))
     return {"value": float(np.mean(values)), "standard_error": float(error)}
+
+
+def shown(entry, digits=3):
+    """What `mean_and_error` gave, as text."""
+    return f"{entry['value']:.{digits}f} ± {entry['standard_error']:.{digits}f}"

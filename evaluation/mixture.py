@@ -1,23 +1,19 @@
-"""Evaluation of a mixture, where every figure has an exact counterpart.
+"""What evaluators measure on a mixture, where every figure has an exact counterpart.
 
-What --mode=eval measures on a network is measured here on a denoiser without error, so each
-difference is the method's own: the loss against its closed form, the flow's log-densities against
-the exact ones, bounds against the likelihood, samples against exact samples.
+The denoiser is without error, so each difference is the method's own: the loss against its closed form, the
+flow's log-densities against the exact ones, bounds against the likelihood.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evaluation.bits_per_dim import flow_log_prob, partial_likelihoods, solved_examples
-from evaluation.bounds import bounds_in_nats, describe_bounds, sampled_levels
-from evaluation.held_out import HeldOut, LeftOut, mean_and_error
-from experiment.create import resolved
-from likelihood.bounds import DensityDecoder, log_snr_levels
+from evaluation.evaluator import Figure
+from evaluation.flow import flow_log_prob, partial_likelihoods, solved_examples
+from evaluation.held_out import mean_and_error, shown
+from likelihood.bounds import log_snr_levels
 from parallel.batches import BatchMap
 from sde_lib import noise
-from workdir.provenance import collect
-from workdir.records import Progress, say
 
 
 def loss_by_level(experiment, held_out, settings):
@@ -92,52 +88,26 @@ def flow_likelihood(experiment, held_out, config, folder):
     }
 
 
-def held_out_samples(experiment, count):
-    """HeldOut with exact samples [count, ...] of the Experiment's mixture."""
-    x0 = jax.jit(experiment.mixture.sample, static_argnums=1)(experiment.key("held-out"), count)
-    return HeldOut.from_experiment(experiment, {"image": np.asarray(x0)})
+def exact_log_prob(experiment, held_out):
+    """[N] exact log-densities of the examples, in nats."""
+    return np.asarray(jax.jit(experiment.mixture.log_prob)(jnp.asarray(held_out.examples["image"])))
 
 
-def evaluate(experiment, held_out, samples, config, folder):
-    """Content of a mixture's metrics.json.
-
-    Args:
-      held_out: of `held_out_samples`; samples: of samples.
-      config: the whole config.
-      folder: where the solves of the flow are kept.
-    """
-    settings, mixture, levels = config.eval, experiment.mixture, sampled_levels(config, samples)
-    x0 = held_out.examples["image"]
-    say(f"evaluating the exact denoiser of {config.mixture.name} on {len(x0)} of its samples")
-    result = {"unit": "nats/dim", "loss": loss_by_level(experiment, held_out, settings)}
-
-    exact = np.asarray(jax.jit(mixture.log_prob)(jnp.asarray(x0)))
-    result["negative_log_likelihood"] = mean_and_error(-exact / mixture.dimension)
-    left_out = LeftOut()
-    if settings.bits_per_dim.compute:
-        with left_out("flow"):
-            result["flow"] = flow_likelihood(experiment, held_out, config, folder)
-    bounds = bounds_in_nats(experiment, mixture, held_out, DensityDecoder(), config, levels)
-    result.update(describe_bounds(bounds, 1 / mixture.dimension))
-    for name, bound in bounds.items():
-        above = bound.total + exact[: len(bound.total)]
-        result[name]["above_exact"] = mean_and_error(above / mixture.dimension)
-
-    progress = Progress(settings.two_sample.num_samples, "sample", "sample")
-    generated = samples.draw(mixture, settings.two_sample.num_samples, progress)
-    progress.close()
-    fresh = [
-        np.asarray(
-            jax.jit(mixture.sample, static_argnums=1)(
-                experiment.key(purpose), settings.two_sample.num_samples
-            )
-        )
-        for purpose in ("real samples", "floor samples")
-    ]
-    result["two_sample"] = {
-        name: left_out.two_sample(f"two_sample.{name}", fresh[0], others, settings.two_sample.neighbours)
-        for name, others in (("samples", generated), ("floor", fresh[1]))
+def likelihood(experiment, held_out, config, folder):
+    """The exact negative log-likelihood of the examples in nats/dim, and what the flow gives for it."""
+    exact = exact_log_prob(experiment, held_out)
+    return {
+        "unit": "nats/dim",
+        "exact": mean_and_error(-exact / experiment.mixture.dimension),
+        "flow": flow_likelihood(experiment, held_out, config, folder),
     }
-    result["two_sample"]["nfe"] = samples.nfe
-    result["left_out"] = left_out.reasons
-    return {**result, "config": resolved(config).to_dict(), "provenance": collect()}
+
+
+def likelihood_figures(entry):
+    """Yields the Figures of what `likelihood` found."""
+    flow = entry["flow"]
+    yield Figure("exact negative log-likelihood, nats/dim", shown(entry["exact"], 6))
+    yield Figure("the same at t_min", shown(flow["exact"], 6), f"t_min = {flow['t_min']:g}")
+    yield Figure("by the probability-flow ODE", shown(flow["value"], 6), f"NFE {flow['nfe']:.0f}")
+    yield Figure("  ODE minus exact log-density", shown(flow["difference"], 6))
+    yield Figure("  of which the prior", shown(flow["prior_gap"], 6), "E log p(x_T) - log prior(x_T)")

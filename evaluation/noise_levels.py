@@ -51,13 +51,14 @@ def identity_of(experiment, checkpoint, params, config, examples):
     return json.loads(json.dumps(origin))
 
 
-def measure(partial, levels, of_level, what):
+def measure(partial, levels, of_level, what, finite=True):
     """Arrays [levels, ...] filled row by row; the processes measure levels in turn, on their own devices.
 
     Args:
       partial: Partial of this measurement; the caller finishes it.
       of_level: level -> dict of one row for each array.
       what: word for the progress bar.
+      finite: whether a row that is not finite is refused.
 
     Raises:
       UserError: a row that is not finite.
@@ -66,10 +67,10 @@ def measure(partial, levels, of_level, what):
     def of_rows(rows):
         (level,) = rows.tolist()
         row = of_level(level)
-        if not all(np.isfinite(values).all() for values in row.values()):
+        if finite and not all(np.isfinite(values).all() for values in row.values()):
             raise UserError(
                 f"{what}: not finite at level {level} of {levels}. Train longer, or see "
-                "--config.eval.diagnostics.compute=True."
+                "--mode=eval --config.eval.evaluators=diagnostics."
             )
         return {name: np.asarray(values)[None] for name, values in row.items()}
 

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from components import ConfigError, closest
-from configs import base
+from configs import base, renamed
 from experiment.create import OF_A_RUN, Experiment, create, read_files, refused_numbers, resolved
 from experiment.draw import NumberedSamples
 from likelihood import encoding
@@ -291,7 +291,7 @@ def load(workdir=None, config=None, reads=OF_A_RUN, field=None):
       UserError: no checkpoint, or one of another config.
     """
     if config is None:
-        config = read_config(workdir, base.get_config())
+        config = read_config(workdir, base.get_config(), renamed.upgraded)
     if config.mixture.name:
         _refuse_network(config, workdir)
         created = create(config, reads)

@@ -76,14 +76,15 @@ def _of_sampling(config, numbers, side):
 
 def _of_eval(config, numbers, side):
     settings, flow, two = config.eval, config.eval.bits_per_dim, config.eval.two_sample
-    probes = {"eval__bits_per_dim__probes": flow.probes} if flow.compute else {}
+    solved = "bits_per_dim" in settings.evaluators
+    probes = {"eval__bits_per_dim__probes": flow.probes} if solved else {}
     yield from _batch(config, "eval", numbers, side, factor=max(flow.probes if probes else 1, 1), **probes)
     needed = _drawn(two.num_samples, numbers)
     yield from _held("all samples together", needed, eval__two_sample__num_samples=two.num_samples, **side)
     yield from _held(
         "figures by level", 4 * INDEX * settings.loss_levels, eval__loss_levels=settings.loss_levels
     )
-    if flow.compute:
+    if solved:
         repeats = flow.dequantizations
         yield from _held("their draws", 16 * INDEX * repeats, eval__bits_per_dim__dequantizations=repeats)
     if config.mixture.name:

@@ -15,8 +15,8 @@ MODES = {
         summary="draw samples: samples.png, samples.npz, trajectory.png", after_a_stop=_GOES_ON),
     "eval": Mode(
         "modes.eval", ("restore", "data", "sampling", "eval"), **_OF_A_RUN,
-        summary="held-out loss, bits/dim, bounds, two-sample metrics: metrics.json, evaluation.png",
-        after_a_stop="takes up finished log-densities and measures the rest anew"),
+        summary="loss, bits/dim, bounds, FID, ... by eval.evaluators: metrics.json, evaluation.md",
+        after_a_stop=_GOES_ON),
     "encode": Mode(
         "modes.encode", ("restore", "data", "encoding"), **_OF_A_RUN,
         summary="latent codes of held-out data, decoded and interpolated: encoding.png"),

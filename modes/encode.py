@@ -3,7 +3,7 @@
 import numpy as np
 
 from components import choose, positive
-from evaluation.bits_per_dim import refused_tolerance
+from evaluation.flow import refused_tolerance
 from evaluation.held_out import subset
 from experiment.load import load
 from experiment.run_data import data_of

@@ -10,7 +10,7 @@ Where it comes from, the first that is there:
 from pathlib import Path
 
 from components import ConfigError, pasteable
-from configs import base
+from configs import base, renamed
 from importers import checkpoint, diffusers_scheduler, forms, known
 from importers.refusal import RefusedFile
 from models import MODELS
@@ -49,7 +49,7 @@ def _of_own(folder):
     file = folder / checkpoint.CONFIG
     if not isinstance(checkpoint.read_json(file).get("config"), dict):
         raise RefusedFile(f'{file}: its entry "config" is no dict of fields.')
-    config = read_config(folder, base.get_config())
+    config = read_config(folder, base.get_config(), renamed.upgraded)
     for name, value in leaves(config):
         most = MOST_AVERAGES if name.startswith("ema.") else MOST_VALUES
         if isinstance(value, tuple) and len(value) > most:

@@ -148,7 +148,8 @@ def of_method(config, method, schedule, steps, variance_file, probes):
         # Grey levels in place of 1/255: 2 for the linear schedule's DDPM, else 1 (Bao et al. 2022a).
         pixels = 2 if (predictor, schedule) == ("ancestral", "linear") else 1
         config.sampling.variance.pixels = pixels * 255 / (config.data.pixel_values - 1)
-    config.eval.bound.update({"discrete": True, "grid": "sampling", "decoder": "pixels", "variance": of_step})
+    config.eval.evaluators = ("discrete_bound",)
+    config.eval.bound.update({"grid": "sampling", "decoder": "pixels", "variance": of_step})
     config.eval.batch_size = 128
     return config
 

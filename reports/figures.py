@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from reports.pictures import BLUE, GREY, ORANGE, pyplot
+from reports.pictures import BLUE, GREY, ORANGE, grid, pyplot, save_picture
 
 
 def loss_figure(path, rows, log_snr, by_level, baselines=None):
@@ -92,7 +92,7 @@ def diagnostics_figure(path, result):
     """The diagnostics by noise level: error and what the Jacobian implies, symmetry, Fokker-Planck residual.
 
     Args:
-      result: content of diagnostics.json.
+      result: entry of the evaluator `diagnostics` in metrics.json.
     """
     plt = pyplot()
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.8), layout="constrained")
@@ -161,29 +161,40 @@ def calibration_figure(path, results, panels, kind):
 
 
 def testbed_figure(path, result):
-    """What evaluation/mixture.py found: the loss and its floor, the error of the flow's likelihood, bounds.
+    """What evaluators found on a mixture: the loss and its floor, the error of the flow's likelihood, bounds.
 
     Args:
-      result: content of the mixture's metrics.json.
+      result: entries of the mixture's metrics.json by evaluator, any of them.
     """
     plt = pyplot()
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.8), layout="constrained")
-    loss = result["loss"]
-    left.errorbar(
-        loss["log_snr"], loss["error"], loss["standard_error"], fmt="o", ms=4, color=BLUE, label="measured"
-    )
-    left.plot(loss["log_snr"], loss["floor"], color=ORANGE, label="closed form")
-    left.set(xlabel="log-SNR", ylabel="mean-squared error of eps", yscale="log", title="Loss")
-    left.legend(frameon=False)
-    if "flow" in result:
-        difference = np.asarray(result["flow"]["differences"])
+    loss, likelihood = result.get("loss"), result.get("bits_per_dim", {})
+    if loss:
+        left.errorbar(
+            loss["log_snr"],
+            loss["error"],
+            loss["standard_error"],
+            fmt="o",
+            ms=4,
+            color=BLUE,
+            label="measured",
+        )
+        left.plot(loss["log_snr"], loss["floor"], color=ORANGE, label="closed form")
+        left.set(xlabel="log-SNR", ylabel="mean-squared error of eps", yscale="log", title="Loss")
+        left.legend(frameon=False)
+    else:
+        left.axis("off")
+    if "flow" in likelihood:
+        difference = np.asarray(likelihood["flow"]["differences"])
         middle.hist(difference, bins=30, color=BLUE)
         middle.set(xlabel="nats/dim", title="Log-density by the flow minus the exact one")
     else:
         middle.axis("off")
-    names = ["exact", *(name for name in ("continuous_bound", "discrete_bound") if name in result)]
+    entries = {"exact": likelihood.get("exact")}
+    entries |= {name: result.get(name) for name in ("continuous_bound", "discrete_bound")}
+    names = [name for name, entry in entries.items() if entry and "value" in entry]
     for i, name in enumerate(names):
-        entry = result["negative_log_likelihood"] if name == "exact" else result[name]
+        entry = entries[name]
         colour = GREY if name == "exact" else BLUE
         right.errorbar(i, entry["value"], entry["standard_error"], fmt="o", color=colour)
     right.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
@@ -237,3 +248,8 @@ def variance_figure(path, measured):
     axis.legend(frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def samples_figure(path, images, pixel_values):
+    """A grid of uint8 samples [N, h, w, c] with values 0..pixel_values-1."""
+    save_picture(path, grid(np.asarray(images), pixel_values))

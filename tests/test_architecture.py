@@ -25,10 +25,11 @@ MAY_IMPORT = {
     "losses": "components denoisers likelihood sde_lib",
     "training": "components data denoisers likelihood losses sde_lib",
     "experiment": f"{_EXPERIMENT} configs",
-    "evaluation": f"{_EXPERIMENT} metrics",
+    "overrides": "components configs workdir",
+    "evaluation": f"{_EXPERIMENT} metrics overrides",
     "modes": f"{_EXPERIMENT} configs evaluation importers metrics reports",
     "papers": f"{_EXPERIMENT} configs evaluation metrics modes reports",
-    "main": "components configs experiment modes parallel sde_lib workdir",
+    "main": "components configs experiment modes overrides parallel sde_lib workdir",
 }
 MAY_IMPORT = {room: set(targets.split()) for room, targets in MAY_IMPORT.items()}
 OPEN_NO_FILES = ("sde_lib", "denoisers", "samplers", "likelihood", "losses", "metrics")

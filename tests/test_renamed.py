@@ -3,6 +3,7 @@
 import pytest
 
 import main
+import overrides
 from components import ConfigError
 from configs import base, renamed
 from modes import MODES
@@ -104,7 +105,7 @@ def test_a_group_is_set_by_its_name_in_either_form(form):
 
 def test_every_group_with_a_name_is_set_by_it_and_replaced_by_a_dict():
     config = base.get_config()
-    groups = [path for path, named in main._groups(config) if named]
+    groups = [path for path, named in overrides.groups(config) if named]
     assert {"sde", "model", "optim", "sampling.grid", "eval.bound.variance", "loss.weighting"} <= set(groups)
     for path in groups:
         command = ["main.py", CONFIG, "--workdir=x", "--mode=sample", f"--config.{path}=some"]

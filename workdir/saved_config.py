@@ -22,13 +22,14 @@ def leaves(config, prefix=""):
             yield f"{prefix}{name}", value
 
 
-def read_config(workdir, schema):
+def read_config(workdir, schema, upgraded=dict):
     """The config with which the run in a workdir was trained.
 
     JSON knows neither tuples nor the types of fields that are None: both come from the schema.
 
     Args:
       schema: configs.base.get_config(), whose values are replaced.
+      upgraded: {dotted path: value} of an older version -> the same of this one: configs.renamed.upgraded.
 
     Raises:
       ConfigError: no config.json, an unreadable one, one with fields that there are none of now, or a
@@ -51,7 +52,7 @@ def read_config(workdir, schema):
             f"{path} cannot be read ({_first_line(error)}). Give the run's --config."
         ) from error
     known = dict(leaves(schema))
-    for name, value in leaves(saved):
+    for name, value in upgraded(dict(leaves(saved))).items():
         # None says nothing, also of a field that is gone, unless the schema's default is another.
         if value is not None or known.get(name) is not None:
             if name not in known:

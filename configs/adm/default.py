@@ -57,7 +57,6 @@ def get_config():
     config.sampling.batch_size = 64
     config.sampling.largest_bias = None
 
-    config.eval.bits_per_dim.compute = False
-    config.eval.bound.discrete = True
+    config.eval.evaluators = ("loss", "two_sample", "discrete_bound")
     config.eval.bound.variance.name = "learned"
     return config

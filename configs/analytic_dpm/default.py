@@ -44,8 +44,7 @@ def get_config(schedule="ddpm", noise_levels=1_000):
     config.sampling.batch_size = 256
     config.sampling.largest_bias = None
 
-    config.eval.bits_per_dim.compute = False
-    config.eval.bound.discrete = True
+    config.eval.evaluators = ("loss", "two_sample", "discrete_bound")
     config.eval.bound.grid = "sampling"
     config.variance.levels = noise_levels
     return config

@@ -10,8 +10,8 @@ import experiment
 from components import UserError
 from configs import digits, gaussian_mixture
 from denoisers.gaussian_mixture import ExactDenoiser, GaussianMixture
-from evaluation.bits_per_dim import flow_log_prob, partial_likelihoods, solved_examples
 from evaluation.bounds import bounds_in_nats, network_bounds
+from evaluation.flow import flow_log_prob, partial_likelihoods, solved_examples
 from evaluation.held_out import HeldOut
 from likelihood.bounds import DensityDecoder
 from sde_lib.vp import VP

@@ -11,7 +11,7 @@ import pytest
 import main
 import samplers
 from components import ConfigError
-from configs import base
+from configs import base, renamed
 from denoisers.gaussian_mixture import GaussianMixture
 from denoisers.mixtures import MIXTURES, Ring
 from samplers.moments import limit_of_many_steps, moments
@@ -357,7 +357,7 @@ def test_none_turns_the_bound_off_on_the_command_line_and_stays_in_a_run(tmp_pat
     assert "er than it should be" in capsys.readouterr().err
     changed = main.parse([*config, *check, off])[0]
     write_json(tmp_path / "config.json", {"config": changed.to_dict()})
-    assert read_config(tmp_path, base.get_config()).sampling.largest_bias is None
+    assert read_config(tmp_path, base.get_config(), renamed.upgraded).sampling.largest_bias is None
 
 
 def test_creation_of_a_thousand_rows_stays_fast():

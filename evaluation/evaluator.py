@@ -1,0 +1,262 @@
+"""What an evaluator is, and what it is handed."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from denoisers.gaussian_mixture import GaussianMixture
+from evaluation.held_out import HeldOut, LeftOut, subset
+from experiment.draw import NumberedSamples
+from experiment.load import Run
+from experiment.run_data import RunData, data_of
+from parallel.processes import is_first, wait_for_all
+from workdir import strict_json
+from workdir.files import UNREADABLE, checksum, replacing, write_json
+from workdir.partial import Partial
+from workdir.provenance import project_version
+from workdir.records import say
+
+# A full covariance of more dimensions takes minutes to factor.
+LARGEST_GAUSSIAN = 4096
+GAUSSIAN_IMAGES = 20_000
+# Of `sampling`, what changes no sample.
+SIZES = ("num_samples", "batch_size", "png", "largest_bias")
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One line of the report.
+
+    Attributes:
+      name: what was measured, of what; value: with its standard error or interval; note: what it depends on.
+    """
+
+    name: str
+    value: str
+    note: str = ""
+
+
+class Evaluator:
+    """One measurement of a model. A class of its own file for each, and a row of EVALUATORS.
+
+    Attributes:
+      name: in `eval.evaluators`, and of its entry in metrics.json.
+      needs: which of "data" (a data set) and "samples" (drawn as `sampling` says) it reads of a network.
+    """
+
+    name = ""
+    needs = ()
+
+    def refusals(self, config):
+        """Lines about the fields of the config that it reads."""
+        return ()
+
+    def settings(self, config):
+        """JSON-able: the fields on which its figures depend, beside the model, the data and the samples."""
+        return {}
+
+    def measure(self, evaluation):
+        """Its entry of metrics.json: a dict for JSON. Every process calls it.
+
+        Args:
+          evaluation: Evaluation.
+
+        Raises:
+          TooFew: there are too few examples for any of its figures.
+        """
+        raise NotImplementedError
+
+    def figures(self, entry):
+        """Yields a Figure for each number of an entry that is shown."""
+        return ()
+
+    def panels(self, entry):
+        """Bars: dict from a title to a dict from a label to (value, standard error or 0)."""
+        return {}
+
+    def pictures(self, entry, workdir, folder):
+        """Yields (name of a file, name of a function of reports/figures.py, its arguments).
+
+        Args:
+          workdir: Path of the run; folder: Path of the results.
+        """
+        return ()
+
+
+class Kept:
+    """Finished figures in files by what they depend on: the same command takes them up.
+
+    Args:
+      folder: where they lie, `<name>-<digest of what they depend on>.json`.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def path(self, name, identity, suffix=".json"):
+        """Of the file for what depends on this JSON-able identity."""
+        text = json.dumps(strict_json.plain(identity), sort_keys=True, default=str)
+        return self.folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}{suffix}"
+
+    def __call__(self, name, identity, measure):
+        """The dict that `measure()` returns, or returned before; either way as JSON has it."""
+        path = self.path(name, identity)
+        found = self._read(path)
+        # No process may write before all have looked.
+        wait_for_all(f"{name} kept")
+        if found is not None:
+            return found
+        measured = measure()
+        if is_first():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(path, measured)
+        return strict_json.loads(strict_json.dumps(measured))
+
+    def _read(self, path):
+        try:
+            return strict_json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        except (*UNREADABLE, RecursionError) as error:
+            say(f"warning: {path} cannot be read ({error}); its figures are measured anew.")
+            return None
+
+    def arrays(self, name, identity, arrays):
+        """Keeps arrays by name in an .npz file, the path of which is returned."""
+        path = self.path(name, identity, ".npz")
+        if is_first():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                np.savez_compressed(temporary, **arrays)
+        return path
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A Run that is evaluated, and what several evaluators have in common; each part is made when it is read.
+
+    Attributes:
+      run: Run; folder: Path of the results.
+      opened: RunData of the run, where it is at hand.
+    """
+
+    run: Run
+    folder: Path
+    opened: RunData | None = None
+
+    @property
+    def config(self):
+        return self.run.config
+
+    @property
+    def experiment(self):
+        return self.run.experiment
+
+    @property
+    def params(self):
+        return self.run.params
+
+    @property
+    def kept(self):
+        return Kept(self.folder / "evaluated")
+
+    @functools.cached_property
+    def data(self):
+        """RunData; opens the data set."""
+        return self.opened or data_of(self.run)
+
+    @functools.cached_property
+    def held_out(self):
+        """{"image": [N, ...], "label": [N] where there are labels} of the held-out split."""
+        return self.examples("test")
+
+    def examples(self, split):
+        """The first `eval.max_images` of a fixed shuffle of a split, "test" or "train"."""
+        source = self.data.train if split == "train" else self.data.test
+        return subset(source, self.config.eval.max_images)
+
+    @functools.cached_property
+    def scaled(self):
+        """HeldOut of the held-out images; of a mixture, exact samples."""
+        experiment = self.experiment
+        if experiment.mixture is None:
+            return HeldOut.from_experiment(experiment, self.held_out)
+        return HeldOut.of_mixture(experiment, self.config.eval.max_images)
+
+    @functools.cached_property
+    def gaussian(self):
+        """The Gaussian of the dequantized training images, in the model's range.
+
+        None where there are too many dimensions, or too few images for a covariance.
+        """
+        experiment, source = self.experiment, self.data.train
+        dimension = math.prod(experiment.shape)
+        if dimension > LARGEST_GAUSSIAN or len(source) < 2 * dimension:
+            say(f"no Gaussian is fitted: {len(source)} training images of {dimension} dimensions")
+            return None
+        images = subset(source, max(GAUSSIAN_IMAGES, 2 * dimension))["image"]
+        spacing = (2.0 if experiment.transform.centered else 1.0) / experiment.transform.pixel_values
+        return GaussianMixture.fit(
+            np.asarray(experiment.transform.to_model(images)), noise_variance=spacing**2 / 12
+        )
+
+    @functools.cached_property
+    def samples(self):
+        """NumberedSamples of the config."""
+        return NumberedSamples(self.experiment, self.config.sampling)
+
+    @functools.cached_property
+    def model_identity(self):
+        """What tells this model from any other, for JSON."""
+        config, checkpoint = self.config, self.run.checkpoint
+        return {
+            "version": project_version(),
+            "step": checkpoint["step"],
+            "parameters": checksum(self.params),
+            "seed": config.seed,
+            "sde": repr(self.experiment.sde),
+            "transform": repr(self.experiment.transform),
+            **{name: config[name].to_dict() for name in ("denoiser", "model", "mixture")},
+        }
+
+    def identity(self, evaluator):
+        """What an evaluator's entry depends on, for JSON: another model, data or setting has another."""
+        found = {"evaluator": evaluator.name, "model": self.model_identity}
+        found["settings"] = {"max_images": self.config.eval.max_images, **evaluator.settings(self.config)}
+        if "data" in evaluator.needs and self.experiment.mixture is None:
+            found["data"] = self.data.record()
+        if "samples" in evaluator.needs:
+            found["sampling"] = sampling_identity(self.config.sampling, self.samples)
+        return strict_json.plain(found)
+
+    def partial(self, evaluator, keep=False):
+        """The Partial in which an evaluator keeps its unfinished rows."""
+        return Partial(self.folder / evaluator.name, self.identity(evaluator), keep=keep)
+
+    def entry(self, evaluator):
+        """The evaluator's entry of metrics.json, measured now or before; figures left out are named in it."""
+
+        def measure():
+            left_out = LeftOut()
+            entry = {}
+            with left_out(evaluator.name):
+                entry = evaluator.measure(self)
+            reasons = {**entry.pop("left_out", {}), **left_out.reasons}
+            return {**entry, "left_out": reasons}
+
+        return self.kept(evaluator.name, self.identity(evaluator), measure)
+
+
+def sampling_identity(config, samples):
+    """What tells these samples from any other, for JSON; not how many.
+
+    Args:
+      config: the subtree `sampling`; samples: its NumberedSamples.
+    """
+    described = {name: value for name, value in config.to_dict().items() if name not in SIZES}
+    return {**described, "sampler": checksum(samples.sampler)}
