@@ -42,10 +42,13 @@ FLAGS = {
     "output": "DIR      folder of the results of a mode that reads a run; default: the workdir",
     "from": "FILE       published checkpoint, or a folder of one, that --mode=import reads; see\n"
     "                      docs/weights.md; with --mode=check --for=import what import would refuse of it",
+    "runs": "DIR       folder of runs, which --mode=table reads",
+    "table": "NAME      published table that --mode=table fills, song2021/table3; list: all of them",
+    "scale": "SOURCE    of --mode=table: digits or npz:FILE trains and measures a table on tiny images",
     "for": "MODE        the mode that --mode=check checks; default: train",
     "mode": "MODE       what to do; default: train",
 }
-PATH_FLAGS = ("config", "workdir", "output", "from")
+PATH_FLAGS = ("config", "workdir", "output", "from", "runs")
 # Arguments of a mode's `run` whose flags are words of Python.
 ARGUMENTS = {"for": "for_mode", "from": "source"}
 
@@ -86,7 +89,9 @@ def _joined(arguments):
     """The arguments, `--name value` written as `--name=value`."""
     joined = []
     for argument in map(_one_dash_less, arguments):
-        waits = joined and re.fullmatch(r"--(config(\.[\w.]+)?|workdir|mode|output|for|from)", joined[-1])
+        waits = joined and re.fullmatch(
+            r"--(config(\.[\w.]+)?|workdir|mode|output|for|from|runs|table|scale)", joined[-1]
+        )
         if waits and not argument.startswith("--"):
             joined[-1] += f"={argument}"
         else:
@@ -141,6 +146,8 @@ def _check_flags(given):
         raise ConfigError(f"--mode={name} needs --workdir. Example: --workdir=runs/digits")
     if "from" in mode.needs and not given.get("from"):
         raise ConfigError(f"--mode={name} needs the file that it reads: --from=FILE. See docs/weights.md.")
+    if "runs" in mode.needs and not given.get("runs") and given.get("table") != "list":
+        raise ConfigError(f"--mode={name} needs the folder of the runs: --runs=DIR. Example: --runs=runs")
     return name, mode
 
 
@@ -214,6 +221,8 @@ def parse(argv):
     elif "from" in given:
         reader = MODES[given["for"]] if name == "check" else mode
         config = importlib.import_module(reader.module).config_for(given["from"])
+    elif "runs" in mode.needs:
+        config = base.get_config()
     elif "config" not in mode.needs or (name == "check" and "workdir" in given):
         config = read_config(given["workdir"], base.get_config(), renamed.upgraded)
     else:

@@ -62,7 +62,7 @@ def steps(calls, grid="even"):
 
 def _method(label, data):
     return {
-        _SMALL: chain("small", PIXELS[data]),
+        _SMALL: chain("small"),
         _LARGE: chain("large", PIXELS[data]),
         "Analytic-DDPM": chain("analytic", PIXELS[data], file=MEASURED),
         "DDIM": flow(),

@@ -33,7 +33,13 @@ def head(kind):
     }
 
 
-HEADS = {"NPR": head("residual"), "SN": head("second_moment")}
+HEADS = {"NPR": head("residual"), "SN": head("second_moment"), "OCM": head("covariance")}
+
+
+_LATER = {
+    "OCM": "the covariance's diagonal, matched as in Ou et al. 2024; not in the paper",
+    "Jacobian": "two probes of the network's Jacobian; not in the paper",
+}
 
 
 def _row(data, label, figures, mark=None):
@@ -43,10 +49,12 @@ def _row(data, label, figures, mark=None):
     make = chain if forward.startswith("DDPM") else flow
     if name in HEADS:
         settings = {**HEADS[name], **make("predicted", pixels)}
+    elif name == "Jacobian":
+        settings = chain("jacobian", pixels, probes=2)
     elif name == "Analytic":
         settings = make("analytic", pixels, file=MEASURED)
     else:
-        settings = chain("small", PIXELS[data]) if label.startswith("DDPM") else flow()
+        settings = chain("small") if label.startswith("DDPM") else flow()
     return Row(
         f"{data}, {label}",
         tuple(Figure(text, steps(k, _EVEN)) for text, k in zip(split(figures), _CALLS, strict=True)),
@@ -54,7 +62,13 @@ def _row(data, label, figures, mark=None):
         settings,
         mark,
         small=data.startswith("CIFAR10"),
+        note=_LATER.get(name),
     )
+
+
+def _later(data):
+    """Rows without published figures: later methods on the same networks."""
+    return tuple(_row(data, f"{name}-DDPM", "- | - | - | - | -") for name in _LATER)
 
 
 def _columns(metric):
@@ -79,10 +93,12 @@ TABLE1 = Table(
         _row("CIFAR10 (LS)", "SN-DDPM", "24.06 | 6.91 | 4.63 | 3.67 | 3.11"),
         _row("CIFAR10 (LS)", "NPR-DDIM", "13.34 | 5.38 | 3.95 | 3.53 | 3.42"),
         _row("CIFAR10 (LS)", "SN-DDIM", "12.19 | 4.28 | 3.39 | 3.23 | 3.22"),
+        *_later("CIFAR10 (LS)"),
         _row("CIFAR10 (CS)", "NPR-DDPM", "19.94 | 7.99 | 5.31 | 4.52 | 4.10"),
         _row("CIFAR10 (CS)", "SN-DDPM", "16.33 | 6.05 | 4.17 | 3.83 | 3.72"),
         _row("CIFAR10 (CS)", "NPR-DDIM", "22.81 | 9.47 | 6.04 | 5.02 | 5.06"),
         _row("CIFAR10 (CS)", "SN-DDIM", "17.90 | 7.36 | 5.16 | 4.63 | 4.63"),
+        *_later("CIFAR10 (CS)"),
     ),
     Protocol(
         checkpoint=Checkpoint.LEAST_FID_1000,
@@ -103,8 +119,10 @@ TABLE3 = Table(
     (
         _row("CIFAR10 (LS)", "NPR-DDPM", "5.40 | 4.64 | 4.25 | 3.98 | 3.79"),
         _row("CIFAR10 (LS)", "SN-DDPM", "30.79 | 11.83 | 7.13 | 5.24 | 4.39"),
+        *_later("CIFAR10 (LS)"),
         _row("CIFAR10 (CS)", "NPR-DDPM", "5.03 | 4.33 | 3.99 | 3.76 | 3.59"),
         _row("CIFAR10 (CS)", "SN-DDPM", "90.85 | 19.81 | 9.72 | 6.72 | 5.58"),
+        *_later("CIFAR10 (CS)"),
         _row("CelebA 64x64", "NPR-DDPM", "4.46 | 3.78 | 3.40 | 3.11 | 2.89"),
         _row("CelebA 64x64", "SN-DDPM", "18.09 | 8.05 | 5.29 | 4.05 | 3.40"),
     ),

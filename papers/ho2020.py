@@ -22,7 +22,6 @@ _PROTOCOL = Protocol(
 )
 _DDPM = "vp/ddpm/cifar10"
 _BOUND = {
-    "eval.bound.discrete": True,
     "eval.bound.decoder": "pixels",
     "eval.bound.levels": 1000,
     "eval.bound.variance": {"name": "large"},

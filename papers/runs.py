@@ -1,4 +1,4 @@
-"""Which of the runs in a folder is the model of a published row: by the configs that they were trained with."""
+"""Which of the runs in a folder is the model of a row: by the configs that they were trained with."""
 
 import os
 from dataclasses import dataclass

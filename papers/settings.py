@@ -1,13 +1,12 @@
 """From a Cell to configs and commands: what is trained, and what is measured of it."""
 
-import contextlib
 import hashlib
 import importlib
 import json
 import shlex
 
 from configs import base
-from experiment.create import subtree
+from overrides import apply
 
 # Families that a training reads. All others are of the measurement.
 TRAINED = ("sde", "model", "denoiser", "loss", "data", "optim", "training", "ema")
@@ -38,7 +37,7 @@ def is_of_a_head(cell):
 def below_the_head(overrides):
     """The overrides of the network that lies below a head."""
     own = ("denoiser.variance_head", "loss.variance_weight", "training.network_from")
-    return {path: value for path, value in overrides.items() if path not in own}
+    return {path: value for path, value in of_training(overrides).items() if path not in own}
 
 
 def _filled(value, places):
@@ -49,12 +48,6 @@ def _filled(value, places):
         for name, place in places.items():
             value = value.replace(f"{{{name}}}", str(place))
     return value
-
-
-def _assign(group, name, value):
-    # None is of no field's type.
-    with group.ignore_type() if value is None else contextlib.nullcontext():
-        group[name] = value
 
 
 def overridden(config, overrides, **places):
@@ -69,19 +62,10 @@ def overridden(config, overrides, **places):
       places: what stands for {workdir} and {network}.
 
     Raises:
-      KeyError, TypeError: no such field, or a value of another type.
+      ConfigError: no such field, or a value of another type.
     """
-    config = config.copy_and_resolve_references()
-    for path, value in overrides.items():
-        parent, _, name = path.rpartition(".")
-        value = _filled(value, places)
-        if isinstance(value, dict):
-            group = subtree(base.get_config(), path)
-            for field, part in value.items():
-                _assign(group, field, part)
-            value = group
-        _assign(subtree(config, parent) if parent else config, name, value)
-    return config
+    texts = [(f"config.{path}", str(_filled(value, places))) for path, value in overrides.items()]
+    return apply(config.copy_and_resolve_references(), texts)
 
 
 def experiment_file(name):
@@ -89,12 +73,21 @@ def experiment_file(name):
     return importlib.import_module(f"configs.{name.replace('/', '.')}")
 
 
-def published_config(cell):
-    """The config of the experiment's file with the cell's overrides of the training.
+def training_overrides(cell):
+    """What the training of a cell's model has beyond the experiment's file.
 
-    {network} stays as it is.
+    Where that is another one than the file's, also the row's sampler, which the file's may not fit.
     """
-    return overridden(experiment_file(cell.config).get_config(), of_training(cell.overrides))
+    overrides = of_training(cell.overrides)
+    if not overrides:
+        return {}
+    of_row = of_measurement({**cell.table.overrides, **cell.row.overrides})
+    return overrides | {path: value for path, value in of_row.items() if "{workdir}" not in str(value)}
+
+
+def published_config(cell):
+    """The config of the experiment's file with what its training has beyond it; {network} stays as it is."""
+    return overridden(experiment_file(cell.config).get_config(), training_overrides(cell))
 
 
 def measured_config(trained, cell, sde=None, **places):
@@ -140,10 +133,10 @@ def slug(config, overrides):
 
 def training_commands(cell, runs):
     """The command lines that train what a cell measures, the network below a head first."""
-    overrides, lines = of_training(cell.overrides), []
+    overrides, lines = training_overrides(cell), []
 
     def train(overrides, **places):
-        workdir = f"{runs}/{slug(cell.config, overrides)}"
+        workdir = f"{runs}/{slug(cell.config, of_training(overrides))}"
         words = [f"--config=configs/{cell.config}.py", f"--workdir={workdir}", "--mode=train"]
         lines.append(shlex.join(["python", "main.py", *words, *as_flags(overrides, **places)]))
         return workdir

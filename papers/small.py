@@ -11,13 +11,11 @@ import math
 import numpy as np
 
 import data
+from configs import base
 from evaluation.held_out import subset
 from experiment.run_data import open_splits
 from modes.inspect import largest_distance
 from papers import settings
-from papers.published import Metric
-from sde_lib import SDES
-from sde_lib.ve import VE
 
 # Images between which the largest distance is taken.
 _IMAGES = 500
@@ -67,8 +65,6 @@ class Small:
 
     def _of_data(self, config):
         augmentation, centered = config.data.augmentation, config.data.centered
-        from configs import base
-
         config.data = base.get_config().data
         config.data.update({"source": self._source, "holdout": 0.2, "augmentation": augmentation})
         # Likelihoods of few pixel values are those of dequantized ones, as a network is trained for them.
@@ -92,15 +88,15 @@ class Small:
         config.optim.update({"decay_steps": None, "grad_clip": 1.0})
         config.ema.update({"decays": (0.999,), "ramp": True, "half_life_images": None, "power_stds": ()})
         config.ema.snapshot_every = 0
-        jitted = 10 if steps % 10 == 0 else 1
-        config.training.update({"steps": steps, "batch_size": 64, "accumulation": 1, "jitted_steps": jitted})
-        config.training.update({"log_every": 10 * jitted, "eval_every": 0, "sample_every": 0})
-        config.checkpoint.update({"every": 100 * jitted, "keep": 1, "keep_every": 0})
+        config.training.update({"steps": steps, "batch_size": 64, "accumulation": 1, "jitted_steps": 1})
+        config.training.update({"log_every": 100, "eval_every": 0, "sample_every": 0})
+        config.checkpoint.update({"every": 500, "keep": 1, "keep_every": 0})
 
     def _distance(self, config):
         """The largest distance between images, in the model's range."""
         centered = config.data.centered
         if centered not in self._largest:
             images = subset(open_splits(config)["train"], _IMAGES)["image"]
-            self._largest[centered] = largest_distance(np.asarray(images), data.transform(config.data).to_model)
+            to_model = data.transform(config.data).to_model
+            self._largest[centered] = largest_distance(np.asarray(images), to_model)
         return float(self._largest[centered])

@@ -1,0 +1,235 @@
+"""The measured figure of a Cell, by the evaluators of --mode=eval; what is finished is not measured again."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from components import UserError
+from denoisers.variance import MOMENTS_FILE
+from evaluation.evaluator import Evaluation
+from evaluation.evaluators import EVALUATORS
+from experiment import create, load
+from experiment.run_data import data_of
+from modes import optimal_grid, variance
+from papers import settings
+from papers.published import Checkpoint, Metric
+from papers.quality import PixelQuality
+from samplers.optimal_grid import PAIR_COSTS_FILE
+from workdir.files import checksum, read_measured
+
+READS = ("restore", "data", "sampling", "eval")
+# How a metric is called among the figures of eval.sample_quality.
+OF_SAMPLES = {
+    Metric.FID: "fid",
+    Metric.INCEPTION_SCORE: "inception_score",
+    Metric.PRECISION: "precision",
+    Metric.RECALL: "recall",
+}
+_GROUPS = {"precision": "precision_recall", "recall": "precision_recall"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What was measured of a cell.
+
+    Attributes:
+      value: with the settings of the paper as far as they are chosen here: of the last checkpoint.
+      error: standard deviation over sets of samples, or the standard error of a likelihood; None: unknown.
+      what: of which of them `error` is.
+      least: the smallest of several sets, where the paper prints that one; else None.
+      by_checkpoint: {step: value} where the paper takes the best of several.
+      n: samples, or images; sets: of them.
+      step: of the checkpoint; workdir: of the run.
+      others: {name: value} of further figures of the same samples.
+      nfe: network calls a sample, or None.
+    """
+
+    value: float
+    error: float | None
+    what: str
+    n: int
+    sets: int
+    step: int
+    workdir: str
+    least: float | None = None
+    by_checkpoint: dict = dataclasses.field(default_factory=dict)
+    others: dict = dataclasses.field(default_factory=dict)
+    nfe: float | None = None
+
+
+class Measure:
+    """Measures cells of runs.
+
+    Args:
+      folder: of the table's results, in which finished figures are kept.
+      table: the subtree `table` of the config.
+      subtrees: {name: ConfigDict} that take the place of `eval.name`.
+      small: whether samples are judged by their pixels.
+    """
+
+    def __init__(self, folder, table, subtrees, small):
+        self._folder, self._table, self._subtrees, self._small = Path(folder), table, subtrees, small
+        self._loaded, self._data = {}, {}
+
+    def __call__(self, cell, run, sde):
+        """The Measured of a cell.
+
+        Args:
+          run: papers.runs.Found; sde: ConfigDict of the process that is measured.
+        """
+        folder = self._folder / run.workdir.name
+        if cell.column.metric in OF_SAMPLES:
+            return self._of_samples(cell, run, sde, folder)
+        config = self._config(cell, run, sde, folder)
+        of_flow = cell.column.metric is Metric.BITS_PER_DIM
+        evaluator = EVALUATORS["bits_per_dim" if of_flow else "discrete_bound"]
+        entry = self._evaluation(config, run, run.steps[-1], folder).entry(evaluator)
+        found = entry.get("model", {}) if of_flow else entry
+        if "value" not in found:
+            raise UserError(f"{cell.name} of {run.workdir}: {'; '.join(entry['left_out'].values())}")
+        images = found["images"] if of_flow else min(config.eval.bound.images, config.eval.max_images)
+        return Measured(
+            found["value"],
+            found["standard_error"],
+            "standard error over images",
+            images,
+            config.eval.bits_per_dim.dequantizations if of_flow else 1,
+            run.steps[-1],
+            str(run.workdir),
+        )
+
+    def _of_samples(self, cell, run, sde, folder):
+        of_several = cell.table.protocol.checkpoint in (Checkpoint.LEAST_FID, Checkpoint.LEAST_FID_1000)
+        steps = run.steps if of_several and self._table.checkpoints == "kept" else run.steps[-1:]
+        name = "frechet_distance" if self._small else OF_SAMPLES[cell.column.metric]
+        by_step = {}
+        for step in steps:
+            entries = [self._samples_entry(cell, run, sde, folder, step, k) for k in range(self._sets(cell))]
+            by_step[step] = entries
+        entries = by_step[steps[-1]]
+        values = [self._value(entry, name) for entry in entries]
+        others = {
+            other: float(np.mean([entry[other]["value"] for entry in entries]))
+            for other in entries[0]
+            if other != name and isinstance(entries[0][other], dict) and "value" in entries[0][other]
+        }
+        if self._small:
+            real = entries[0]["real"]
+            others |= {f"real_{other}": real[other]["value"] for other in real}
+        least_of = cell.table.protocol.repeats.count == 3
+        spread = float(np.std(values, ddof=1)) if len(values) > 1 else entries[0][name].get("standard_error")
+        return Measured(
+            float(np.mean(values)),
+            spread,
+            "standard deviation over sets" if len(values) > 1 else "standard error",
+            int(entries[0][name]["n"]),
+            len(values),
+            steps[-1],
+            str(run.workdir),
+            min(values) if least_of and len(values) > 1 else None,
+            {s: float(np.mean([self._value(e, name) for e in found])) for s, found in by_step.items()}
+            if len(steps) > 1
+            else {},
+            others,
+            entries[0].get("nfe"),
+        )
+
+    @staticmethod
+    def _value(entry, name):
+        if "value" not in entry.get(name, {}):
+            reason = entry.get(name, {}).get("left_out") or entry.get("left_out")
+            raise UserError(f"there is no {name} of these samples: {reason}")
+        return entry[name]["value"]
+
+    def _sets(self, cell):
+        wanted = self._table.seeds
+        return wanted if wanted is not None else (3 if self._small else cell.table.protocol.repeats.count)
+
+    def _samples_entry(self, cell, run, sde, folder, step, number):
+        """The figures of one set of samples by their names."""
+        config = self._config(cell, run, sde, folder)
+        config.seed = config.seed + number
+        config.eval.sample_quality.num_samples = self._table.samples or (
+            512 if self._small else cell.table.protocol.samples
+        )
+        evaluation = self._evaluation(config, run, step, folder)
+        if self._small:
+            return evaluation.entry(PixelQuality())
+        if "sample_quality" not in EVALUATORS:
+            raise UserError("the evaluator sample_quality is missing: FID cannot be measured")
+        metric = OF_SAMPLES[cell.column.metric]
+        config.eval.sample_quality.metrics = (_GROUPS.get(metric, metric),)
+        entry = evaluation.entry(EVALUATORS["sample_quality"])
+        return _figures_of(entry)
+
+    def _config(self, cell, run, sde, folder):
+        """The config of a measurement, with the files that it needs measured before."""
+        config = settings.measured_config(run.config, cell, sde, workdir=folder)
+        for name, subtree in self._subtrees.items():
+            config.eval[name] = subtree.copy_and_resolve_references()
+        if self._small:
+            config.variance.update({"levels": 200, "batch_size": 256})
+            config.sampling.batch_size = self._table.batch_size or 256
+            config.eval.batch_size = 128
+            config.eval.bits_per_dim.dequantizations = 1
+            config.eval.max_images = config.eval.bound.images = self._table.images or 128
+            if config.eval.bound.decoder is None and not config.data.dequantize:
+                config.eval.bound.decoder = "pixels"
+        elif self._table.batch_size:
+            config.sampling.batch_size = config.eval.batch_size = self._table.batch_size
+        if self._table.images and not self._small:
+            config.eval.max_images = config.eval.bound.images = self._table.images
+        needed = str(cell.overrides)
+        if "{workdir}/variance.npz" in needed:
+            self._measure_variance(config, run, folder)
+        if "{workdir}/optimal_grid.npz" in needed:
+            self._measure_grid(config, run, folder)
+        return config
+
+    def _measure_variance(self, config, run, folder):
+        """Has folder/variance.npz measured for these parameters."""
+        path = folder / "variance.npz"
+        if self._origin(path, MOMENTS_FILE).get("parameters") != self._parameters(run):
+            of_run = run.config.copy_and_resolve_references()
+            of_run.variance = config.variance.copy_and_resolve_references()
+            variance.run(of_run, run.workdir, output=folder)
+
+    def _measure_grid(self, config, run, folder):
+        """Has folder/optimal_grid.npz measured for these parameters and this variance."""
+        path = folder / "optimal_grid.npz"
+        wanted = (self._parameters(run), config.eval.bound.variance.name)
+        origin = self._origin(path, PAIR_COSTS_FILE)
+        if (origin.get("parameters"), origin.get("variance")) != wanted:
+            of_run = run.config.copy_and_resolve_references()
+            of_run.eval = config.eval.copy_and_resolve_references()
+            of_run.eval.bound.grid = "uniform"
+            optimal_grid.run(of_run, run.workdir, output=folder)
+
+    def _origin(self, path, kind):
+        return read_measured(path, kind, "the file").origin if path.exists() else {}
+
+    def _parameters(self, run):
+        return checksum(self._load(run, run.steps[-1]).params)
+
+    def _load(self, run, step):
+        if (run.workdir, step) not in self._loaded:
+            config = run.config.copy_and_resolve_references()
+            config.restore.step = step
+            self._loaded = {(run.workdir, step): load(run.workdir, config, ("restore",))}
+        return self._loaded[run.workdir, step]
+
+    def _evaluation(self, config, run, step, folder):
+        loaded = self._load(run, step)
+        config.data = loaded.config.data.copy_and_resolve_references()
+        config.restore.step = step
+        found = dataclasses.replace(loaded, config=config, experiment=create(config, READS))
+        if run.workdir not in self._data:
+            self._data = {run.workdir: data_of(found)}
+        return Evaluation(found, folder, self._data[run.workdir])
+
+
+def _figures_of(entry):
+    """{figure: its entry} of the only combination that eval.sample_quality measured."""
+    (found,) = entry["combinations"]
+    return {**found["figures"], "nfe": found.get("nfe")}
