@@ -355,15 +355,15 @@ def get_config():
     quality.keep_images = False  # also keep all samples, as .npz files beside the results
 
     table = config.table = ConfigDict()  # --mode=table: published tables, docs/papers.md
-    table.samples = placeholder(int)  # of each set; None: as published, 512 at a small scale
-    table.seeds = placeholder(int)  # sets of samples; None: as published, 3 at a small scale
+    table.samples = placeholder(int)  # of each set; None: as published, 256 at a small scale
+    table.seeds = placeholder(int)  # sets of samples; None: as published, 2 at a small scale
     table.images = placeholder(int)  # of likelihoods; None: as the experiment has it, 128 at a small scale
     # Of a row for which the paper takes the best of several: last; kept (all that the run has kept)
     table.checkpoints = "last"
     table.batch_size = placeholder(int)  # of samples; None: as the experiment has it
     table.measure = True  # False: what is there, what is missing and what it would cost
     table.costs = True  # estimate hours of what is missing, for which large networks are traced
-    table.steps = 2_000  # of each training at a small scale
+    table.steps = 1_000  # of each training at a small scale
     table.width = 16  # model.width at a small scale
 
     calibration = config.calibration = ConfigDict()  # --mode=calibrate

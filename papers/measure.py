@@ -18,6 +18,8 @@ from papers.quality import PixelQuality
 from samplers.optimal_grid import PAIR_COSTS_FILE
 from workdir.files import checksum, read_measured
 
+# Of each cell at a small scale: samples of a set, sets, and images of likelihoods.
+SMALL_SAMPLES, SMALL_SETS, SMALL_IMAGES = 256, 2, 128
 READS = ("restore", "data", "sampling", "eval")
 # How a metric is called among the figures of eval.sample_quality.
 OF_SAMPLES = {
@@ -144,14 +146,18 @@ class Measure:
 
     def _sets(self, cell):
         wanted = self._table.seeds
-        return wanted if wanted is not None else (3 if self._small else cell.table.protocol.repeats.count)
+        return (
+            wanted
+            if wanted is not None
+            else (SMALL_SETS if self._small else cell.table.protocol.repeats.count)
+        )
 
     def _samples_entry(self, cell, run, sde, folder, step, number):
         """The figures of one set of samples by their names."""
         config = self._config(cell, run, sde, folder)
         config.seed = config.seed + number
         config.eval.sample_quality.num_samples = self._table.samples or (
-            512 if self._small else cell.table.protocol.samples
+            SMALL_SAMPLES if self._small else cell.table.protocol.samples
         )
         evaluation = self._evaluation(config, run, step, folder)
         if self._small:
@@ -169,11 +175,12 @@ class Measure:
         for name, subtree in self._subtrees.items():
             config.eval[name] = subtree.copy_and_resolve_references()
         if self._small:
+            config.sampling.steps = (config.sampling.steps + 1) // cell.table.fewer - 1
             config.variance.update({"levels": 200, "batch_size": 256})
             config.sampling.batch_size = self._table.batch_size or 256
             config.eval.batch_size = 128
             config.eval.bits_per_dim.dequantizations = 1
-            config.eval.max_images = config.eval.bound.images = self._table.images or 128
+            config.eval.max_images = config.eval.bound.images = self._table.images or SMALL_IMAGES
             if config.eval.bound.decoder is None and not config.data.dequantize:
                 config.eval.bound.decoder = "pixels"
         elif self._table.batch_size:

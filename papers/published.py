@@ -153,6 +153,7 @@ class Table:
       source: paper, table, and where a secondary figure was seen.
       mark: of its figures.
       small: overrides of the training of all rows at a small scale.
+      fewer: what levels and steps of samplers are divided by at a small scale.
       note: printed below it.
     """
 
@@ -164,6 +165,7 @@ class Table:
     protocol: Protocol = Protocol()
     overrides: dict[str, Any] = field(default_factory=dict)
     small: dict[str, Any] | None = None
+    fewer: int = 1
     note: str | None = None
 
     def __post_init__(self):

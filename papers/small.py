@@ -1,9 +1,10 @@
 """A published experiment at a small scale: the same process, network, loss and sampler, of tiny images.
 
 What stays: the process, the parametrization, the loss and its noise levels, the class of the network and how
-its blocks are made, the sampler with its number of steps. What changes: the data, the network's size (its
-first levels, a quarter of its blocks), the duration, batch, learning rate and average of training, and the
-largest noise of a VE process, which is that of the data (Song & Ermon 2020, technique 1).
+its blocks are made, the sampler with its number of steps. What changes: the data; the network's size (its
+first levels, a quarter of its blocks); the duration, batch, learning rate and average of training; the
+largest noise of a VE process, which is that of the data (Song & Ermon 2020, technique 1); and, where the
+table says so, the numbers of levels and of steps.
 """
 
 import math
@@ -59,6 +60,9 @@ class Small:
             config = settings.overridden(config, cell.table.small)
         self._of_network(config.model, config.data.image_size)
         self._of_training(config)
+        if cell.table.fewer > 1 and config.sde.noise_levels:
+            config.sde.noise_levels //= cell.table.fewer
+            config.loss.noise_levels = config.sde.noise_levels
         if config.sde.name in _VE:
             config.sde.sigma_max = self._distance(config)
         return config

@@ -96,6 +96,7 @@ def _solver_table(number, title, p2000, note=None, rounded=False):
         _COLUMNS,
         tuple(_solvers(*row, rounded=rounded) for row in rows),
         _SAMPLERS,
+        fewer=10,
         note=note,
     )
 

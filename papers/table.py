@@ -92,6 +92,13 @@ def _short(scale):
     return "digits" if scale == "digits" else Path(scale.partition(":")[2]).stem
 
 
+def _in_order(cells):
+    """The key by which cells of one training follow each other, those of few steps first."""
+    trainings = [(cell.config, str(settings.of_training(cell.overrides))) for cell in cells]
+    place = {id(cell): trainings.index(training) for cell, training in zip(cells, trainings, strict=True)}
+    return lambda cell: (place[id(cell)], cell.overrides.get("sampling.steps") or 0)
+
+
 class _Filled:
     """A table that is being filled."""
 
@@ -111,7 +118,7 @@ class _Filled:
 
     def fill(self):
         """Measures what it can, writing the results after each figure."""
-        for cell in self._cells:
+        for cell in sorted(self._cells, key=_in_order(self._cells)):
             if cell.config is None or (cell.value is None and not cell.row.note):
                 continue
             if cell.figure.cannot:
