@@ -20,6 +20,9 @@ PATHS = (
     "sampling.grid.file",
     "sampling.variance.file",
     "eval.bound.variance.file",
+    "eval.features.weights",
+    "eval.reference.file",
+    "eval.reference.folder",
 )
 
 
@@ -310,6 +313,23 @@ def get_config():
     evaluation.batch_size = 256  # over all devices together
     evaluation.max_images = 10_000  # of the held-out split
     evaluation.loss_levels = 20  # noise levels of loss and diagnostics
+
+    # What samples and reference are compared by; classes in metrics/features/
+    features = evaluation.features = ConfigDict()
+    features.name = "inception"  # inception, dinov2, pixels, principal_components, function
+    # inception: file; None: what `make fid` installs; dinov2: folder of a network of `transformers`
+    features.weights = placeholder(str)
+    features.resize = placeholder(str)  # inception: tf1, pytorch_fid, clean_fid, none
+    features.layer = placeholder(int)  # inception: the tap, by its channels: 2048 (FID's), 768, 192, 64
+    features.spatial = placeholder(bool)  # inception: sFID's features, too
+    features.dimensions = placeholder(int)  # principal_components: 64
+    features.function = placeholder(str)  # function: "package.module:function"
+    reference = evaluation.reference = ConfigDict()  # what samples are compared with
+    reference.split = "train"  # of the data: train, test
+    reference.file = placeholder(str)  # .npz with mu and sigma in its place: of TTUR, EDM, or one of `folder`
+    reference.folder = "reference_statistics"  # where features of a split are kept
+    # Images of the split, the first of a fixed shuffle; None: all. Of `file`: how many its moments are of
+    reference.images = placeholder(int)
 
     flow = evaluation.bits_per_dim = ConfigDict()  # likelihood by the probability-flow ODE
     flow.split = "test"  # test, train: of the data

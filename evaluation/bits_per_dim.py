@@ -114,7 +114,7 @@ def network_bits_per_dim(experiment, params, examples, config, folder):
 
 class BitsPerDim(Evaluator):
     name = "bits_per_dim"
-    needs = ("data",)
+    reads = ("data",)
 
     def refusals(self, config):
         return refusals(config)

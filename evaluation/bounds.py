@@ -250,7 +250,7 @@ def network_bounds(experiment, params, examples, config, levels=None, **resumed)
 class VariationalBound(Evaluator):
     """One of WHAT_IS_BOUNDED."""
 
-    needs = ("data",)
+    reads = ("data",)
 
     def __init__(self, name):
         self.name = name

@@ -176,7 +176,7 @@ def _summary(measured):
 
 class ScoreDiagnostics(Evaluator):
     name = "diagnostics"
-    needs = ("data",)
+    reads = ("data",)
 
     def refusals(self, config):
         if config.eval.diagnostics.images < 2:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from denoisers.gaussian_mixture import GaussianMixture
+from evaluation.features import create_extractor
 from evaluation.held_out import HeldOut, LeftOut, subset
 from experiment.draw import NumberedSamples
 from experiment.load import Run
@@ -46,11 +47,17 @@ class Evaluator:
 
     Attributes:
       name: in `eval.evaluators`, and of its entry in metrics.json.
-      needs: which of "data" (a data set) and "samples" (drawn as `sampling` says) it reads of a network.
+      reads: which of "data" (a data set) and "samples" (drawn as `sampling` says) it reads of a network.
+      keeps_itself: whether it keeps what is finished by itself, rather than its entry being kept whole.
     """
 
     name = ""
-    needs = ()
+    reads = ()
+    keeps_itself = False
+
+    def needs(self, config):
+        """What it reads of a network with this config, as in `reads`."""
+        return self.reads
 
     def refusals(self, config):
         """Lines about the fields of the config that it reads."""
@@ -59,6 +66,9 @@ class Evaluator:
     def settings(self, config):
         """JSON-able: the fields on which its figures depend, beside the model, the data and the samples."""
         return {}
+
+    def prepare(self, evaluation):
+        """Raises what only files can tell is wrong, before any evaluator begins; cheap."""
 
     def measure(self, evaluation):
         """Its entry of metrics.json: a dict for JSON. Every process calls it.
@@ -211,6 +221,11 @@ class Evaluation:
         return NumberedSamples(self.experiment, self.config.sampling)
 
     @functools.cached_property
+    def extractor(self):
+        """Extractor of `eval.features`; reads its weights."""
+        return create_extractor(self.config.eval.features)
+
+    @functools.cached_property
     def model_identity(self):
         """What tells this model from any other, for JSON."""
         config, checkpoint = self.config, self.run.checkpoint
@@ -228,9 +243,10 @@ class Evaluation:
         """What an evaluator's entry depends on, for JSON: another model, data or setting has another."""
         found = {"evaluator": evaluator.name, "model": self.model_identity}
         found["settings"] = {"max_images": self.config.eval.max_images, **evaluator.settings(self.config)}
-        if "data" in evaluator.needs and self.experiment.mixture is None:
+        needs = evaluator.needs(self.config)
+        if "data" in needs and self.experiment.mixture is None:
             found["data"] = self.data.record()
-        if "samples" in evaluator.needs:
+        if "samples" in needs:
             found["sampling"] = sampling_identity(self.config.sampling, self.samples)
         return strict_json.plain(found)
 
@@ -249,6 +265,8 @@ class Evaluation:
             reasons = {**entry.pop("left_out", {}), **left_out.reasons}
             return {**entry, "left_out": reasons}
 
+        if evaluator.keeps_itself:
+            return strict_json.loads(strict_json.dumps(measure()))
         return self.kept(evaluator.name, self.identity(evaluator), measure)
 
 

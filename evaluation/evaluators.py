@@ -5,6 +5,7 @@ from evaluation.bits_per_dim import BitsPerDim
 from evaluation.bounds import VariationalBound, unused_variance
 from evaluation.diagnostics import ScoreDiagnostics
 from evaluation.loss import Loss
+from evaluation.sample_quality import SampleQuality
 from evaluation.two_sample import TwoSample
 
 EVALUATORS = {
@@ -14,6 +15,7 @@ EVALUATORS = {
     "discrete_bound": VariationalBound("discrete_bound"),
     "continuous_bound": VariationalBound("continuous_bound"),
     "diagnostics": ScoreDiagnostics(),
+    "sample_quality": SampleQuality(),
 }
 
 
@@ -41,4 +43,4 @@ def refusals(config):
 
 def needs(config):
     """What the chosen evaluators read beside the model: a subset of {"data", "samples"}."""
-    return {need for evaluator in chosen(config) for need in evaluator.needs}
+    return {need for evaluator in chosen(config) for need in evaluator.needs(config)}

@@ -24,8 +24,8 @@ def refusals(config):
     ):
         if value is not None:
             yield (
-                f"{field}={value} chooses a checkpoint, and eval.follow=True takes each as it comes. Leave it "
-                "out."
+                f"{field}={value} chooses a checkpoint, and eval.follow=True takes each as it comes. Leave "
+                "it out."
             )
 
 

@@ -16,7 +16,7 @@ from workdir.records import read_metrics
 
 class Loss(Evaluator):
     name = "loss"
-    needs = ("data",)
+    reads = ("data",)
 
     def refusals(self, config):
         yield from positive(config.eval, "eval", "loss_levels")

@@ -15,7 +15,7 @@ COLUMNS = ("model", "fitted_gaussian", "training_images", "exact_samples")
 
 class TwoSample(Evaluator):
     name = "two_sample"
-    needs = ("data", "samples")
+    reads = ("data", "samples")
 
     def refusals(self, config):
         settings = config.eval.two_sample

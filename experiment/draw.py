@@ -1,5 +1,8 @@
 """Samples by number."""
 
+import copy
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -93,6 +96,13 @@ class NumberedSamples:
         remark = audit.remark(self._ratio)
         if remark:
             say(remark)
+
+    def with_seed(self, seed):
+        """The same sampler with the draws of another root seed; nothing is compiled anew."""
+        other = copy.copy(self)
+        other._experiment = dataclasses.replace(self._experiment, seed=seed)
+        other._key = other._experiment.key("sample")
+        return other
 
     def labels(self, numbers):
         """[count] int32 classes of the samples of these numbers, or None where the data has no labels."""

@@ -39,12 +39,14 @@ class Run:
       experiment: its objects.
       params: the averaged parameters.
       checkpoint: the record of the checkpoint: step, config, provenance.
+      workdir: of the run; None where it has none.
     """
 
     config: ConfigDict
     experiment: Experiment
     params: Any
     checkpoint: dict
+    workdir: Any = None
 
     @functools.cached_property
     def _denoise(self):
@@ -303,7 +305,7 @@ def load(workdir=None, config=None, reads=OF_A_RUN, field=None):
         params, record = _restored(config, created, checkpoints)
     finally:
         checkpoints.close()
-    return Run(config, created, params, record)
+    return Run(config, created, params, record, workdir)
 
 
 def warn_of_other_parameters(run):

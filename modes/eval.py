@@ -49,6 +49,8 @@ def _evaluate(loaded, workdir, results, opened=None):
     evaluation = Evaluation(loaded, results.folder, opened)
     _say_what(evaluation, needs)
     chosen = evaluators.chosen(config)
+    for evaluator in chosen:
+        evaluator.prepare(evaluation)
     entries = {evaluator.name: evaluation.entry(evaluator) for evaluator in chosen}
     reads_data = "data" in needs and loaded.experiment.mixture is None
     measured = {

@@ -10,6 +10,7 @@ import numpy as np
 import data
 from components import positive
 from data.pipeline import Pipeline
+from evaluation import sample_quality
 from evaluation.held_out import HeldOut, HeldOutLoss
 from experiment.create import create, resolved
 from experiment.draw import NumberedSamples
@@ -34,6 +35,7 @@ FREQUENCIES = (
     "training.log_every",
     "training.eval_every",
     "training.sample_every",
+    "training.sample_quality_every",
     "checkpoint.every",
     "ema.snapshot_every",
 )
@@ -70,6 +72,8 @@ def refusals(config):
             "ema.power_stds=(0.05, 0.1)."
         )
     yield from devices.uneven("eval.batch_size", config.eval.batch_size)
+    if training.sample_quality_every:
+        yield from sample_quality.training_refusals(config)
     if training.parallel != "pmap":
         yield f'training.parallel="{training.parallel}" is unknown. Known: pmap.'
 
@@ -179,6 +183,9 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
     preview = NumberedSamples(experiment, config.sampling)
     if config.training.sample_every:
         preview.say_bias()
+    few_samples = None
+    if config.training.sample_quality_every:
+        few_samples = sample_quality.FewSamples(experiment, config, found)
     records = Records(workdir, start)
     progress = Progress(steps, "step", "train", initial=start)
     watch, key = MetricsWatch(), experiment.key("train")
@@ -225,6 +232,10 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
             picture = pictures.samples(pixels, config.data.pixel_values, preview.labels(range(count)))
             results.write(f"samples_{step:07d}.png", pictures.save_picture, picture)
             records.image(step, "samples", picture)
+        if few_samples and due(config.training.sample_quality_every):
+            figures_now = few_samples(average)
+            records.scalars(step, figures_now)
+            say(few_samples.said(step, figures_now))
         if last:
             break
 

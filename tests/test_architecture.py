@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "training": "components data denoisers likelihood losses sde_lib",
     "experiment": f"{_EXPERIMENT} configs",
     "overrides": "components configs workdir",
-    "evaluation": f"{_EXPERIMENT} metrics overrides",
+    "evaluation": f"{_EXPERIMENT} importers metrics overrides",
     "modes": f"{_EXPERIMENT} configs evaluation importers metrics reports",
     "papers": f"{_EXPERIMENT} configs evaluation metrics modes overrides reports",
     "main": "components configs experiment modes overrides parallel sde_lib workdir",

@@ -81,7 +81,7 @@ def test_every_recipe_of_the_readme_trains_or_samples(tmp_path):
         if not name.startswith(("tests/", "bench/")) and (ROOT / name).exists():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, root / name)
-    assert len(RECIPES) == 7
+    assert len(RECIPES) == 8
     commands = []
     for recipe, body in RECIPES.items():
         code, heading = _block(recipe), body[: body.index("```python")]

@@ -373,7 +373,7 @@ def test_images_that_use_few_pixel_values_are_told_of_by_inspect_train_and_eval(
         "training.steps": 1,
         "model.attention": "()",
     }
-    fields |= {"eval.bits_per_dim.compute": False, "eval.max_images": 8, "eval.two_sample.num_samples": 8}
+    fields |= {"eval.evaluators": "loss,two_sample", "eval.max_images": 8, "eval.two_sample.num_samples": 8}
     command = ["main.py", "--config=configs/digits.py", f"--workdir={tmp_path / 'run'}", *as_flags(fields)]
     for mode in ("inspect", "train", "eval") if values == (0, 1) else ("inspect",):
         assert main.main([*command, f"--mode={mode}"]) == 0

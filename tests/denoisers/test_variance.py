@@ -275,7 +275,7 @@ def test_what_cannot_be_is_refused_by_name(fields, words, capsys):
     fields = {"sampling.predictor": "ancestral", "sampling.corrector": "none", **fields}
     mode = fields.pop("mode", "sample")
     flags = [f"--config.{name}={value}" for name, value in fields.items()]
-    flags += ["--config.eval.bound.discrete=True"] * (mode == "eval")
+    flags += ["--config.eval.evaluators=discrete_bound"] * (mode == "eval")
     arguments = ["main.py", "--config=configs/digits.py", "--workdir=/proc/nowhere", f"--mode={mode}"]
     assert main.main([*arguments, *flags]) == 2
     error = capsys.readouterr().err
@@ -437,9 +437,9 @@ def test_the_measured_table_is_the_exact_variance_and_is_sampled_from(tmp_path, 
     path = f"--config.sampling.variance.file={tmp_path / 'variance.npz'}"
     assert main.main(["main.py", *arguments, "--mode=sample", *flags, path]) == 0
     evaluation = [*arguments, "--mode=eval", "--config.eval.bound.variance=predicted"]
-    evaluation += ["--config.eval.bound.discrete=False"]
+    evaluation += ["--config.eval.evaluators=continuous_bound"]
     assert main.main(["main.py", *evaluation]) == 2
-    assert "Set eval.bound.discrete=True" in capsys.readouterr().err
+    assert "Add discrete_bound to eval.evaluators" in capsys.readouterr().err
     (tmp_path / "variance.npz").write_bytes(b"damaged")
     assert main.main(["main.py", *arguments, "--mode=sample", *flags, path]) == 2
     assert "is not a whole .npz file; --mode=variance writes one" in capsys.readouterr().err

@@ -110,7 +110,7 @@ def test_examples_that_ran_out_of_steps_are_left_out_and_counted(config, capsys)
 
 
 def test_bounds_do_not_depend_on_the_batches(config):
-    config.eval.update({"bound": {"levels": 16, "images": 32, "continuous": True, "discrete": True}})
+    config.eval.update({"bound": {"levels": 16, "images": 32}})
     found = []
     for batch_size in (16, 32):
         config.eval.batch_size = batch_size
@@ -132,7 +132,7 @@ def test_bounds_of_uniform_pixels_are_their_eight_bits(decoder):
     config.model.attention = ()
     config.eval.batch_size = 64
     config.eval.bound.update({"images": 512, "levels": 64, "grid": "log_snr"})
-    config.eval.bound.update({"continuous": True, "discrete": False, "decoder": decoder})
+    config.eval.bound.decoder, config.eval.evaluators = decoder, ("continuous_bound",)
     setup = experiment.create(config)
     uniform = GaussianMixture.diagonal([1.0], np.zeros((1, 4)), np.full((1, 4), 1 / 3), (2, 2, 1))
     setup = dataclasses.replace(setup, sde=VP(t_min=1e-3), denoiser=ExactDenoiser(VP(t_min=1e-3), uniform))

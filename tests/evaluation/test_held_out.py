@@ -7,6 +7,7 @@ import pytest
 
 import main
 import metrics
+from evaluation import evaluators
 from evaluation.held_out import LeftOut, TooFew, mean_and_error
 from tests.conftest import TINY, as_flags
 from training import optimizers
@@ -58,9 +59,8 @@ def one_held_out(tmp_path_factory):
         "data.pixel_values": 17,
         "training.steps": 2,
         "training.eval_every": 1,
-        "eval.bound.discrete": True,
+        "eval.evaluators": "loss,two_sample,bits_per_dim,discrete_bound,diagnostics",
         "eval.bound.levels": 4,
-        "eval.diagnostics.compute": True,
         "eval.diagnostics.images": 2,
     }
     command = ["main.py", "--config=configs/images.py", f"--workdir={workdir}", *as_flags(fields)]
@@ -73,18 +73,22 @@ def test_a_single_held_out_image_is_evaluated_without_what_it_cannot_tell(one_he
     command, workdir = one_held_out
     assert main.main([*command, "--mode=eval"]) == 0
     found = _strict(workdir / "metrics.json")
-    assert set(found["left_out"]) == {
-        "model.two_sample.one_nearest_neighbour",
-        "model.two_sample.precision_recall",
-        "training_images.two_sample.one_nearest_neighbour",
-        "training_images.two_sample.precision_recall",
-        "model.bits_per_dim",
-        "model.bounds",
-        "diagnostics",
+    left_out = {name: set(found[name]["left_out"]) for name in evaluators.EVALUATORS if name in found}
+    assert left_out == {
+        "loss": set(),
+        "two_sample": {
+            f"{column}.{figure}"
+            for column in ("model", "training_images")
+            for figure in ("one_nearest_neighbour", "precision_recall")
+        },
+        "bits_per_dim": {"model"},
+        "discrete_bound": {"discrete_bound"},
+        "diagnostics": {"diagnostics"},
     }
-    assert np.isfinite(found["model"]["eps_error_by_level"]).all()
+    assert np.isfinite(found["loss"]["model"]).all()
     said = capfd.readouterr().err
-    assert "model.bits_per_dim is left out: its standard error takes 2 examples" in said
+    assert "model is left out: its standard error takes 2 examples" in said
+    assert "Left out: model, since its standard error" in (workdir / "evaluation.md").read_text()
     assert "NaN" not in said and "RuntimeWarning" not in said
     assert not (workdir / "evaluation.png").exists() and (workdir / "loss.png").exists()
 
@@ -126,11 +130,9 @@ def test_an_infinite_field_of_a_config_comes_back_from_strict_json(tmp_path, cap
     assert main.main([*ring, *as_flags({**small, **edm})]) == 0
     found = _strict(tmp_path / "metrics.json")
     assert found["config"]["sampling"]["predictor"]["churn_max"] == "Infinity"
-    assert set(found["left_out"]) == {
-        "two_sample.samples.precision_recall",
-        "two_sample.floor.precision_recall",
-    }
-    assert "precision -   recall -" in capfd.readouterr().out
+    left_out = {"model.precision_recall", "exact_samples.precision_recall"}
+    assert set(found["two_sample"]["left_out"]) == left_out
+    assert capfd.readouterr().out.count("-, -") == 2
     (tmp_path / "config.json").write_text(json.dumps({"config": found["config"]}))
     config = main.parse(["main.py", f"--workdir={tmp_path}", "--mode=sample"])[0]
     assert config.sampling.predictor.churn_max == float("inf")

@@ -18,7 +18,7 @@ from workdir.compatibility import data_changes, require_same_data, trained_on
 FIELDS = {**TINY, "data.image_size": 8, "data.holdout": 0.3, "data.dequantize": False}
 MODES = {
     "eval": {
-        "eval.bits_per_dim.compute": False,
+        "eval.evaluators": "loss,two_sample",
         "eval.two_sample.num_samples": 4,
         "eval.two_sample.neighbours": 1,
     },

@@ -104,7 +104,7 @@ def test_an_imported_run_is_sampled_without_a_config(file, folder, tmp_path, cap
 def test_an_imported_run_is_evaluated_and_trained_on(tmp_path, capsys):
     # Weights of a run on the digits, in the place of published ones: what their data was is not in the file.
     run, workdir = tmp_path / "run", tmp_path / "imported"
-    fields = {**TINY, "training.steps": 2, "optim.warmup": 0, "eval.bits_per_dim.compute": False}
+    fields = {**TINY, "training.steps": 2, "optim.warmup": 0, "eval.evaluators": "loss,two_sample"}
     digits = ["main.py", "--config=configs/digits.py", *as_flags(fields)]
     assert main.main([*digits, f"--workdir={run}"]) == 0
     assert main.main(["main.py", f"--workdir={run}", "--mode=export"]) == 0

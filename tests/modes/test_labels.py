@@ -74,16 +74,14 @@ def test_labels_go_from_the_data_to_every_result(run, tmp_path, monkeypatch):
     workdir = tmp_path / "run"
     assert run("train", {"training.sample_every": 1})[0] == 0
     everything = {
-        "eval.bound.discrete": True,
-        "eval.bound.continuous": True,
+        "eval.evaluators": "loss,two_sample,bits_per_dim,discrete_bound,continuous_bound,diagnostics",
         "eval.bound.levels": 4,
         "eval.bound.images": 16,
-        "eval.diagnostics.compute": True,
         "eval.diagnostics.images": 16,
     }
     assert run("eval", everything)[0] == 0
     metrics = json.loads((workdir / "metrics.json").read_text())
-    assert np.isfinite(metrics["model"]["bits_per_dim"]["value"])
+    assert np.isfinite(metrics["bits_per_dim"]["model"]["value"])
     assert run("encode", {"encoding.num_images": 3, "encoding.tolerance": 1e-2})[0] == 0
     with np.load(workdir / "encoding.npz") as found:
         assert found["label"].shape == (3,) and np.abs(found["reconstructed"] - found["x"]).max() < 0.5

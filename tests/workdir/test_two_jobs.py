@@ -61,7 +61,7 @@ def test_an_evaluation_started_twice_ends_twice(tmp_path):
     said = _ended([_start(_ring("eval", tmp_path)) for _ in range(2)])
     assert not any("cannot be read" in error for error in said)
     figures = json.loads((tmp_path / "metrics.json").read_text())
-    assert np.isfinite(figures["flow"]["value"]["value"])
+    assert np.isfinite(figures["bits_per_dim"]["flow"]["value"]["value"])
     with np.load(tmp_path / "log_prob.npz") as kept:
         assert sorted(kept["rows"].tolist()) == list(range(48))
     assert not list(tmp_path.glob("*.parts-*")) and not list(tmp_path.glob(".*"))

@@ -1,0 +1,495 @@
+"""The evaluator `sample_quality`: FID and its kin, of samples against reference statistics.
+
+Every combination of a checkpoint, an average, a sampler and a seed is a setting of its own. Its samples are
+drawn in parts by number, and of each its features are kept rather than the image, so that a killed
+evaluation goes on; what is finished stays with all that it depends on.
+
+How figures of several settings are read: the last checkpoint is chosen by nobody, and its figure unbiased;
+the minimum over checkpoints, which papers print, is a choice by the figure itself. So is the best of several
+seeds, beside which their mean stands.
+"""
+
+import dataclasses
+import functools
+import itertools
+import shlex
+from typing import Any
+
+import numpy as np
+
+import metrics
+import overrides
+from components import ConfigError, Refusals, UserError, choose
+from evaluation import reference as references
+from evaluation.evaluator import Evaluator, Figure, Kept, sampling_identity
+from evaluation.features import create_extractor
+from experiment.create import problems, read_files, resolved
+from experiment.draw import NumberedSamples
+from experiment.load import load
+from metrics import METRICS, FeatureSet
+from training import ema
+from workdir.checkpoints import Checkpoints
+from workdir.files import checksum
+from workdir.partial import Partial
+from workdir.records import say
+
+# The figures of which one is the best of several; the others have no best, or it is not their largest.
+BEST = {
+    **dict.fromkeys(("fid", "fd_dinov2", "frechet_distance", "sfid", "fid_infinity", "kid"), min),
+    "inception_score": max,
+}
+# What a combination needs of a sampler and a model.
+_READS = ("restore", "sampling")
+# More bars than these cannot be read.
+MOST_BARS = 8
+_ARRAYS = ("features", "logits", "spatial")
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What one set of samples is drawn with.
+
+    Attributes:
+      step, average: as in `restore`, None for its choice; sampler: changes of `sampling`, as text; seed: the
+        root of the draws.
+    """
+
+    step: int | None
+    average: float | None
+    sampler: str
+    seed: int
+
+
+def settings_of(config):
+    """The Settings of `eval.sample_quality`; those of one sampler, then of one model, follow each other."""
+    quality = config.eval.sample_quality
+    samplers, seeds = quality.samplers or ("",), quality.seeds or (config.seed,)
+    models = itertools.product(quality.steps or (None,), quality.averages or (None,))
+    return [
+        Setting(step, average, sampler, seed)
+        for sampler, (step, average), seed in itertools.product(samplers, models, seeds)
+    ]
+
+
+def with_sampler(config, text):
+    """The config with a sampler's text, "predictor=edm steps=18", as `--config.sampling.*` would change it.
+
+    Raises:
+      ConfigError: names the text, and the field that there is none of.
+    """
+    changed, field = config.copy_and_resolve_references(), f'eval.sample_quality.samplers: "{text}": '
+    try:
+        pairs = [part.partition("=") for part in shlex.split(text)]
+        return overrides.apply(
+            changed, [(f"config.sampling.{n}", value if equals else None) for n, equals, value in pairs]
+        )
+    except ValueError as error:
+        raise ConfigError(f"{field}{error}.") from error
+    except ConfigError as error:
+        raise ConfigError(f"{field}{error}") from error
+
+
+def _sampler_refusals(config, text):
+    changed = with_sampler(config, text)
+    known = problems(config, _READS)
+    yield from (
+        f'eval.sample_quality.samplers: "{text}": {line}'
+        for line in problems(changed, _READS)
+        if line not in known
+    )
+
+
+def refusals(config):
+    """Lines about the subtree `eval.sample_quality`."""
+    quality, refused = config.eval.sample_quality, Refusals()
+    if config.mixture.name:
+        yield (
+            f'eval.evaluators names sample_quality, and mixture.name="{config.mixture.name}" is no data set. '
+            "Use two_sample."
+        )
+        return
+    if quality.num_samples < 2:
+        yield f"eval.sample_quality.num_samples={quality.num_samples} must be at least 2."
+    if quality.pictures < 0:
+        yield f"eval.sample_quality.pictures={quality.pictures} must not be negative; 0 means none."
+    for field in ("steps", "seeds"):
+        if not all(isinstance(n, int) and 0 <= n < 2**64 for n in quality[field]):
+            yield f"eval.sample_quality.{field}={quality[field]} must be whole numbers of 0 or more."
+    kept = ema.numbers(config.ema)
+    if not set(quality.averages) <= set(kept):
+        yield (
+            f"eval.sample_quality.averages={quality.averages} must be averages that the run keeps: "
+            f"{', '.join(map(str, kept))}."
+        )
+    if config.restore.file is not None and (quality.steps or quality.averages):
+        yield (
+            f"restore.file={config.restore.file} is one average of one step: leave eval.sample_quality.steps "
+            "and eval.sample_quality.averages out."
+        )
+    if not quality.metrics:
+        yield f"eval.sample_quality.metrics=() measures nothing. Name some of {', '.join(METRICS)}."
+    for name in quality.metrics:
+        with refused:
+            choose(METRICS, name, "eval.sample_quality.metrics")
+    refused.add(references.refusals(config))
+    for text in quality.samplers:
+        refused.add(_sampler_refusals(config, text))
+    yield from refused.lines
+
+
+def require_steps(config, workdir):
+    """Raises UserError where the workdir has no checkpoint of one of `eval.sample_quality.steps`."""
+    wanted = set(config.eval.sample_quality.steps)
+    if not wanted:
+        return
+    checkpoints = Checkpoints(workdir, resolved(config), read_only=True)
+    try:
+        there = checkpoints.all_steps()
+    finally:
+        checkpoints.close()
+    if not wanted <= set(there):
+        raise UserError(
+            f"eval.sample_quality.steps={config.eval.sample_quality.steps}: in {workdir}/checkpoints are the "
+            f"steps {sorted(there)}. Train with checkpoint.keep_every to keep more."
+        )
+
+
+def reference_of(config, data=None, extractor=None):
+    """The evaluation.reference.Reference of the config.
+
+    Args:
+      data: RunData, where it is open; extractor: Extractor of `eval.features`, where it is made.
+    """
+    split = config.eval.reference.split
+    source = data and (data.train if split == "train" else data.test)
+    return references.reference(extractor or create_extractor(config.eval.features), config, source)
+
+
+class Drawn:
+    """Features of numbered samples of one sampler.
+
+    Args:
+      experiment: Experiment; sampling: the subtree `sampling`; extractor: Extractor.
+      batch_size: of the extractor, over the devices of this process.
+    """
+
+    def __init__(self, experiment, sampling, extractor, batch_size):
+        self.samples = NumberedSamples(experiment, sampling)
+        self.extractor = extractor
+        self._transform, self._batch_size = experiment.transform, batch_size
+
+    def with_seed(self, seed):
+        """The same with other draws; nothing is compiled anew."""
+        other = object.__new__(Drawn)
+        other.__dict__.update(self.__dict__, samples=self.samples.with_seed(seed))
+        return other
+
+    def __call__(self, params, numbers):
+        """(uint8 images [n, H, W, C] with the data's pixel values, dict of arrays [n, ...]) of samples."""
+        drawn = self.samples.numbered(params, numbers)
+        images = self._transform.to_pixels(drawn.x)
+        found = self.extractor.features(images, self._batch_size, pixel_values=self._transform.pixel_values)
+        return images, {**{name: found[name] for name in _ARRAYS if name in found}, "nfe": drawn.nfe}
+
+
+def feature_set(arrays, extractor):
+    """The FeatureSet of what `Drawn` found."""
+    found = {name: arrays[name] for name in _ARRAYS if name in arrays}
+    return FeatureSet(**found, extractor=extractor.name)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Measurement:
+    """What all Settings have in common."""
+
+    config: Any
+    folder: Any
+    reference: Any
+
+    def __call__(self, setting, drawn, run):
+        """The dict of one Setting: its figures and pictures, measured now or before."""
+        quality, kept = self.config.eval.sample_quality, Kept(self.folder / "evaluated")
+        drawing = {
+            "parameters": checksum(run.params),
+            "step": run.checkpoint["step"],
+            "seed": setting.seed,
+            "sde": repr(run.experiment.sde),
+            "denoiser": run.config.denoiser.to_dict(),
+            "sampling": sampling_identity(with_sampler(self.config, setting.sampler).sampling, drawn.samples),
+            "extractor": self.reference.extractor.identity,
+        }
+        count = quality.num_samples
+        shown = count if quality.keep_images else min(quality.pictures, count)
+        rows = Partial(self.folder / "sample_quality", drawing)
+        images = Partial(self.folder / "sample_pictures", drawing)
+        what = {"reference": self.reference.provenance, "n": count, "metrics": list(quality.metrics)}
+        identity = {**drawing, **what, "shown": shown}
+
+        def measure():
+            arrays = _fill(rows, images, drawn, run.params, count, shown)
+            generated = feature_set(arrays, self.reference.extractor)
+            found = metrics.measure(quality.metrics, self.reference.features, generated)
+            pictures = None
+            if shown:
+                content = {**images.merged(shown), "pixel_values": run.experiment.transform.pixel_values}
+                pictures = kept.arrays("sample_pictures", identity, content).name
+            entry = {"step": run.checkpoint["step"], "average": setting.average, "sampler": setting.sampler}
+            nfe = float(arrays["nfe"].mean())
+            return {**entry, "seed": setting.seed, "nfe": nfe, "figures": found, "pictures": pictures}
+
+        entry = kept("sample_quality", identity, measure)
+        rows.finish()
+        images.finish()
+        return entry
+
+
+def _fill(rows, images, drawn, params, count, shown):
+    """Arrays [count, ...] of the samples 0..count-1, the first `shown` of which stay as images."""
+
+    def of_rows(numbers):
+        pixels, found = drawn(params, numbers)
+        first = numbers < shown
+        if first.any():
+            images.add(numbers[first], {"images": pixels[first]})
+            images.save()
+        return found
+
+    batch = drawn.samples.batch_size
+    rows.fill(count, batch, of_rows, "sample quality", "sample", "were drawn")
+
+    def of_pictures(numbers):
+        return {"images": drawn(params, numbers)[0]}
+
+    # Nothing, unless a kill came between the two.
+    images.fill(shown, batch, of_pictures, "pictures", "sample", "were drawn")
+    return rows.merged(count)
+
+
+def sample_quality(run, config, folder, data=None, extractor=None):
+    """The figures of all Settings of `eval.sample_quality`.
+
+    Args:
+      run: Run, of a workdir where several checkpoints or averages are measured.
+      config: the whole config, resolved; folder: Path of the results.
+      data: RunData; None: opened where the reference statistics need it.
+      extractor: Extractor of `eval.features`; None: made here.
+
+    Returns:
+      dict for JSON: `n`, `extractor`, `reference` (provenance), `settings` with the figures of each, and
+      `summary`; see `summarized`.
+
+    Raises:
+      ConfigError, UserError: a checkpoint or weights that are not there; what the extractor or statistics
+        refuse.
+    """
+    require_steps(config, run.workdir)
+    found = reference_of(config, data, extractor)
+    extractor = found.extractor
+    measurement = _Measurement(config, folder, found)
+
+    @functools.lru_cache(maxsize=1)
+    def model(step, average):
+        if step is None and average is None:
+            return run
+        chosen = config.copy_and_resolve_references()
+        if step is not None:
+            chosen.restore.step = step
+        if average is not None:
+            chosen.restore.average = average
+        return load(run.workdir, chosen, _READS)
+
+    @functools.lru_cache(maxsize=1)
+    def sampler(text):
+        changed = with_sampler(config, text)
+        experiment = dataclasses.replace(run.experiment, files=read_files(changed, ("sampling",)))
+        return Drawn(experiment, changed.sampling, extractor, config.eval.batch_size)
+
+    settings = [
+        measurement(s, sampler(s.sampler).with_seed(s.seed), model(s.step, s.average))
+        for s in settings_of(config)
+    ]
+    return {
+        "n": config.eval.sample_quality.num_samples,
+        "extractor": extractor.identity,
+        "reference": found.provenance,
+        "settings": settings,
+        "summary": summarized(settings),
+    }
+
+
+def summarized(settings):
+    """What several checkpoints and seeds of one sampler and average come to, by figure.
+
+    Returns:
+      list of dicts: `sampler`, `average`, `figure`; at the `last` step and at the `best` one {"step", "mean",
+      "best", "worst", "seeds"} over seeds. The best step is that with the best mean; its figure is biased
+      by the choice.
+    """
+    result = []
+    for sampler, average in dict.fromkeys((s["sampler"], s["average"]) for s in settings):
+        own = [s for s in settings if (s["sampler"], s["average"]) == (sampler, average)]
+        steps = sorted({s["step"] for s in own})
+        for figure, best in BEST.items():
+            if not all("value" in s["figures"].get(figure, {}) for s in own) or len(own) < 2:
+                continue
+
+            def over_seeds(step, figure=figure, best=best, own=own):
+                values = [s["figures"][figure]["value"] for s in own if s["step"] == step]
+                spread = {"standard_deviation": float(np.std(values, ddof=1))} if len(values) > 1 else {}
+                found = {"step": step, "mean": float(np.mean(values)), **spread}
+                return {**found, "best": best(values), "seeds": len(values)}
+
+            by_step = [over_seeds(step) for step in steps]
+            chosen = best(by_step, key=lambda found: found["mean"])
+            named = {"sampler": sampler, "average": average, "figure": figure, "checkpoints": len(steps)}
+            result.append({**named, "last": by_step[-1], "best": chosen})
+    return result
+
+
+class SampleQuality(Evaluator):
+    name = "sample_quality"
+    keeps_itself = True
+
+    def needs(self, config):
+        return () if config.eval.reference.file is not None else ("data",)
+
+    def refusals(self, config):
+        return refusals(config)
+
+    def prepare(self, evaluation):
+        require_steps(evaluation.config, evaluation.run.workdir)
+        say(f"features of samples: {described(evaluation.extractor.identity)}")
+
+    def measure(self, evaluation):
+        config = evaluation.config
+        data = evaluation.data if self.needs(config) else None
+        return sample_quality(evaluation.run, config, evaluation.folder, data, evaluation.extractor)
+
+    def figures(self, entry):
+        reference = described_reference(entry["reference"])
+        of = f"n={entry['n']}, {described(entry['extractor'])}, against {reference}"
+        for setting, name, found in _values(entry):
+            figure = f"{name}, {_of_setting(setting)}"
+            yield Figure(figure, with_interval(found), f"{of}, NFE {setting['nfe']:g}")
+        for found in entry["summary"]:
+            what = _named(f"  {found['figure']}", found["sampler"], average=found["average"])
+            last, best, count = found["last"], found["best"], found["checkpoints"]
+            yield Figure(
+                f"{what}, last checkpoint", _over_seeds(last), f"n={entry['n']}, step {last['step']}"
+            )
+            if count > 1:
+                note = f"n={entry['n']}, step {best['step']}, chosen by this figure"
+                yield Figure(f"{what}, best of {count} checkpoints", _over_seeds(best), note)
+
+    def panels(self, entry):
+        panels = {}
+        for setting, name, found in _values(entry):
+            title = f"{name} (n={entry['n']}, {entry['extractor']['name']})"
+            bar = (found["value"], found.get("standard_error", 0.0))
+            panels.setdefault(title, {})[_of_setting(setting)] = bar
+        return {title: bars for title, bars in panels.items() if len(bars) <= MOST_BARS}
+
+    def pictures(self, entry, workdir, folder):
+        for number, setting in enumerate(entry["settings"]):
+            path = folder / "evaluated" / (setting["pictures"] or "")
+            if path.is_file():
+                with np.load(path) as found:
+                    arguments = (found["images"][:64], int(found["pixel_values"]))
+                suffix = f"_{number}" if len(entry["settings"]) > 1 else ""
+                yield f"sample_quality{suffix}.png", "samples_figure", arguments
+
+
+def _values(entry):
+    """(setting, name of a figure, its entry) of all figures that there are."""
+    for setting in entry["settings"]:
+        for name, found in setting["figures"].items():
+            if "value" in found:
+                yield setting, name, found
+
+
+def _named(*parts, average=None):
+    return ", ".join(part for part in (*parts, average and f"average {average}") if part)
+
+
+def _of_setting(setting):
+    """What tells a Setting from the others of its entry, as text."""
+    numbers = f"step {setting['step']}", f"seed {setting['seed']}"
+    return _named(setting["sampler"], *numbers, average=setting["average"])
+
+
+def described(extractor):
+    """An extractor's identity as one text: inception (resize tf1, ...)."""
+    own = [
+        f"{name} {str(value)[:12]}"
+        for name, value in extractor.items()
+        if name != "name" and value is not None
+    ]
+    return extractor["name"] + (f" ({', '.join(own)})" if own else "")
+
+
+def described_reference(provenance):
+    """Where reference statistics come from as one text."""
+    if "split" in provenance:
+        source = provenance.get("source") or provenance["file"]
+        return f"{provenance['images']} {provenance['split']} images of {source}"
+    return f"{provenance['images']} images of {provenance['file']}"
+
+
+def with_interval(entry, digits=4):
+    """A metric's value as text, with the interval that it has."""
+    text = f"{entry['value']:.{digits}g}"
+    if "interval" in entry:
+        low, high = entry["interval"]
+        text += f" [{low:.{digits}g}, {high:.{digits}g}]"
+    return text
+
+
+def _over_seeds(found):
+    if found["seeds"] == 1:
+        return f"{found['mean']:.4g}"
+    mean = f"{found['mean']:.4g} ± {found['standard_deviation']:.2g}"
+    return f"{mean}, best of {found['seeds']} seeds {found['best']:.4g}"
+
+
+def training_refusals(config):
+    """Lines about what a training run reads for `training.sample_quality_every`."""
+    count = config.training.sample_quality_samples
+    if count < 2:
+        yield f"training.sample_quality_samples={count} must be at least 2."
+    refused = Refusals()
+    for name in config.eval.sample_quality.metrics:
+        with refused:
+            choose(METRICS, name, "eval.sample_quality.metrics")
+    yield from refused.lines
+
+
+class FewSamples:
+    """Metrics of few samples while a network trains, with their number in the name of each.
+
+    Args:
+      experiment: Experiment; config: the whole config, resolved; data: RunData.
+    """
+
+    def __init__(self, experiment, config, data):
+        self._count = config.training.sample_quality_samples
+        self._metrics = config.eval.sample_quality.metrics
+        self._reference = reference_of(config, data)
+        extractor = self._reference.extractor
+        self._drawn = Drawn(experiment, config.sampling, extractor, config.eval.batch_size)
+
+    def __call__(self, params):
+        """{"fid_n1000": value, ...} of these averaged parameters."""
+        batch, parts = self._drawn.samples.batch_size, []
+        for start in range(0, self._count, batch):
+            numbers = np.arange(start, min(start + batch, self._count))
+            parts.append(self._drawn(params, numbers)[1])
+        arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        generated = feature_set(arrays, self._reference.extractor)
+        found = metrics.measure(self._metrics, self._reference.features, generated)
+        return {f"{name}_n{self._count}": e["value"] for name, e in found.items() if "value" in e}
+
+    def said(self, step, found):
+        """The line that a training run prints of these figures."""
+        values = ", ".join(f"{name.rpartition('_n')[0]} {value:.4g}" for name, value in found.items())
+        of = f"n={self._count}, {described(self._reference.extractor.identity)}"
+        return f"step {step}: {values} ({of}, against {described_reference(self._reference.provenance)})"

@@ -1,0 +1,262 @@
+"""--mode=eval measures what eval.evaluators names, goes on after a kill, and follows a training run."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+import scipy.integrate
+
+import experiment
+import main
+from evaluation import bits_per_dim, evaluators, follow
+from evaluation.held_out import subset
+from modes import check
+from tests.conftest import TINY, as_flags
+from workdir.partial import Partial
+
+FIELDS = {
+    **TINY,
+    "training.steps": 4,
+    "checkpoint.every": 2,
+    "checkpoint.keep": 3,
+    "optim.warmup": 0,
+    "eval.max_images": 16,
+    "eval.two_sample.num_samples": 16,
+    "eval.bits_per_dim.tolerance": 1e-2,
+    "eval.bound.levels": 3,
+    "eval.bound.images": 16,
+    "eval.features.name": "pixels",
+    "eval.sample_quality.metrics": "frechet_distance",
+    "eval.sample_quality.num_samples": 32,
+    "training.sample_quality_every": 4,
+    "training.sample_quality_samples": 16,
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The workdir of a run on the digits, four steps long, with checkpoints at two and four."""
+    workdir = tmp_path_factory.mktemp("evaluated") / "run"
+    fields = {**FIELDS, "eval.reference.folder": workdir.parent / "reference"}
+    command = ["main.py", "--config=configs/digits.py", f"--workdir={workdir}", *as_flags(fields)]
+    assert main.main(command) == 0
+    return workdir
+
+
+def _evaluate(run, output, fields):
+    command = ["main.py", f"--workdir={run}", "--mode=eval", f"--output={output}", *as_flags(fields)]
+    return main.main(command)
+
+
+def _measured(folder, name="metrics.json"):
+    return json.loads((folder / name).read_text())
+
+
+def test_the_list_is_honoured_and_every_figure_is_a_line(run, tmp_path, capsys):
+    assert _evaluate(run, tmp_path, {"eval.evaluators": "loss,continuous_bound"}) == 0
+    found = _measured(tmp_path)
+    assert set(found) & set(evaluators.EVALUATORS) == {"loss", "continuous_bound"}
+    said, report = capsys.readouterr().out, (tmp_path / "evaluation.md").read_text()
+    for name in ("loss", "continuous_bound"):
+        for figure in evaluators.EVALUATORS[name].figures(found[name]):
+            assert figure.name in said and figure.value in said
+            assert f"| {figure.name.strip()} | {figure.value} |" in report
+    assert (tmp_path / "loss.png").exists() and "](loss.png)" in report
+    assert not (tmp_path / "bits_per_dim.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"eval.evaluators": "loss,fid"}, ['eval.evaluators="fid"', "sample_quality"]),
+        ({"eval.evaluators": "(1,2)"}, ["eval.evaluators=(1, 2)", "names alone"]),
+        ({"eval.sample_quality.metrics": "fidd"}, ["eval.sample_quality.metrics", '"fid"']),
+        ({"eval.sample_quality.samplers": "stps=3"}, ["eval.sample_quality.samplers", "stps"]),
+        ({"eval.sample_quality.samplers": "predictor=unipc order=x"}, ["samplers", "order"]),
+        ({"eval.sample_quality.averages": "(0.5,)"}, ["eval.sample_quality.averages", "0.999"]),
+        ({"eval.sample_quality.steps": "(-1,)"}, ["eval.sample_quality.steps"]),
+        ({"eval.follow": True, "restore.step": 2}, ["restore.step=2", "eval.follow"]),
+        ({"eval.bits_per_dim.split": "val", "eval.evaluators": "bits_per_dim"}, ["split", "train"]),
+    ],
+)
+def test_what_cannot_be_is_refused_by_its_field(fields, words, tmp_path):
+    fields = {"eval.evaluators": "sample_quality", "eval.features.name": "pixels", **fields}
+    command = ["main.py", "--config=configs/digits.py", f"--workdir={tmp_path}", "--mode=eval"]
+    config, *_ = main.parse([*command, *as_flags(fields)])
+    (line,) = check.problems("eval", config)
+    assert all(word in line for word in words), line
+
+
+def test_samplers_are_texts_whose_brackets_hold_commas():
+    text = "predictor=edm steps=18, grid=explicit grid.times=(1.0,0.5,0.1)"
+    flag = f"--config.eval.sample_quality.samplers={text}"
+    config, *_ = main.parse(["main.py", "--config=configs/digits.py", "--workdir=x", flag])
+    assert config.eval.sample_quality.samplers == tuple(part.strip() for part in text.split(", "))
+
+
+STAGES = "loss,continuous_bound,sample_quality"
+
+
+def test_a_killed_evaluation_ends_with_the_same_figures(run, tmp_path, monkeypatch):
+    fields = {"eval.evaluators": STAGES, "eval.sample_quality.pictures": 4}
+    assert _evaluate(run, tmp_path / "whole", fields) == 0
+    add, alive = Partial.add, [0]
+
+    def killed(self, rows, arrays):
+        add(self, rows, arrays)
+        self.save()
+        alive[0] -= 1
+        if alive[0] == 0:
+            raise KeyboardInterrupt
+
+    # Each attempt is killed after three more batches, until one gets through.
+    monkeypatch.setattr(Partial, "add", killed)
+    for _ in range(20):
+        alive[0] = 3
+        if _evaluate(run, tmp_path / "parts", fields) == 0:
+            break
+    else:
+        raise AssertionError("no attempt went further than the last")
+    assert _measured(tmp_path / "parts") == _measured(tmp_path / "whole")
+    # What is finished is not measured again.
+    monkeypatch.setattr(Partial, "add", None)
+    assert _evaluate(run, tmp_path / "parts", fields) == 0
+    assert _measured(tmp_path / "parts") == _measured(tmp_path / "whole")
+    assert not list((tmp_path / "parts").glob("*.parts-*"))
+    assert (tmp_path / "parts" / "sample_quality.png").exists()
+
+
+def _frechet(x, y):
+    (m, s), (n, t) = ((a.mean(0), np.cov(a, rowvar=False)) for a in (x, y))
+    overlap = np.sqrt(np.linalg.eigvals(s @ t).real.clip(0)).sum()
+    return np.sum((m - n) ** 2) + np.trace(s + t) - 2 * overlap
+
+
+def test_every_combination_is_measured_and_summed_up(run, tmp_path, capsys):
+    fields = {
+        "eval.evaluators": "sample_quality",
+        "eval.sample_quality.steps": "(2,4)",
+        "eval.sample_quality.seeds": "(0,1)",
+        "eval.sample_quality.samplers": "steps=3,predictor=ddim corrector=none",
+    }
+    assert _evaluate(run, tmp_path, fields) == 0
+    found = _measured(tmp_path)["sample_quality"]
+    assert len(found["settings"]) == 8 and len(found["summary"]) == 2
+    assert {s["nfe"] for s in found["settings"]} == {2 * 3 + 2, 6}
+    assert "n=32" in capsys.readouterr().out
+    for summary in found["summary"]:
+        own = [s for s in found["settings"] if s["sampler"] == summary["sampler"]]
+        values = {
+            step: [s["figures"]["frechet_distance"]["value"] for s in own if s["step"] == step]
+            for step in (2, 4)
+        }
+        assert summary["last"]["step"] == 4 and summary["last"]["mean"] == np.mean(values[4])
+        assert summary["last"]["best"] == min(values[4])
+        assert summary["best"]["mean"] == min(np.mean(values[2]), np.mean(values[4]))
+    # Against the samples that the Python API draws, and a formula of its own.
+    loaded = experiment.load(run)
+    train = experiment.data_of(loaded).train
+    everything = subset(train, len(train))["image"]
+    x, y = (
+        np.floor(a.reshape(len(a), -1) * (255 / 16) + 0.5) / 255
+        for a in (everything, loaded.sample(32, predictor="ddim", corrector="none"))
+    )
+    (own,) = (s for s in found["settings"] if (s["step"], s["seed"], s["nfe"]) == (4, 0, 6))
+    assert own["figures"]["frechet_distance"]["value"] == pytest.approx(_frechet(x, y), rel=1e-3)
+
+
+def test_no_data_set_is_opened_where_no_evaluator_needs_it(run, tmp_path, monkeypatch):
+    fields = {"eval.evaluators": "sample_quality", "eval.sample_quality.pictures": 0}
+    assert _evaluate(run, tmp_path / "data", fields) == 0
+    (file,) = (run.parent / "reference").glob("*.npz")
+    monkeypatch.setattr("data.create", None)
+    assert _evaluate(run, tmp_path / "file", {**fields, "eval.reference.file": file}) == 0
+    found = [_measured(tmp_path / name)["sample_quality"] for name in ("data", "file")]
+    assert found[0]["settings"][0]["figures"] == found[1]["settings"][0]["figures"]
+
+
+def test_checkpoints_that_are_not_there_are_named(run, tmp_path, capsys):
+    fields = {"eval.evaluators": "sample_quality", "eval.sample_quality.steps": "(2,3)"}
+    assert _evaluate(run, tmp_path, fields) == 1
+    assert "are the steps [2, 4]" in capsys.readouterr().err
+
+
+def test_follow_ends_with_the_last_step_and_leaves_out_what_was_deleted(run, tmp_path, monkeypatch, capsys):
+    copy, load = tmp_path / "run", follow.load
+    shutil.copytree(run, copy)
+
+    def load_as_the_trainer_deletes(workdir, config, reads):
+        if config.restore.step == 2:
+            shutil.rmtree(copy / "checkpoints" / "2")
+        return load(workdir, config, reads)
+
+    fields = {"eval.evaluators": "loss", "eval.follow": True}
+    assert _evaluate(copy, tmp_path / "all", fields) == 0
+    assert [_measured(tmp_path / "all", f"metrics_{step:07d}.json")["step"] for step in (2, 4)] == [2, 4]
+    monkeypatch.setattr(follow, "load", load_as_the_trainer_deletes)
+    capsys.readouterr()
+    assert _evaluate(copy, tmp_path / "rest", fields) == 0
+    assert "step 2 is left out" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "rest").glob("metrics_*")] == ["metrics_0000004.json"]
+    assert _measured(tmp_path / "rest")["loss"] == _measured(tmp_path / "all")["loss"]
+
+
+def test_few_samples_are_measured_while_a_network_trains(run):
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    (row,) = (row for row in rows if "frechet_distance_n16" in row)
+    assert row["step"] == 4 and row["frechet_distance_n16"] > 0
+
+
+def test_the_loss_by_level_agrees_with_one_of_other_draws(run, tmp_path):
+    # The same images, seen through noises and dequantization of NumPy's.
+    assert _evaluate(run, tmp_path, {"eval.evaluators": "loss", "eval.max_images": 256}) == 0
+    found, loaded = _measured(tmp_path)["loss"], experiment.load(run)
+    rng, sde = np.random.default_rng(0), loaded.experiment.sde
+    images = subset(experiment.data_of(loaded).test, 256)["image"]
+    x0 = (images + rng.random(images.shape)) / 17 * 2 - 1
+    for t, value, error in zip(found["times"], found["model"], found["standard_error"], strict=True):
+        eps = rng.standard_normal(x0.shape)
+        alpha, sigma = float(sde.alpha(t)), float(sde.sigma(t))
+        predicted = loaded.denoise((alpha * x0 + sigma * eps).astype(np.float32), t).eps
+        own = ((np.asarray(predicted) - eps) ** 2).mean(axis=(1, 2, 3))
+        other = own.std() / np.sqrt(len(own))
+        assert abs(own.mean() - value) < 4.5 * np.hypot(other, error)
+
+
+@pytest.mark.slow
+def test_bits_per_dim_agree_with_scipy_on_the_exact_divergence(run, tmp_path):
+    fields = {"eval.max_images": 2, "eval.batch_size": 8, "eval.bits_per_dim.tolerance": 1e-5}
+    fields |= {"eval.evaluators": "bits_per_dim", "eval.bits_per_dim.probe": "exact"}
+    fields |= {"eval.bits_per_dim.split": "train"}
+    assert _evaluate(run, tmp_path, fields) == 0
+    with np.load(tmp_path / "bits_per_dim.npz") as kept:
+        log_prob = kept["log_prob"].reshape(2)
+    loaded = experiment.load(run)
+    sde, images = loaded.experiment.sde, subset(experiment.data_of(loaded).train, 2)["image"]
+    (x,) = bits_per_dim.dequantized(loaded.experiment, images)[:1].reshape(1, 64)
+
+    @jax.jit
+    def velocity(x, t):
+        def of(x):
+            eps = loaded.denoise(x.reshape(1, 8, 8, 1), t).eps.reshape(64)
+            # dx/dt = f x - g^2 / 2 score, of VP's linear beta.
+            beta = 0.1 + (20.0 - 0.1) * t
+            return -0.5 * beta * (x - eps / sde.sigma(t))
+
+        return of(x), jax.numpy.trace(jax.jacfwd(of)(x))
+
+    def slope(t, y):
+        dx, divergence = velocity(y[:64].astype(np.float32), np.float32(t))
+        return np.append(np.asarray(dx, float), float(divergence))
+
+    end = scipy.integrate.solve_ivp(slope, (sde.t_min, 1.0), np.append(x, 0.0), rtol=1e-5, atol=1e-5).y[:, -1]
+    own = -0.5 * np.sum(end[:64] ** 2) - 32 * np.log(2 * np.pi) + end[64]
+    # In bits/dim of pixels: one level is 2/17 wide.
+    to_bits = 1 / (64 * np.log(2))
+    assert abs(own - log_prob[0]) * to_bits < 1e-3
+    entry = _measured(tmp_path)["bits_per_dim"]
+    assert entry["split"] == "train"
+    expected = -log_prob.mean() * to_bits + np.log2(17 / 2)
+    assert entry["model"]["value"] == pytest.approx(expected, abs=1e-4)
