@@ -9,11 +9,13 @@ from components import UserError
 from denoisers.variance import MOMENTS_FILE
 from evaluation.evaluator import Evaluation
 from evaluation.evaluators import EVALUATORS
+from evaluation.features import create_extractor
+from evaluation.sample_quality import sample_quality
 from experiment import create, load
 from experiment.run_data import data_of
 from modes import optimal_grid, variance
 from papers import settings
-from papers.published import Checkpoint, Metric
+from papers.published import Checkpoint, Metric, Repeats
 from papers.quality import PixelQuality
 from samplers.optimal_grid import PAIR_COSTS_FILE
 from workdir.files import checksum, read_measured
@@ -72,7 +74,7 @@ class Measure:
 
     def __init__(self, folder, table, subtrees, small):
         self._folder, self._table, self._subtrees, self._small = Path(folder), table, subtrees, small
-        self._loaded, self._data = {}, {}
+        self._loaded, self._data, self._extractor = {}, {}, None
 
     def __call__(self, cell, run, sde):
         """The Measured of a cell.
@@ -105,69 +107,62 @@ class Measure:
         of_several = cell.table.protocol.checkpoint in (Checkpoint.LEAST_FID, Checkpoint.LEAST_FID_1000)
         steps = run.steps if of_several and self._table.checkpoints == "kept" else run.steps[-1:]
         name = "frechet_distance" if self._small else OF_SAMPLES[cell.column.metric]
-        by_step = {}
-        for step in steps:
-            entries = [self._samples_entry(cell, run, sde, folder, step, k) for k in range(self._sets(cell))]
-            by_step[step] = entries
+        config = self._config(cell, run, sde, folder)
+        # Figures by step, of each set of samples.
+        draw = self._small_sets if self._small else self._sets
+        by_step = draw(cell, run, config, folder, steps)
         entries = by_step[steps[-1]]
-        values = [self._value(entry, name) for entry in entries]
-        others = {
-            other: float(np.mean([entry[other]["value"] for entry in entries]))
-            for other in entries[0]
-            if other != name and isinstance(entries[0][other], dict) and "value" in entries[0][other]
-        }
-        if self._small:
-            real = entries[0]["real"]
-            others |= {f"real_{other}": real[other]["value"] for other in real}
-        least_of = cell.table.protocol.repeats.count == 3
-        spread = float(np.std(values, ddof=1)) if len(values) > 1 else entries[0][name].get("standard_error")
+        values = [_value(entry, name) for entry in entries]
+        several = len(values) > 1
+        means = {step: float(np.mean([_value(e, name) for e in found])) for step, found in by_step.items()}
         return Measured(
-            float(np.mean(values)),
-            spread,
-            "standard deviation over sets" if len(values) > 1 else "standard error",
+            means[steps[-1]],
+            float(np.std(values, ddof=1)) if several else entries[0][name].get("standard_error"),
+            "standard deviation over sets" if several else "standard error",
             int(entries[0][name]["n"]),
             len(values),
             steps[-1],
             str(run.workdir),
-            min(values) if least_of and len(values) > 1 else None,
-            {s: float(np.mean([self._value(e, name) for e in found])) for s, found in by_step.items()}
-            if len(steps) > 1
-            else {},
-            others,
-            entries[0].get("nfe"),
+            min(values) if several and cell.table.protocol.repeats is Repeats.LEAST_OF_3 else None,
+            means if len(steps) > 1 else {},
+            _others(entries, name),
+            entries[0]["nfe"],
         )
 
-    @staticmethod
-    def _value(entry, name):
-        if "value" not in entry.get(name, {}):
-            reason = entry.get(name, {}).get("left_out") or entry.get("left_out")
-            raise UserError(f"there is no {name} of these samples: {reason}")
-        return entry[name]["value"]
+    def _count(self, cell):
+        if self._table.seeds is not None:
+            return self._table.seeds
+        return SMALL_SETS if self._small else cell.table.protocol.repeats.count
 
-    def _sets(self, cell):
-        wanted = self._table.seeds
-        return (
-            wanted
-            if wanted is not None
-            else (SMALL_SETS if self._small else cell.table.protocol.repeats.count)
-        )
+    def _sets(self, cell, run, config, folder, steps):
+        """{step: figures of each set} by the evaluator sample_quality."""
+        metric, quality = OF_SAMPLES[cell.column.metric], config.eval.sample_quality
+        quality.metrics = (_GROUPS.get(metric, metric),)
+        quality.num_samples = self._table.samples or cell.table.protocol.samples
+        quality.seeds = tuple(config.seed + number for number in range(self._count(cell)))
+        quality.steps = steps
+        if self._extractor is None:
+            self._extractor = create_extractor(config.eval.features)
+        evaluation = self._evaluation(config, run, steps[-1], folder)
+        entry = sample_quality(evaluation.run, config, folder, evaluation.opened, self._extractor)
+        found = {step: [] for step in steps}
+        for setting in entry["settings"]:
+            found[setting["step"]].append({**setting["figures"], "nfe": setting["nfe"]})
+        return found
 
-    def _samples_entry(self, cell, run, sde, folder, step, number):
-        """The figures of one set of samples by their names."""
-        config = self._config(cell, run, sde, folder)
-        config.seed = config.seed + number
-        config.eval.sample_quality.num_samples = self._table.samples or (
-            SMALL_SAMPLES if self._small else cell.table.protocol.samples
-        )
-        evaluation = self._evaluation(config, run, step, folder)
-        if self._small:
-            return evaluation.entry(PixelQuality())
-        if "sample_quality" not in EVALUATORS:
-            raise UserError("the evaluator sample_quality is missing: FID cannot be measured")
-        metric = OF_SAMPLES[cell.column.metric]
-        config.eval.sample_quality.metrics = (_GROUPS.get(metric, metric),)
-        entry = evaluation.entry(EVALUATORS["sample_quality"])
-        return _figures_of(entry)
+    def _small_sets(self, cell, run, config, folder, steps):
+        """{step: figures of each set} by their pixels; only of the last checkpoint."""
+        config.eval.sample_quality.num_samples = self._table.samples or SMALL_SAMPLES
+        compiled, entries = None, []
+        for number in range(self._count(cell)):
+            of_set = config.copy_and_resolve_references()
+            of_set.seed = config.seed + number
+            evaluation = self._evaluation(of_set, run, steps[-1], folder)
+            # Sets differ in their seed alone: one compiled sampler draws them all.
+            compiled = compiled or evaluation.samples
+            evaluation.__dict__["samples"] = compiled.with_seed(of_set.seed)
+            entries.append(evaluation.entry(PixelQuality()))
+        return {steps[-1]: entries}
 
     def _config(self, cell, run, sde, folder):
         """The config of a measurement, with the files that it needs measured before."""
@@ -236,7 +231,21 @@ class Measure:
         return Evaluation(found, folder, self._data[run.workdir])
 
 
-def _figures_of(entry):
-    """{figure: its entry} of the only combination that eval.sample_quality measured."""
-    (found,) = entry["combinations"]
-    return {**found["figures"], "nfe": found.get("nfe")}
+def _value(entry, name):
+    """The value of a figure.
+
+    Raises:
+      UserError: it was left out; says why.
+    """
+    if "value" not in entry.get(name, {}):
+        reason = entry.get(name, {}).get("left_out") or entry.get("left_out")
+        raise UserError(f"there is no {name} of these samples: {reason}")
+    return entry[name]["value"]
+
+
+def _others(entries, name):
+    """{name: mean over sets} of the other figures, and those of real images as `real_...`."""
+    names = [n for n, found in entries[0].items() if isinstance(found, dict) and "value" in found]
+    others = {n: float(np.mean([_value(entry, n) for entry in entries])) for n in names if n != name}
+    real = entries[0].get("real", {})
+    return others | {f"real_{n}": found["value"] for n, found in real.items()}

@@ -39,7 +39,7 @@ class PixelQuality(Evaluator):
     """
 
     name = "pixel_quality"
-    needs = ("data", "samples")
+    reads = ("data", "samples")
 
     def settings(self, config):
         return {"num_samples": config.eval.sample_quality.num_samples, "projections": PROJECTIONS}

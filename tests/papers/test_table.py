@@ -30,7 +30,7 @@ TINY_TABLE = Table(
     (
         Column("3 calls", overrides=sampler(None, 2)),
         Column("5 calls", overrides=sampler(None, 4)),
-        Column("NLL", Metric.BOUND, {"eval.bound.levels": 3}, small=True),
+        Column("NLL", Metric.BOUND, {"eval.bound.levels": 3}),
     ),
     (
         Row("another paper's", split("1.00 | 2.00 | -")),
@@ -59,18 +59,18 @@ def test_a_small_table_is_trained_measured_and_taken_up_again(tiny_table, tmp_pa
     flags = (f"--table={tiny_table}", "--scale=digits")
     results = tmp_path / "tables" / "test_steps_digits"
     # Stopped while the second cell is measured ...
-    drawn = measure.Measure._samples_entry
+    measured = measure.PixelQuality.measure
 
-    def stopped(self, cell, run, sde, folder, step, number):
-        if cell.column.title == "5 calls" and number == 1:
+    def stopped(self, evaluation):
+        if evaluation.config.sampling.steps == 4 and evaluation.config.seed == 1:
             raise KeyboardInterrupt
-        return drawn(self, cell, run, sde, folder, step, number)
+        return measured(self, evaluation)
 
-    monkeypatch.setattr(measure.Measure, "_samples_entry", stopped)
+    monkeypatch.setattr(measure.PixelQuality, "measure", stopped)
     assert main.main(_command(tmp_path, *flags)) == 130
     assert set(_read(results)) == {"eta = 0 / 3 calls"}
     # ... it goes on without training, and ends as one that was not stopped.
-    monkeypatch.setattr(measure.Measure, "_samples_entry", drawn)
+    monkeypatch.setattr(measure.PixelQuality, "measure", measured)
     capsys.readouterr()
     assert main.main(_command(tmp_path, *flags)) == 0
     out, err = capsys.readouterr()
@@ -81,7 +81,7 @@ def test_a_small_table_is_trained_measured_and_taken_up_again(tiny_table, tmp_pa
     assert (cell["published"], cell["n"], cell["sets"], cell["nfe"], cell["step"]) == (4.5, 24, 2, 3.0, 2)
     assert cell["error"] > 0 and cell["others"]["real_sliced_wasserstein"] > 0
     assert (results / "table.png").stat().st_size > 1000
-    rows = list(csv.DictReader((results / "table.csv").open()))
+    rows = [row for row in csv.DictReader((results / "table.csv").open()) if row["measured"]]
     assert [float(row["measured"]) for row in rows] == [entry["value"] for entry in found.values()]
     # Once more: nothing is drawn.
     monkeypatch.setattr(measure.PixelQuality, "measure", None)
