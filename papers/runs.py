@@ -47,14 +47,19 @@ def _workdirs(folder):
             yield Path(place)
 
 
+def require_folder(folder):
+    """Raises UserError where there is no such folder."""
+    if not Path(folder).is_dir():
+        raise UserError(f"--runs={folder} is no folder. Give the one in which the workdirs of runs lie.")
+
+
 def in_folder(folder):
     """The Found of all runs below a folder that have a checkpoint.
 
     Raises:
       UserError: there is no such folder.
     """
-    if not Path(folder).is_dir():
-        raise UserError(f"--runs={folder} is no folder. Give the one in which the workdirs of runs lie.")
+    require_folder(folder)
     found = []
     for workdir in _workdirs(folder):
         try:

@@ -83,6 +83,7 @@ def run(config, workdir=None, table=None, runs=None, scale=None, output=None):
         except ValueError as error:
             raise ConfigError(str(error)) from None
         Path(runs).mkdir(parents=True, exist_ok=True)
+    found_runs.require_folder(runs)
     name = table.replace("/", "_") + (f"_{_short(scale)}" if scale else "")
     results = Results(None, output or Path(runs) / "tables" / name)
     _Filled(table, chosen, runs, scale, small, config, results).fill()
@@ -227,6 +228,8 @@ class _Filled:
         training = f'training, by its page: "{said}"' if said else None
         if not self._settings.costs:
             return training or "its page says no hours; with table.costs they are estimated"
+        if wanted.data.image_size is None:
+            return training or "hours unknown: so is the side of its images"
         forward = cost.forward_operations(wanted)
         if training is None:
             training = f"training, estimated, {cost.training_hours(wanted, forward):.0f} device hours"

@@ -35,6 +35,13 @@ TINY_TABLE = Table(
     (
         Row("another paper's", split("1.00 | 2.00 | -")),
         Row("eta = 0", split("4.50 | 3.25 | 2.00"), "digits", {"sampling.predictor": {"name": "ddim"}}),
+        Row(
+            "elsewhere",
+            split("1.5 | - | -"),
+            "digits",
+            {"data.image_size": 8, "data.channels": 1},
+            small=False,
+        ),
         Row("told why", (Figure("9", cannot="it cannot"), "-", "-"), "digits"),
     ),
     Protocol(repeats=Repeats.LEAST_OF_3),
@@ -68,7 +75,7 @@ def test_a_small_table_is_trained_measured_and_taken_up_again(tiny_table, tmp_pa
 
     monkeypatch.setattr(measure.PixelQuality, "measure", stopped)
     assert main.main(_command(tmp_path, *flags)) == 130
-    assert set(_read(results)) == {"eta = 0 / 3 calls"}
+    assert set(_read(results)) == {"eta = 0 / NLL", "eta = 0 / 3 calls"}
     # ... it goes on without training, and ends as one that was not stopped.
     monkeypatch.setattr(measure.PixelQuality, "measure", measured)
     capsys.readouterr()
