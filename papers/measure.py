@@ -10,7 +10,7 @@ from denoisers.variance import MOMENTS_FILE
 from evaluation.evaluator import Evaluation
 from evaluation.evaluators import EVALUATORS
 from evaluation.features import create_extractor
-from evaluation.sample_quality import sample_quality
+from evaluation.sample_quality import described, described_reference, sample_quality
 from experiment import create, load
 from experiment.run_data import data_of
 from modes import optimal_grid, variance
@@ -46,6 +46,7 @@ class Measured:
       n: samples, or images; sets: of them.
       step: of the checkpoint; workdir: of the run.
       others: {name: value} of further figures of the same samples.
+      by: whose features made it, and beside what reference; "" for likelihoods.
       nfe: network calls a sample, or None.
     """
 
@@ -60,6 +61,7 @@ class Measured:
     by_checkpoint: dict = dataclasses.field(default_factory=dict)
     others: dict = dataclasses.field(default_factory=dict)
     nfe: float | None = None
+    by: str = ""
 
 
 class Measure:
@@ -106,8 +108,8 @@ class Measure:
     def _of_samples(self, cell, run, sde, folder):
         of_several = cell.table.protocol.checkpoint in (Checkpoint.LEAST_FID, Checkpoint.LEAST_FID_1000)
         steps = run.steps if of_several and self._table.checkpoints == "kept" else run.steps[-1:]
-        name = "frechet_distance" if self._small else OF_SAMPLES[cell.column.metric]
         config = self._config(cell, run, sde, folder)
+        name = self._name(cell, config)
         # Figures by step, of each set of samples.
         draw = self._small_sets if self._small else self._sets
         by_step = draw(cell, run, config, folder, steps)
@@ -127,7 +129,14 @@ class Measure:
             means if len(steps) > 1 else {},
             _others(entries, name),
             entries[0]["nfe"],
+            entries[0].get("by", "pixels, against the training images"),
         )
+
+    def _name(self, cell, config):
+        """What the figure of a cell is called among metrics: the name FID is Inception's alone."""
+        name = OF_SAMPLES[cell.column.metric]
+        of_others = self._small or config.eval.features.name != "inception"
+        return "frechet_distance" if name == "fid" and of_others else name
 
     def _count(self, cell):
         if self._table.seeds is not None:
@@ -136,7 +145,7 @@ class Measure:
 
     def _sets(self, cell, run, config, folder, steps):
         """{step: figures of each set} by the evaluator sample_quality."""
-        metric, quality = OF_SAMPLES[cell.column.metric], config.eval.sample_quality
+        metric, quality = self._name(cell, config), config.eval.sample_quality
         quality.metrics = (_GROUPS.get(metric, metric),)
         quality.num_samples = self._table.samples or cell.table.protocol.samples
         quality.seeds = tuple(config.seed + number for number in range(self._count(cell)))
@@ -145,9 +154,10 @@ class Measure:
             self._extractor = create_extractor(config.eval.features)
         evaluation = self._evaluation(config, run, steps[-1], folder)
         entry = sample_quality(evaluation.run, config, folder, evaluation.opened, self._extractor)
+        by = f"{described(entry['extractor'])}, against {described_reference(entry['reference'])}"
         found = {step: [] for step in steps}
         for setting in entry["settings"]:
-            found[setting["step"]].append({**setting["figures"], "nfe": setting["nfe"]})
+            found[setting["step"]].append({**setting["figures"], "nfe": setting["nfe"], "by": by})
         return found
 
     def _small_sets(self, cell, run, config, folder, steps):

@@ -54,9 +54,15 @@ def _cell_text(cell, measured, small, digits):
     return f"{published} → **{text}**"
 
 
+def _heading(column):
+    """The title of a column with its metric, where that is another word."""
+    metric = column.metric.value
+    return column.title if column.title == metric else f"{column.title} ({metric})"
+
+
 def _row_lines(table, cells, figures, small, digits):
     columns = [column for column in table.columns if any(c.column is column for c in cells)]
-    yield "| | " + " | ".join(f"{c.title} ({c.metric.value})" for c in columns) + " |"
+    yield "| | " + " | ".join(map(_heading, columns)) + " |"
     yield "|---|" + "---|" * len(columns)
     for row in table.rows:
         own = {id(cell.column): cell for cell in cells if cell.row is row}

@@ -105,6 +105,8 @@ def measured_config(trained, cell, sde=None, **places):
     for family in ("sampling", "eval", "variance", "optimal_grid"):
         config[family] = of_file[family].copy_and_resolve_references()
     config.eval.max_images = base.get_config().eval.max_images
+    # A table has what a setting gives, be it biased.
+    config.sampling.largest_bias = None
     if sde is not None:
         config.sde = sde.copy_and_resolve_references()
     return overridden(config, of_measurement(cell.overrides), **places)

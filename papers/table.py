@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from components import ConfigError, pasteable
+from components import ConfigError, UserError, pasteable
 from configs import base
 from modes import train
 from papers import cost, page, settings, tables
@@ -134,9 +134,9 @@ class _Filled:
                 continue
             try:
                 self._figures[id(cell)] = self._measure(cell, run, self._sde(cell))
-            except ConfigError as error:
-                self._miss(cell, f"refused: {error}", run)
-                say(f"{cell.name}: refused: {error}")
+            except UserError as error:
+                self._miss(cell, str(error), run)
+                say(f"{cell.name}: {error}")
                 continue
             say(f"{cell.name}: {cell.figure.text} published, {self._shown(cell)} measured")
             self._write(whole=False)
@@ -273,7 +273,10 @@ class _Filled:
         )
 
     def _how(self, figures):
-        counts = sorted({(m.n, m.sets, m.what) for m in figures})
-        parts = [f"{n:,} samples or images, {sets} sets, ± {what}" for n, sets, what in counts]
+        counts = sorted({(m.by, m.n, m.sets, m.what) for m in figures})
+        parts = [
+            f"{by or 'likelihoods'}, n={n:,}, {sets} {'set' if sets == 1 else 'sets'}, ± {what}"
+            for by, n, sets, what in counts
+        ]
         parts.append(page.repeats_note(self._table, max((m.sets for m in figures), default=1)))
         return "; ".join(part for part in parts if part) + "."

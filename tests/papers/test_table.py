@@ -11,7 +11,19 @@ import main
 from components import ConfigError
 from modes import check
 from papers import measure, page, tables
-from papers.published import Column, Figure, Mark, Metric, Protocol, Repeats, Row, Table, sampler, split
+from papers.published import (
+    Checkpoint,
+    Column,
+    Figure,
+    Mark,
+    Metric,
+    Protocol,
+    Repeats,
+    Row,
+    Table,
+    sampler,
+    split,
+)
 from tests.conftest import as_flags
 
 FEW = {
@@ -94,6 +106,34 @@ def test_a_small_table_is_trained_measured_and_taken_up_again(tiny_table, tmp_pa
     monkeypatch.setattr(measure.PixelQuality, "measure", None)
     assert main.main(_command(tmp_path, *flags)) == 0
     assert _read(results) == found
+
+
+def test_the_printed_command_trains_the_run_that_the_table_then_finds(tmp_path, monkeypatch, capsys):
+    small = {
+        "model.width": 8, "model.multipliers": (1,), "model.attention": (), "training.steps": 2,
+        "training.batch_size": 8, "training.eval_every": 0, "training.sample_every": 0,
+        "training.log_every": 1, "checkpoint.every": 1, "checkpoint.keep": 2, "optim.warmup": 0,
+    }  # fmt: skip
+    row = Row("one", ("4.50", "9.1"), "digits", {**small, "sampling.corrector": {"name": "none"}})
+    columns = (Column("FID", overrides={"sampling.steps": 2}), Column("IS", Metric.INCEPTION_SCORE))
+    protocol = Protocol(checkpoint=Checkpoint.LEAST_FID)
+    table = Table("Title", "A test 2020", Mark.SECONDARY, columns, (row,), protocol)
+    monkeypatch.setitem(tables.TABLES, "test/found", table)
+    flags = ("--table=test/found", "--config.eval.features.name=pixels")
+    folder = {"eval.reference.folder": tmp_path / "reference"}
+    fields = {"table.costs": False, "table.checkpoints": "kept", "table.seeds": 1, **folder}
+    assert main.main(_command(tmp_path, *flags, **fields)) == 0
+    train, again = [line.strip(" -`") for line in capsys.readouterr().out.splitlines() if "`python" in line]
+    assert "--table=test/found" in again
+    assert main.main(shlex.split(train)[1:]) == 0
+    capsys.readouterr()
+    assert main.main(_command(tmp_path, *flags, **fields)) == 0
+    out = capsys.readouterr().out
+    found = _read(tmp_path / "tables" / "test_found")["one / FID"]
+    assert set(found["by_checkpoint"]) == {"1", "2"} and found["value"] == found["by_checkpoint"]["2"]
+    assert "least of 2 checkpoints" in out and "pixels, against 1463 train images of digits" in out
+    # Of pixels there is no Inception Score, which is said.
+    assert "IS: there is no inception_score of these samples: it takes features of inception" in out
 
 
 def test_what_has_no_run_is_listed_with_commands_and_costs(tmp_path, capsys):
