@@ -60,19 +60,16 @@ def _heading(column):
     return column.title if column.title == metric else f"{column.title} ({metric})"
 
 
-def _row_lines(table, cells, figures, small, digits):
+def _grid(table, cells, text):
+    """Lines of a Markdown table of rows and columns; text: Cell -> what stands in it."""
     columns = [column for column in table.columns if any(c.column is column for c in cells)]
     yield "| | " + " | ".join(map(_heading, columns)) + " |"
     yield "|---|" + "---|" * len(columns)
     for row in table.rows:
         own = {id(cell.column): cell for cell in cells if cell.row is row}
-        if not own:
-            continue
-        texts = [
-            _cell_text(own[id(c)], figures.get(id(own[id(c)])), small, digits) if id(c) in own else ""
-            for c in columns
-        ]
-        yield f"| {row.label} | " + " | ".join(texts) + " |"
+        if own:
+            texts = [text(own[id(c)]) if id(c) in own else "" for c in columns]
+            yield f"| {row.label} | " + " | ".join(texts) + " |"
 
 
 def digits_of(small):
@@ -96,7 +93,7 @@ def markdown(name, table, cells, figures, missing, small, settings):
             "Measured at a small scale, of other data and networks: orders may be compared, not figures.",
             "",
         ]
-    lines += _row_lines(table, cells, figures, small, digits)
+    lines += _grid(table, cells, lambda cell: _cell_text(cell, figures.get(id(cell)), small, digits))
     lines += [
         "",
         "[v]: read in the paper or its authors' repository; [s]: in another text. The figure of another "
@@ -104,7 +101,7 @@ def markdown(name, table, cells, figures, missing, small, settings):
     ]
     lines += [f"{table.note}"] if table.note else []
     lines += [f"{row.label}: {row.note}." for row in table.rows if row.note]
-    others = _others(cells, figures)
+    others = _others(table, cells, figures)
     for title, part in others.items():
         lines += ["", f"## {title}", "", *part]
     runs = {(m.workdir, m.step) for m in figures.values()}
@@ -119,20 +116,17 @@ def markdown(name, table, cells, figures, missing, small, settings):
     return "\n".join(lines) + "\n"
 
 
-def _others(cells, figures):
+def _others(table, cells, figures):
     """{title: lines of a table} of further figures of the same samples."""
     names = {name for m in figures.values() for name in m.others if not name.startswith("real_")}
-    sections = {}
-    for name in sorted(names):
-        real = {m.others.get(f"real_{name}") for m in figures.values()} - {None}
-        floor = f"{min(real):.4f} between real images" if real else ""
-        lines = ["| | figure |", "|---|---|"]
-        for cell in cells:
-            found = figures.get(id(cell))
-            if found and name in found.others:
-                lines.append(f"| {cell.name} | {found.others[name]:.4f} |")
-        sections[f"{name.replace('_', ' ')}{f', {floor}' if floor else ''}"] = lines
-    return sections
+    return dict(_other(name, table, cells, figures) for name in sorted(names))
+
+
+def _other(name, table, cells, figures):
+    real = {m.others.get(f"real_{name}") for m in figures.values()} - {None}
+    title = f"{name.replace('_', ' ')}{f', {min(real):.4f} between real images' if real else ''}"
+    measured = [cell for cell in cells if name in getattr(figures.get(id(cell)), "others", {})]
+    return title, list(_grid(table, measured, lambda cell: f"{figures[id(cell)].others[name]:.4f}"))
 
 
 _HEADINGS = (

@@ -166,8 +166,10 @@ class _Filled:
         return run
 
     def _slug(self, cell):
-        overrides = settings.of_training(cell.overrides)
-        return settings.slug(cell.config, overrides | (self._table.small or {}))
+        made = {"width": self._settings.width, "source": self._scale, "fewer": self._table.fewer}
+        return settings.slug(
+            cell.config, settings.of_training(cell.overrides) | made | (self._table.small or {})
+        )
 
     def _train(self, cell, config, workdir):
         config = config.copy_and_resolve_references()
