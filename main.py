@@ -42,7 +42,9 @@ FLAGS = {
     "output": "DIR      folder of the results of a mode that reads a run; default: the workdir",
     "from": "FILE       published checkpoint, or a folder of one, that --mode=import reads; see\n"
     "                      docs/weights.md; with --mode=check --for=import what import would refuse of it",
-    "runs": "DIR       folder of runs, which --mode=report reads",
+    "runs": "DIR       folder of runs, which --mode=report and --mode=table read",
+    "table": "NAME      published table that --mode=table fills, song2021/table3; list: all of them",
+    "scale": "SOURCE    of --mode=table: digits or npz:FILE trains and measures a table on tiny images",
     "for": "MODE        the mode that --mode=check checks; default: train",
     "mode": "MODE       what to do; default: train",
 }
@@ -88,7 +90,7 @@ def _joined(arguments):
     joined = []
     for argument in map(_one_dash_less, arguments):
         waits = joined and re.fullmatch(
-            r"--(config(\.[\w.]+)?|workdir|mode|output|for|from|runs)", joined[-1]
+            r"--(config(\.[\w.]+)?|workdir|mode|output|for|from|runs|table|scale)", joined[-1]
         )
         if waits and not argument.startswith("--"):
             joined[-1] += f"={argument}"
@@ -144,7 +146,7 @@ def _check_flags(given):
         raise ConfigError(f"--mode={name} needs --workdir. Example: --workdir=runs/digits")
     if "from" in mode.needs and not given.get("from"):
         raise ConfigError(f"--mode={name} needs the file that it reads: --from=FILE. See docs/weights.md.")
-    if "runs" in mode.needs and not given.get("runs"):
+    if "runs" in mode.needs and not given.get("runs") and given.get("table") != "list":
         raise ConfigError(f"--mode={name} needs the folder of the runs: --runs=DIR. Example: --runs=runs")
     return name, mode
 

@@ -376,6 +376,18 @@ def get_config():
     quality.pictures = 64  # samples in the picture of each combination; 0: no picture
     quality.keep_images = False  # also keep all samples, as .npz files beside the results
 
+    table = config.table = ConfigDict()  # --mode=table: published tables, docs/papers.md
+    table.samples = placeholder(int)  # of each set; None: as published, 256 at a small scale
+    table.seeds = placeholder(int)  # sets of samples; None: as published, 2 at a small scale
+    table.images = placeholder(int)  # of likelihoods; None: as the experiment has it, 128 at a small scale
+    # Of a row for which the paper takes the best of several: last; kept (all that the run has kept)
+    table.checkpoints = "last"
+    table.batch_size = placeholder(int)  # of samples; None: as the experiment has it
+    table.measure = True  # False: what is there, what is missing and what it would cost
+    table.costs = True  # estimate hours of what is missing, for which large networks are traced
+    table.steps = 1_000  # of each training at a small scale
+    table.width = 16  # model.width at a small scale
+
     calibration = config.calibration = ConfigDict()  # --mode=calibrate
     calibration.nfe = (5, 8, 10)  # network calls of the solvers that are fitted, 3 to 30
     calibration.noises = 512  # from which fine solutions are followed; as many again are held out

@@ -3,7 +3,7 @@
 A field may have become several; a mode has one new name.
 """
 
-MODES = {"table": "coefficients", "trajectory": "optimal_grid"}
+MODES = {"trajectory": "optimal_grid"}
 
 _PREDICTOR = [
     "order",

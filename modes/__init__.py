@@ -33,6 +33,9 @@ MODES = {
         after_a_stop=_GOES_ON),
     "ema": Mode(
         "modes.ema", ("ema",), **_OF_A_RUN, summary="averages of any width, from snapshots: ema_<std>_*.npz"),
+    "table": Mode(
+        "papers.table", ("table",), ("table", "runs", "scale", "output"), ("runs",),
+        "a published table beside the figures of the runs in --runs; --table=list: all of them", _GOES_ON),
     "import": Mode(
         "modes.import_checkpoint", ("loss", "optim", "ema", "training"), ("from",),
         ("from", "workdir", "data"), "a workdir from a published checkpoint, --from=FILE"),

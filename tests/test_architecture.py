@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "overrides": "components configs workdir",
     "evaluation": f"{_EXPERIMENT} importers metrics overrides",
     "modes": f"{_EXPERIMENT} configs evaluation importers metrics reports",
-    "papers": f"{_EXPERIMENT} configs evaluation metrics modes reports",
+    "papers": f"{_EXPERIMENT} configs evaluation metrics modes overrides reports",
     "main": "components configs experiment modes overrides parallel sde_lib workdir",
 }
 MAY_IMPORT = {room: set(targets.split()) for room, targets in MAY_IMPORT.items()}

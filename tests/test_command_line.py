@@ -61,7 +61,7 @@ TRAIN = (DIGITS, "--workdir=/proc/nowhere/at/all", "--mode=train")
         ((*TRAIN, "--config.sampling=ddim"), ["--config.sampling is a group", "--config.sampling."]),
         ((*TRAIN, "--config.sampling.snr=0.1"), ["--config.sampling.corrector.snr now"]),
         ((*TRAIN, "--output=x"), ["--output", "--mode=sample, eval"]),
-        ((DIGITS, "--mode=table"), ["--mode=coefficients now"]),
+        ((DIGITS, "--mode=trajectory"), ["--mode=optimal_grid now"]),
         (
             ("--workdir=/proc/nowhere", "--mode=sample"),
             ["There is no run in /proc/nowhere", "config.json", "--config="],

@@ -43,7 +43,7 @@ def test_the_fields_and_files_of_the_docs_exist(path):
     fields = {name for name, _ in leaves(config)}
     fields |= {name.rsplit(".", count)[0] for name in fields for count in range(1, name.count(".") + 1)}
     named = re.findall(rf"`(?:--config\.)?((?:{'|'.join(config)})\.[\w.]+)(?==|`| )", text)
-    results = (".png", ".npz", ".json", ".py")  # variance.npz is a file
+    results = (".png", ".npz", ".json", ".py", ".md", ".csv")  # variance.npz is a file
     unknown = {name for name in named if name not in fields and not name.endswith(results)}
     assert not unknown
     files = re.findall(r"`((?:\w+/)+\w+\.(?:py|md|csv))`", text)

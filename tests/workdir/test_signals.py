@@ -52,7 +52,7 @@ def _ended(process, number):
 def test_every_mode_says_whether_the_same_command_goes_on(mode, tmp_path):
     (tmp_path / "sleeping.py").write_text(SLEEPING)
     command = [sys.executable, "main.py", f"--config={tmp_path}/sleeping.py", f"--workdir={tmp_path}"]
-    file = ["--from=nowhere"] if mode == "import" else []
+    file = {"import": ["--from=nowhere"], "table": ["--runs=nowhere"]}.get(mode, [])
     process = _start([*command, *file, f"--mode={mode}"])
     _wait_for(process.stdout, "reading")
     process.send_signal(signal.SIGTERM)
@@ -64,7 +64,7 @@ def test_every_mode_says_whether_the_same_command_goes_on(mode, tmp_path):
 
 def test_what_goes_on_is_what_was_finished():
     goes_on = {name for name, mode in MODES.items() if mode.after_a_stop != "begins anew"}
-    assert goes_on == {"train", "sample", "eval", "variance", "optimal_grid"}
+    assert goes_on == {"train", "sample", "eval", "variance", "optimal_grid", "table"}
 
 
 @pytest.mark.parametrize("seconds", [0.2, 0.5, 1.5])
