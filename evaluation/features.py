@@ -179,7 +179,7 @@ def _inception(config, path):
             f"file: {field}=PATH (docs/evaluation.md lists them)."
         )
     try:
-        weights = inception.read(file, _shapes())
+        weights = _read(file, Path(file).stat().st_mtime_ns if Path(file).is_file() else None)
     except RefusedFile as refused:
         raise ConfigError(f"{field}: {refused}") from None
     if config.weights is None and weights.digest != inception.PACKAGED:
@@ -191,6 +191,12 @@ def _inception(config, path):
     provenance = {"file": str(file), "digest": weights.digest, "known": weights.known}
     parameters = flax.traverse_util.unflatten_dict(weights.parameters, sep="/")
     return {"parameters": parameters}, provenance
+
+
+@functools.lru_cache(maxsize=1)
+def _read(file, changed):
+    """importers.inception.Weights of a file that was `changed` at a time; several extractors read one."""
+    return inception.read(file, _shapes())
 
 
 @functools.cache

@@ -101,6 +101,8 @@ def reference(extractor, config, source=None):
         indices = np.arange(count)
     identity = {
         "extractor": extractor.identity,
+        # No part of the extractor's identity, since other figures do not depend on it.
+        "spatial": bool(getattr(extractor.feature, "spatial", False)),
         "data": data.identity(config.data, {split: source})[split],
         "split": split,
         "images": count,

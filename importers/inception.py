@@ -27,6 +27,7 @@ from importers.unpickling import load
 
 # Of each batch norm: TensorFlow's default of the time, which no file states.
 EPSILON = 1e-3
+CLASSES = 1008
 # SHA-256 of the files in use, or how it starts, to what they are. The second is known by the names of the two
 # files alone, which end with it.
 PACKAGED = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
@@ -194,7 +195,8 @@ def converted(arrays, shapes):
         parameters[kernel], parameters[bias] = folded(*layer)
     if last is None:
         return parameters, 0
-    _require_array("the last layer", last, (np.shape(last)[0], 2048))
+    # torchvision's own Inception-v3 has the same names, and 1,000 classes.
+    _require_array("the last layer", last, (CLASSES, 2048))
     # Without its bias, as Inception Score is defined.
     parameters["fc/kernel"] = np.ascontiguousarray(last.T[None, None], np.float32)
     parameters["fc/bias"] = np.zeros(len(last), np.float32)
