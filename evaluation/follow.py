@@ -57,7 +57,7 @@ def _loaded(config, workdir, reads, step):
 def followed(config, workdir, reads):
     """Yields the Run of each checkpoint, the earliest first, as they come; ends after that of the last step.
 
-    What the trainer deletes before it is read is left out, which is said. The last step is `training.steps`
+    What the trainer deletes before it is read is left out. The last step is `training.steps`
     of the run's own record.
 
     Args:

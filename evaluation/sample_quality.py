@@ -12,24 +12,21 @@ seeds, beside which their mean stands.
 import copy
 import dataclasses
 import functools
-import itertools
-import shlex
 from typing import Any
 
 import numpy as np
 
 import metrics
-import overrides
-from components import ConfigError, Refusals, UserError, choose
+from components import UserError
 from evaluation import reference as references
 from evaluation.evaluator import Evaluator, Figure, Kept, model_identity, sampling_identity
 from evaluation.features import create_extractor
 from evaluation.held_out import LeftOut
-from experiment.create import problems, read_files, resolved
+from evaluation.quality_settings import READS, refusals, settings_of, with_sampler
+from experiment.create import read_files, resolved
 from experiment.draw import NumberedSamples
 from experiment.load import load
-from metrics import METRICS, FeatureSet
-from training import ema
+from metrics import FeatureSet
 from workdir.checkpoints import Checkpoints
 from workdir.partial import Partial
 from workdir.records import say
@@ -39,118 +36,9 @@ BEST = {
     **dict.fromkeys(("fid", "fd_dinov2", "frechet_distance", "sfid", "fid_infinity", "kid"), min),
     "inception_score": max,
 }
-# What a combination needs of a sampler and a model.
-_READS = ("restore", "sampling")
 # One bar says nothing, and more than these cannot be read.
 LEAST_BARS, MOST_BARS = 2, 8
 _ARRAYS = ("features", "logits", "spatial")
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """What one set of samples is drawn with.
-
-    Attributes:
-      step, average: as in `restore`, None for its choice; sampler: changes of `sampling`, as text; seed: the
-        root of the draws.
-    """
-
-    step: int | None
-    average: float | None
-    sampler: str
-    seed: int
-
-
-def settings_of(config):
-    """The Settings of `eval.sample_quality`; those of one sampler, then of one model, follow each other."""
-    quality = config.eval.sample_quality
-    samplers, seeds = quality.samplers or ("",), quality.seeds or (config.seed,)
-    models = itertools.product(quality.steps or (None,), quality.averages or (None,))
-    return [
-        Setting(step, average, sampler, seed)
-        for sampler, (step, average), seed in itertools.product(samplers, models, seeds)
-    ]
-
-
-def with_sampler(config, text):
-    """The config with a sampler's text, "predictor=edm steps=18", as `--config.sampling.*` would change it.
-
-    Raises:
-      ConfigError: names the text, and the field that there is none of.
-    """
-    changed, field = config.copy_and_resolve_references(), f'eval.sample_quality.samplers: "{text}": '
-    try:
-        pairs = [part.partition("=") for part in shlex.split(text)]
-        return overrides.apply(
-            changed, [(f"config.sampling.{n}", value if equals else None) for n, equals, value in pairs]
-        )
-    except ValueError as error:
-        raise ConfigError(f"{field}{error}.") from error
-    except ConfigError as error:
-        raise ConfigError(f"{field}{error}") from error
-
-
-def _sampler_refusals(config, text):
-    changed = with_sampler(config, text)
-    known = problems(config, _READS)
-    yield from (
-        f'eval.sample_quality.samplers: "{text}": {line}'
-        for line in problems(changed, _READS)
-        if line not in known
-    )
-
-
-def _metric_refusals(config):
-    """Lines about `eval.sample_quality.metrics`, and features that have no such figure."""
-    names, features = config.eval.sample_quality.metrics, config.eval.features.name
-    if not names:
-        yield f"eval.sample_quality.metrics=() measures nothing. Name some of {', '.join(METRICS)}."
-    refused = Refusals()
-    for name in names:
-        with refused:
-            wanted = choose(METRICS, name, "eval.sample_quality.metrics").extractor
-            if wanted not in (None, features):
-                refused.add(
-                    [
-                        f'eval.sample_quality.metrics names {name}, which takes features of "{wanted}", and '
-                        f'eval.features.name="{features}". Name frechet_distance or kid, or other features.'
-                    ]
-                )
-    yield from refused.lines
-
-
-def refusals(config):
-    """Lines about the subtree `eval.sample_quality`."""
-    quality, refused = config.eval.sample_quality, Refusals()
-    if config.mixture.name:
-        yield (
-            f'eval.evaluators names sample_quality, and mixture.name="{config.mixture.name}" is no data set. '
-            "Use two_sample."
-        )
-        return
-    if quality.num_samples < 2:
-        yield f"eval.sample_quality.num_samples={quality.num_samples} must be at least 2."
-    if quality.pictures < 0:
-        yield f"eval.sample_quality.pictures={quality.pictures} must not be negative; 0 means none."
-    for field in ("steps", "seeds"):
-        if not all(isinstance(n, int) and 0 <= n < 2**64 for n in quality[field]):
-            yield f"eval.sample_quality.{field}={quality[field]} must be whole numbers of 0 or more."
-    kept = ema.numbers(config.ema)
-    if not set(quality.averages) <= set(kept):
-        yield (
-            f"eval.sample_quality.averages={quality.averages} must be averages that the run keeps: "
-            f"{', '.join(map(str, kept))}."
-        )
-    if config.restore.file is not None and (quality.steps or quality.averages):
-        yield (
-            f"restore.file={config.restore.file} is one average of one step: leave eval.sample_quality.steps "
-            "and eval.sample_quality.averages out."
-        )
-    refused.add(_metric_refusals(config))
-    refused.add(references.refusals(config))
-    for text in quality.samplers:
-        refused.add(_sampler_refusals(config, text))
-    yield from refused.lines
 
 
 def require_steps(config, workdir):
@@ -311,7 +199,7 @@ def sample_quality(run, config, folder, data=None, extractor=None):
             chosen.restore.step = step
         if average is not None:
             chosen.restore.average = average
-        return load(run.workdir, chosen, _READS)
+        return load(run.workdir, chosen, READS)
 
     @functools.lru_cache(maxsize=1)
     def sampler(text):
@@ -337,8 +225,8 @@ def summarized(settings):
 
     Returns:
       list of dicts: `sampler`, `average`, `figure`; at the `last` step and at the `best` one {"step", "mean",
-      "best", "worst", "seeds"} over seeds. The best step is that with the best mean; its figure is biased
-      by the choice.
+      "standard_deviation", "best", "seeds"} over seeds. The best step is that with the best mean; its figure
+      is biased by the choice.
     """
     result = []
     for sampler, average in dict.fromkeys((s["sampler"], s["average"]) for s in settings):
@@ -470,44 +358,3 @@ def _over_seeds(found):
         return f"{found['mean']:.4g}"
     mean = f"{found['mean']:.4g} ± {found['standard_deviation']:.2g}"
     return f"{mean}, best of {found['seeds']} seeds {found['best']:.4g}"
-
-
-def training_refusals(config):
-    """Lines about what a training run reads for `training.sample_quality_every`."""
-    count = config.training.sample_quality_samples
-    if count < 2:
-        yield f"training.sample_quality_samples={count} must be at least 2."
-    yield from _metric_refusals(config)
-    yield from references.refusals(config)
-
-
-class FewSamples:
-    """Metrics of few samples while a network trains, with their number in the name of each.
-
-    Args:
-      experiment: Experiment; config: the whole config, resolved; data: RunData.
-    """
-
-    def __init__(self, experiment, config, data):
-        self._count = config.training.sample_quality_samples
-        self._metrics = config.eval.sample_quality.metrics
-        self._reference = reference_of(config, data)
-        extractor = self._reference.extractor
-        self._drawn = Drawn(experiment, config.sampling, extractor, config.eval.batch_size)
-
-    def __call__(self, params):
-        """{"fid_n1000": value, ...} of these averaged parameters."""
-        batch, parts = self._drawn.samples.batch_size, []
-        for start in range(0, self._count, batch):
-            numbers = np.arange(start, min(start + batch, self._count))
-            parts.append(self._drawn(params, numbers)[1])
-        arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        generated = feature_set(arrays, self._reference.extractor)
-        found = metrics.measure(self._metrics, self._reference.features, generated)
-        return {f"{name}_n{self._count}": e["value"] for name, e in found.items() if "value" in e}
-
-    def said(self, step, found):
-        """The line that a training run prints of these figures."""
-        values = ", ".join(f"{name.rpartition('_n')[0]} {value:.4g}" for name, value in found.items())
-        of = f"n={self._count}, {described(self._reference.extractor.identity)}"
-        return f"step {step}: {values} ({of}, against {described_reference(self._reference.provenance)})"

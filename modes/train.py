@@ -10,7 +10,7 @@ import numpy as np
 import data
 from components import positive
 from data.pipeline import Pipeline
-from evaluation import sample_quality
+from evaluation import few_samples
 from evaluation.held_out import HeldOut, HeldOutLoss
 from experiment.create import create, resolved
 from experiment.draw import NumberedSamples
@@ -73,7 +73,7 @@ def refusals(config):
         )
     yield from devices.uneven("eval.batch_size", config.eval.batch_size)
     if training.sample_quality_every:
-        yield from sample_quality.training_refusals(config)
+        yield from few_samples.refusals(config)
     if training.parallel != "pmap":
         yield f'training.parallel="{training.parallel}" is unknown. Known: pmap.'
 
@@ -183,9 +183,9 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
     preview = NumberedSamples(experiment, config.sampling)
     if config.training.sample_every:
         preview.say_bias()
-    few_samples = None
+    quality = None
     if config.training.sample_quality_every:
-        few_samples = sample_quality.FewSamples(experiment, config, found)
+        quality = few_samples.FewSamples(experiment, config, found)
     records = Records(workdir, start)
     progress = Progress(steps, "step", "train", initial=start)
     watch, key = MetricsWatch(), experiment.key("train")
@@ -232,10 +232,10 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
             picture = pictures.samples(pixels, config.data.pixel_values, preview.labels(range(count)))
             results.write(f"samples_{step:07d}.png", pictures.save_picture, picture)
             records.image(step, "samples", picture)
-        if few_samples and due(config.training.sample_quality_every):
-            figures_now = few_samples(average)
-            records.scalars(step, figures_now)
-            say(few_samples.said(step, figures_now))
+        if quality and due(config.training.sample_quality_every):
+            measured = quality(average)
+            records.scalars(step, measured)
+            say(quality.said(step, measured))
         if last:
             break
 
