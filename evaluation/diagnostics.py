@@ -142,7 +142,6 @@ def diagnose(experiment, params, held_out, config, partial):
         return _summary(mapped((params, np.float32(times[level]), key), examples))
 
     columns = measure(partial, len(times), of_level, "diagnostics", finite=False)
-    partial.finish()
     return {
         "times": times,
         "log_snr": np.asarray(experiment.sde.log_snr(jnp.asarray(times, jnp.float32))),

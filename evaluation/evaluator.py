@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from components import UserError
 from denoisers.gaussian_mixture import GaussianMixture
 from evaluation.features import create_extractor
 from evaluation.held_out import HeldOut, LeftOut, subset
@@ -121,7 +122,14 @@ class Kept:
         wait_for_all(f"{name} kept")
         if found is not None:
             return found
-        measured = measure()
+        try:
+            measured = measure()
+        except UserError:
+            # The same command, twice at once: where the other is done, it has removed what both had begun.
+            found = self._read(path)
+            if found is None:
+                raise
+            return found
         if is_first():
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(path, measured)
@@ -226,22 +234,12 @@ class Evaluation:
         return create_extractor(self.config.eval.features)
 
     @functools.cached_property
-    def model_identity(self):
-        """What tells this model from any other, for JSON."""
-        config, checkpoint = self.config, self.run.checkpoint
-        return {
-            "version": project_version(),
-            "step": checkpoint["step"],
-            "parameters": checksum(self.params),
-            "seed": config.seed,
-            "sde": repr(self.experiment.sde),
-            "transform": repr(self.experiment.transform),
-            **{name: config[name].to_dict() for name in ("denoiser", "model", "mixture")},
-        }
+    def _model_identity(self):
+        return model_identity(self.run)
 
     def identity(self, evaluator):
         """What an evaluator's entry depends on, for JSON: another model, data or setting has another."""
-        found = {"evaluator": evaluator.name, "model": self.model_identity}
+        found = {"evaluator": evaluator.name, "model": self._model_identity}
         found["settings"] = {"max_images": self.config.eval.max_images, **evaluator.settings(self.config)}
         needs = evaluator.needs(self.config)
         if "data" in needs and self.experiment.mixture is None:
@@ -250,9 +248,9 @@ class Evaluation:
             found["sampling"] = sampling_identity(self.config.sampling, self.samples)
         return strict_json.plain(found)
 
-    def partial(self, evaluator, keep=False):
-        """The Partial in which an evaluator keeps its unfinished rows."""
-        return Partial(self.folder / evaluator.name, self.identity(evaluator), keep=keep)
+    def partial(self, evaluator):
+        """The Partial in which an evaluator keeps its rows until its entry is kept, when it is removed."""
+        return Partial(self.folder / evaluator.name, self.identity(evaluator))
 
     def entry(self, evaluator):
         """The evaluator's entry of metrics.json, measured now or before; figures left out are named in it."""
@@ -267,7 +265,23 @@ class Evaluation:
 
         if evaluator.keeps_itself:
             return strict_json.loads(strict_json.dumps(measure()))
-        return self.kept(evaluator.name, self.identity(evaluator), measure)
+        entry = self.kept(evaluator.name, self.identity(evaluator), measure)
+        self.partial(evaluator).finish()
+        return entry
+
+
+def model_identity(run):
+    """What tells the model of a Run from any other, for JSON."""
+    config, experiment = run.config, run.experiment
+    return {
+        "version": project_version(),
+        "step": run.checkpoint["step"],
+        "parameters": checksum(run.params),
+        "seed": config.seed,
+        "sde": repr(experiment.sde),
+        "transform": repr(experiment.transform),
+        **{name: config[name].to_dict() for name in ("denoiser", "model", "mixture")},
+    }
 
 
 def sampling_identity(config, samples):

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 import components
-from components import ConfigError, Contents, UserError, local_path
+from components import ConfigError, UserError, local_path
 from importers import inception, safetensors
 from importers.checkpoint import read_json
 from importers.refusal import RefusedFile
@@ -153,16 +153,13 @@ def create_extractor(config, path="eval.features"):
       ConfigError: in one line what is missing (weights, a library) or cannot be.
     """
     components.choose(FEATURES, config.name, f"{path}.name")
-    config = config.copy_and_resolve_references()
     read = _READERS.get(config.name)
-    supplied, provenance, files = {}, {}, {}
+    supplied, provenance = {}, {}
     if read is not None:
         # What its other fields refuse needs no weights to be read.
-        components.create(FEATURES, _without_weights(config), path)
-        weights, supplied, provenance = read(config, path)
-        config.weights = provenance["file"]
-        files[f"{path}.weights"] = Contents(provenance["file"], weights, provenance)
-    feature = components.create(FEATURES, config, path, files, **supplied)
+        components.create(FEATURES, config, path)
+        supplied, provenance = read(config, path)
+    feature = components.create(FEATURES, config, path, **supplied)
     identity = {"name": config.name, **feature.identity}
     if provenance:
         identity["weights"] = provenance["digest"]
@@ -172,14 +169,8 @@ def create_extractor(config, path="eval.features"):
     return Extractor(name, feature, identity, provenance)
 
 
-def _without_weights(config):
-    config = config.copy_and_resolve_references()
-    config.weights = None
-    return config
-
-
 def _inception(config, path):
-    """(what the file holds, fields of the feature, provenance) of Inception."""
+    """(fields of the feature that its weights fill, their provenance) of Inception."""
     field = f"{path}.weights"
     file = inception.packaged() if config.weights is None else local_path(config.weights, field)
     if file is None:
@@ -199,7 +190,7 @@ def _inception(config, path):
         )
     provenance = {"file": str(file), "digest": weights.digest, "known": weights.known}
     parameters = flax.traverse_util.unflatten_dict(weights.parameters, sep="/")
-    return weights, {"parameters": parameters}, provenance
+    return {"parameters": parameters}, provenance
 
 
 @functools.cache
@@ -225,7 +216,8 @@ def _dinov2(config, path):
         digest = inception.digest(folder / "model.safetensors")
     except RefusedFile as refused:
         raise ConfigError(f"{field}: {refused}") from None
-    return {"config": settings, "arrays": arrays}, {}, {"file": str(folder), "digest": digest, "known": None}
+    provenance = {"file": str(folder), "digest": digest, "known": None}
+    return {"settings": settings, "arrays": arrays}, provenance
 
 
 _READERS = {"inception": _inception, "dinov2": _dinov2}

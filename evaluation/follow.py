@@ -54,7 +54,7 @@ def _loaded(config, workdir, reads, step):
         return None
 
 
-def followed(config, workdir, reads, seconds=None):
+def followed(config, workdir, reads):
     """Yields the Run of each checkpoint, the earliest first, as they come; ends after that of the last step.
 
     What the trainer deletes before it is read is left out, which is said. The last step is `training.steps`
@@ -62,7 +62,6 @@ def followed(config, workdir, reads, seconds=None):
 
     Args:
       reads: see experiment.load.
-      seconds: between two looks; None: POLL_SECONDS.
     """
     seen, last = set(), None
     while True:
@@ -79,4 +78,4 @@ def followed(config, workdir, reads, seconds=None):
             if not seen:
                 say(f"waiting for a checkpoint in {workdir}")
                 seen.add(-1)
-            time.sleep(POLL_SECONDS if seconds is None else seconds)
+            time.sleep(POLL_SECONDS)

@@ -40,9 +40,7 @@ class Loss(Evaluator):
                 row["fitted_gaussian"] = by_level.errors_of_gaussian(gaussian, level).mean()
             return row
 
-        partial = evaluation.partial(self)
-        found = measure(partial, settings.loss_levels, of_level, "held-out loss")
-        partial.finish()
+        found = measure(evaluation.partial(self), settings.loss_levels, of_level, "held-out loss")
         return {"images": len(scaled), "times": by_level.times, "log_snr": by_level.log_snr, **found}
 
     def figures(self, entry):

@@ -68,6 +68,16 @@ def reference(extractor, config, source=None):
 
     Work that was killed goes on where it stopped; a finished one is read, and a damaged file is made anew.
 
+        >>> import tempfile
+        >>> from configs import digits
+        >>> from evaluation.features import create_extractor
+        >>> config = digits.get_config()
+        >>> config.eval.features.name = "pixels"
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     config.eval.reference.folder = folder
+        ...     reference(create_extractor(config.eval.features), config).features.features.shape
+        (1463, 64)
+
     Args:
       extractor: evaluation.features.Extractor.
       config: the whole config.
@@ -252,8 +262,8 @@ def _of_own_file(shown, path, found, extractor, config, source):
     wanted = data_shape(config) if source is None else source.shape
     if wanted is not None and shape != tuple(wanted):
         raise ConfigError(
-            f"{shown} is of images {_by(shape)}, and those of data.source are {_by(wanted)}: it is of another "
-            "resolution."
+            f"{shown} is of images {_by(shape)}, and those of data.source are {_by(wanted)}: it is of "
+            "another resolution."
         )
     split = identity["split"]
     if source is not None and images != data.identity(config.data, {split: source})[split]:

@@ -9,6 +9,7 @@ the minimum over checkpoints, which papers print, is a choice by the figure itse
 seeds, beside which their mean stands.
 """
 
+import copy
 import dataclasses
 import functools
 import itertools
@@ -21,15 +22,15 @@ import metrics
 import overrides
 from components import ConfigError, Refusals, UserError, choose
 from evaluation import reference as references
-from evaluation.evaluator import Evaluator, Figure, Kept, sampling_identity
+from evaluation.evaluator import Evaluator, Figure, Kept, model_identity, sampling_identity
 from evaluation.features import create_extractor
+from evaluation.held_out import LeftOut
 from experiment.create import problems, read_files, resolved
 from experiment.draw import NumberedSamples
 from experiment.load import load
 from metrics import METRICS, FeatureSet
 from training import ema
 from workdir.checkpoints import Checkpoints
-from workdir.files import checksum
 from workdir.partial import Partial
 from workdir.records import say
 
@@ -40,8 +41,8 @@ BEST = {
 }
 # What a combination needs of a sampler and a model.
 _READS = ("restore", "sampling")
-# More bars than these cannot be read.
-MOST_BARS = 8
+# One bar says nothing, and more than these cannot be read.
+LEAST_BARS, MOST_BARS = 2, 8
 _ARRAYS = ("features", "logits", "spatial")
 
 
@@ -99,6 +100,25 @@ def _sampler_refusals(config, text):
     )
 
 
+def _metric_refusals(config):
+    """Lines about `eval.sample_quality.metrics`, and features that have no such figure."""
+    names, features = config.eval.sample_quality.metrics, config.eval.features.name
+    if not names:
+        yield f"eval.sample_quality.metrics=() measures nothing. Name some of {', '.join(METRICS)}."
+    refused = Refusals()
+    for name in names:
+        with refused:
+            wanted = choose(METRICS, name, "eval.sample_quality.metrics").extractor
+            if wanted not in (None, features):
+                refused.add(
+                    [
+                        f'eval.sample_quality.metrics names {name}, which takes features of "{wanted}", and '
+                        f'eval.features.name="{features}". Name frechet_distance or kid, or other features.'
+                    ]
+                )
+    yield from refused.lines
+
+
 def refusals(config):
     """Lines about the subtree `eval.sample_quality`."""
     quality, refused = config.eval.sample_quality, Refusals()
@@ -126,11 +146,7 @@ def refusals(config):
             f"restore.file={config.restore.file} is one average of one step: leave eval.sample_quality.steps "
             "and eval.sample_quality.averages out."
         )
-    if not quality.metrics:
-        yield f"eval.sample_quality.metrics=() measures nothing. Name some of {', '.join(METRICS)}."
-    for name in quality.metrics:
-        with refused:
-            choose(METRICS, name, "eval.sample_quality.metrics")
+    refused.add(_metric_refusals(config))
     refused.add(references.refusals(config))
     for text in quality.samplers:
         refused.add(_sampler_refusals(config, text))
@@ -180,8 +196,8 @@ class Drawn:
 
     def with_seed(self, seed):
         """The same with other draws; nothing is compiled anew."""
-        other = object.__new__(Drawn)
-        other.__dict__.update(self.__dict__, samples=self.samples.with_seed(seed))
+        other = copy.copy(self)
+        other.samples = self.samples.with_seed(seed)
         return other
 
     def __call__(self, params, numbers):
@@ -210,11 +226,8 @@ class _Measurement:
         """The dict of one Setting: its figures and pictures, measured now or before."""
         quality, kept = self.config.eval.sample_quality, Kept(self.folder / "evaluated")
         drawing = {
-            "parameters": checksum(run.params),
-            "step": run.checkpoint["step"],
+            "model": model_identity(run),
             "seed": setting.seed,
-            "sde": repr(run.experiment.sde),
-            "denoiser": run.config.denoiser.to_dict(),
             "sampling": sampling_identity(with_sampler(self.config, setting.sampler).sampling, drawn.samples),
             "extractor": self.reference.extractor.identity,
         }
@@ -222,8 +235,10 @@ class _Measurement:
         shown = count if quality.keep_images else min(quality.pictures, count)
         rows = Partial(self.folder / "sample_quality", drawing)
         images = Partial(self.folder / "sample_pictures", drawing)
-        what = {"reference": self.reference.provenance, "n": count, "metrics": list(quality.metrics)}
-        identity = {**drawing, **what, "shown": shown}
+        # Wherever the same statistics lie.
+        statistics = {k: v for k, v in self.reference.provenance.items() if k not in ("file", "source")}
+        what = {"reference": statistics, "n": count, "metrics": list(quality.metrics), "shown": shown}
+        identity = {**drawing, **what}
 
         def measure():
             arrays = _fill(rows, images, drawn, run.params, count, shown)
@@ -363,7 +378,13 @@ class SampleQuality(Evaluator):
     def measure(self, evaluation):
         config = evaluation.config
         data = evaluation.data if self.needs(config) else None
-        return sample_quality(evaluation.run, config, evaluation.folder, data, evaluation.extractor)
+        entry = sample_quality(evaluation.run, config, evaluation.folder, data, evaluation.extractor)
+        left_out = LeftOut()
+        for setting in entry["settings"]:
+            for name, found in setting["figures"].items():
+                if "left_out" in found and name not in left_out.reasons:
+                    left_out.add(name, found["left_out"])
+        return {**entry, "left_out": left_out.reasons}
 
     def figures(self, entry):
         reference = described_reference(entry["reference"])
@@ -387,7 +408,7 @@ class SampleQuality(Evaluator):
             title = f"{name} (n={entry['n']}, {entry['extractor']['name']})"
             bar = (found["value"], found.get("standard_error", 0.0))
             panels.setdefault(title, {})[_of_setting(setting)] = bar
-        return {title: bars for title, bars in panels.items() if len(bars) <= MOST_BARS}
+        return {title: bars for title, bars in panels.items() if LEAST_BARS <= len(bars) <= MOST_BARS}
 
     def pictures(self, entry, workdir, folder):
         for number, setting in enumerate(entry["settings"]):
@@ -456,11 +477,8 @@ def training_refusals(config):
     count = config.training.sample_quality_samples
     if count < 2:
         yield f"training.sample_quality_samples={count} must be at least 2."
-    refused = Refusals()
-    for name in config.eval.sample_quality.metrics:
-        with refused:
-            choose(METRICS, name, "eval.sample_quality.metrics")
-    yield from refused.lines
+    yield from _metric_refusals(config)
+    yield from references.refusals(config)
 
 
 class FewSamples:

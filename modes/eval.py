@@ -47,10 +47,10 @@ def _evaluate(loaded, workdir, results, opened=None):
     """Measures, writes and prints; the RunData of the run, if it was opened."""
     config, needs = loaded.config, evaluators.needs(loaded.config)
     evaluation = Evaluation(loaded, results.folder, opened)
-    _say_what(evaluation, needs)
     chosen = evaluators.chosen(config)
     for evaluator in chosen:
         evaluator.prepare(evaluation)
+    _say_what(evaluation, needs)
     entries = {evaluator.name: evaluation.entry(evaluator) for evaluator in chosen}
     reads_data = "data" in needs and loaded.experiment.mixture is None
     measured = {
@@ -90,6 +90,8 @@ def _write(chosen, entries, loaded, workdir, results):
         results.write(name, draw, *arguments)
         names.append(name)
 
+    if loaded.config.eval.follow:
+        results.print(f"step {loaded.checkpoint['step']}")
     for evaluator in chosen:
         entry = entries[evaluator.name]
         lines = list(evaluator.figures(entry)) if set(entry) - {"left_out"} else []

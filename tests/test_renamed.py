@@ -7,7 +7,8 @@ import overrides
 from components import ConfigError
 from configs import base, renamed
 from modes import MODES
-from workdir.saved_config import leaves
+from workdir.files import write_json
+from workdir.saved_config import leaves, read_config
 
 OLD_MODES = "train sample eval encode calibrate variance trajectory table check inspect prepare"
 OLD_FIELDS = {
@@ -78,6 +79,36 @@ def test_what_is_renamed_has_no_old_meaning():
     known = dict(leaves(base.get_config()))
     assert not set(renamed.FIELDS) & set(known)
     assert set(renamed.FIELDS) <= set(FIELDS)
+
+
+@pytest.mark.parametrize("flag", renamed.EVALUATORS)
+def test_a_flag_of_an_evaluator_is_answered_by_its_name(flag):
+    with pytest.raises(ConfigError) as caught:
+        main.parse(["main.py", CONFIG, "--workdir=x", f"--config.{flag}=True"])
+    assert renamed.EVALUATORS[flag] in str(caught.value) and "eval.evaluators" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        ({}, ("loss", "two_sample", "bits_per_dim")),
+        (
+            {"eval.bits_per_dim.compute": False, "eval.bound.discrete": True},
+            ("loss", "two_sample", "discrete_bound"),
+        ),
+        ({"eval.diagnostics.compute": True}, ("loss", "two_sample", "bits_per_dim", "diagnostics")),
+    ],
+)
+def test_the_config_of_an_older_run_names_the_evaluators_that_its_flags_chose(flags, names, tmp_path):
+    saved = base.get_config().to_dict()
+    for missing in ("evaluators", "follow", "sample_quality", "features", "reference"):
+        del saved["eval"][missing]
+    for path, value in flags.items():
+        _, group, name = path.split(".")
+        saved["eval"][group][name] = value
+    write_json(tmp_path / "config.json", {"config": saved})
+    config = read_config(tmp_path, base.get_config(), renamed.upgraded)
+    assert config.eval.evaluators == names
 
 
 @pytest.mark.parametrize("mode", OLD_MODES.split())

@@ -24,11 +24,13 @@ class DINOv2:
     """The class token of a DINOv2 network.
 
     Attributes:
-      weights: {"config": dict of the network's settings, "arrays": its state by name}, read from the folder
-        that the config names.
+      weights: path of a folder of `transformers`; whoever reads it hands over what follows.
+      settings: dict, of the network; arrays: its state by name.
     """
 
-    weights: Any = None
+    weights: str | None = None
+    settings: Any = None
+    arrays: Any = None
 
     on_device = False
     constants = None
@@ -44,12 +46,17 @@ class DINOv2:
     @functools.cached_property
     def _network(self):
         torch, transformers = _library()
-        network = transformers.Dinov2Model(transformers.Dinov2Config(**self.weights["config"]))
-        state = {name: torch.from_numpy(np.array(array)) for name, array in self.weights["arrays"].items()}
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as error:
-            raise ValueError(f"weights do not fit the network of their config: {str(error)[:200]}") from None
+        config = transformers.Dinov2Config(**self.settings)
+        state = {name: torch.from_numpy(np.array(array)) for name, array in self.arrays.items()}
+        # Files have the names of older releases, which this call knows; what is missing it draws at random.
+        network, found = transformers.Dinov2Model.from_pretrained(
+            None, config=config, state_dict=state, output_loading_info=True
+        )
+        missing = sorted(map(str, found["missing_keys"] | found["mismatched_keys"]))
+        if missing:
+            raise ValueError(
+                f"weights do not fit the network of their config: {missing[0]} is missing or misshapen"
+            )
         return network.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
     def apply(self, constants, images):

@@ -15,14 +15,14 @@ class Inception:
     """The means of one of Inception's maps, and what else the metrics take from it.
 
     Attributes:
-      weights: importers.inception.Weights, read from the file that the config names.
-      parameters: of metrics.features.inception_v3.InceptionV3.
+      weights: path of the file, or None: that of the package; whoever reads it hands over `parameters`.
       resize: name of one of metrics.features.resizing.RESIZINGS.
       layer: channels of the map: 2048 is FID's.
       spatial: whether sFID's features are kept, too.
+      parameters: of metrics.features.inception_v3.InceptionV3.
     """
 
-    weights: Any = None
+    weights: str | None = None
     resize: str = "tf1"
     layer: int = 2048
     spatial: bool = False

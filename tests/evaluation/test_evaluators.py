@@ -73,6 +73,7 @@ def test_the_list_is_honoured_and_every_figure_is_a_line(run, tmp_path, capsys):
         ({"eval.evaluators": "loss,fid"}, ['eval.evaluators="fid"', "sample_quality"]),
         ({"eval.evaluators": "(1,2)"}, ["eval.evaluators=(1, 2)", "names alone"]),
         ({"eval.sample_quality.metrics": "fidd"}, ["eval.sample_quality.metrics", '"fid"']),
+        ({"eval.sample_quality.metrics": "fid"}, ["names fid", "inception", 'eval.features.name="pixels"']),
         ({"eval.sample_quality.samplers": "stps=3"}, ["eval.sample_quality.samplers", "stps"]),
         ({"eval.sample_quality.samplers": "predictor=unipc order=x"}, ["samplers", "order"]),
         ({"eval.sample_quality.averages": "(0.5,)"}, ["eval.sample_quality.averages", "0.999"]),
@@ -82,7 +83,8 @@ def test_the_list_is_honoured_and_every_figure_is_a_line(run, tmp_path, capsys):
     ],
 )
 def test_what_cannot_be_is_refused_by_its_field(fields, words, tmp_path):
-    fields = {"eval.evaluators": "sample_quality", "eval.features.name": "pixels", **fields}
+    plain = {"eval.evaluators": "sample_quality", "eval.features.name": "pixels"}
+    fields = {**plain, "eval.sample_quality.metrics": "kid", **fields}
     command = ["main.py", "--config=configs/digits.py", f"--workdir={tmp_path}", "--mode=eval"]
     config, *_ = main.parse([*command, *as_flags(fields)])
     (line,) = check.problems("eval", config)
@@ -145,6 +147,8 @@ def test_every_combination_is_measured_and_summed_up(run, tmp_path, capsys):
     found = _measured(tmp_path)["sample_quality"]
     assert len(found["settings"]) == 8 and len(found["summary"]) == 2
     assert {s["nfe"] for s in found["settings"]} == {2 * 3 + 2, 6}
+    values = [s["figures"]["frechet_distance"]["value"] for s in found["settings"]]
+    assert len(set(values)) == 8
     assert "n=32" in capsys.readouterr().out
     for summary in found["summary"]:
         own = [s for s in found["settings"] if s["sampler"] == summary["sampler"]]

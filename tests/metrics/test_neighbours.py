@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from metrics import one_nearest_neighbour, precision_recall
+from metrics import FeatureSet, distances, measure, one_nearest_neighbour, precision_recall
+from metrics.distances import balls_around, nearest
+from metrics.neighbours import density_coverage, memorization
 
 RNG = np.random.default_rng(0)
 
@@ -63,3 +65,85 @@ def test_precision_agrees_with_its_definition():
     for g in generated:
         within += any(np.linalg.norm(g - r) <= radius for r, radius in zip(real, radii, strict=True))
     assert precision_recall(real, generated, neighbours=3)["precision"] == pytest.approx(within / 40)
+
+
+def test_density_and_coverage_agree_with_their_definitions():
+    real, generated = RNG.standard_normal((40, 3)), 0.5 + RNG.standard_normal((30, 3))
+    inside, covered = 0, 0
+    for r in real:
+        radius = np.sort(np.linalg.norm(real - r, axis=1))[5]
+        within = np.linalg.norm(generated - r, axis=1) <= radius
+        inside += within.sum()
+        covered += within.any()
+    found = density_coverage(real, generated, neighbours=5)
+    assert found["density"] == pytest.approx(inside / (5 * 30))
+    assert found["coverage"] == pytest.approx(covered / 40)
+
+
+def test_copies_have_full_precision_recall_and_coverage():
+    # A copy of a k-th neighbour lies on the border of a ball, whatever the rounding.
+    real = RNG.standard_normal((300, 40)) + 50
+    assert precision_recall(real, real[::-1]) == {"precision": 1.0, "recall": 1.0}
+    assert density_coverage(real, real[::-1])["coverage"] == 1.0
+    line = np.arange(20.0).reshape(-1, 1) * 0.1
+    assert balls_around(line[:1], np.array([0.0]), line).tolist() == [1] + [0] * 19
+
+
+def test_neighbours_are_those_of_float64_where_float32_cannot_tell(monkeypatch):
+    # Far from the origin, and distances that differ in the seventh digit.
+    support = 1e3 + RNG.standard_normal((200, 8))
+    support[100:] = support[:100] + 1e-7 * RNG.standard_normal((100, 8))
+    queries = support[:50] + 0.1 * RNG.standard_normal((50, 8))
+    monkeypatch.setattr(distances, "PAIRS", 1500)
+    squares, indices = nearest(support, queries, 4)
+    all_squares = ((queries[:, None] - support) ** 2).sum(axis=2)
+    np.testing.assert_array_equal(indices, np.argsort(all_squares, axis=1)[:, :4])
+    np.testing.assert_allclose(squares, np.sort(all_squares, axis=1)[:, :4], rtol=1e-12)
+    own, others = nearest(support, support, 2, leave_out_self=True)
+    assert not (others == np.arange(200)[:, None]).any()
+    twins = (np.arange(200) + 100) % 200
+    np.testing.assert_array_equal(others[:, 0], twins)
+    assert (own[:, 0] < 1e-11).all()
+
+
+@pytest.mark.parametrize("dimensions", [3, 2048])
+def test_rough_distances_are_within_their_bound(dimensions):
+    center = 5 * RNG.standard_normal(dimensions)
+    queries, support = (
+        (center + np.exp(RNG.standard_normal((60, dimensions)))).astype(np.float32) for _ in range(2)
+    )
+    for rows, rough, bound in distances.Screened(queries, support).blocks():
+        errors = np.abs(rough - distances.exact(queries[rows][:, None], support[None]))
+        assert (errors < bound / 2).all() and (errors > 0).any()
+
+
+def test_memorization_finds_the_copies_and_no_others():
+    training = RNG.standard_normal((500, 40))
+    fresh = RNG.standard_normal((20, 40))
+    copies = training[[3, 77, 400]] + 0.01 * RNG.standard_normal((3, 40))
+    found = memorization(training, np.concatenate([copies, fresh]))
+    assert found["nearest"][:3].tolist() == [3, 77, 400]
+    assert (found["ratio"][:3] < 0.1).all() and (found["ratio"][3:] > 1).all()
+    one = np.linalg.norm(training - fresh[0], axis=1)
+    expected = one.min() / (0.5 * np.sort(one)[:50].mean())
+    assert found["ratio"][3] == pytest.approx(expected)
+    exact = memorization(np.zeros((60, 2)), np.zeros((1, 2)))
+    assert exact["ratio"].tolist() == [0.0]
+    entry = measure(
+        ["memorization"], FeatureSet(training), FeatureSet(np.concatenate([fresh] * 3 + [copies]))
+    )["memorization"]
+    assert entry["value"] == pytest.approx(3 / 63)
+    assert sorted(pair[:2] for pair in entry["nearest_copies"][:3]) == [[60, 3], [61, 77], [62, 400]]
+
+
+@pytest.mark.slow
+def test_intervals_of_neighbours_figures_cover():
+    names = ("precision_recall", "density_coverage", "one_nearest_neighbour")
+    rng, found = np.random.default_rng(2), []
+    for _ in range(100):
+        pair = rng.standard_normal((400, 4)), 0.3 + 1.1 * rng.standard_normal((400, 4))
+        found.append(measure(names, *map(FeatureSet, pair)))
+    for name in found[0]:
+        mean = np.mean([entries[name]["value"] for entries in found])
+        intervals = np.array([entries[name]["interval"] for entries in found])
+        assert np.mean((intervals[:, 0] <= mean) & (mean <= intervals[:, 1])) > 0.87, name
