@@ -60,10 +60,14 @@ def _heading(column):
     return column.title if column.title == metric else f"{column.title} ({metric})"
 
 
-def _grid(table, cells, text):
-    """Lines of a Markdown table of rows and columns; text: Cell -> what stands in it."""
+def _grid(table, cells, text, heading):
+    """Lines of a Markdown table of rows and columns.
+
+    Args:
+      text: Cell -> what stands in it; heading: Column -> what stands above it.
+    """
     columns = [column for column in table.columns if any(c.column is column for c in cells)]
-    yield "| | " + " | ".join(map(_heading, columns)) + " |"
+    yield "| | " + " | ".join(map(heading, columns)) + " |"
     yield "|---|" + "---|" * len(columns)
     for row in table.rows:
         own = {id(cell.column): cell for cell in cells if cell.row is row}
@@ -93,7 +97,9 @@ def markdown(name, table, cells, figures, missing, small, settings):
             "Measured at a small scale, of other data and networks: orders may be compared, not figures.",
             "",
         ]
-    lines += _grid(table, cells, lambda cell: _cell_text(cell, figures.get(id(cell)), small, digits))
+    lines += _grid(
+        table, cells, lambda cell: _cell_text(cell, figures.get(id(cell)), small, digits), _heading
+    )
     lines += [
         "",
         "[v]: read in the paper or its authors' repository; [s]: in another text. The figure of another "
@@ -126,7 +132,11 @@ def _other(name, table, cells, figures):
     real = {m.others.get(f"real_{name}") for m in figures.values()} - {None}
     title = f"{name.replace('_', ' ')}{f', {min(real):.4f} between real images' if real else ''}"
     measured = [cell for cell in cells if name in getattr(figures.get(id(cell)), "others", {})]
-    return title, list(_grid(table, measured, lambda cell: f"{figures[id(cell)].others[name]:.4f}"))
+    return title, list(
+        _grid(
+            table, measured, lambda cell: f"{figures[id(cell)].others[name]:.4f}", lambda column: column.title
+        )
+    )
 
 
 _HEADINGS = (

@@ -18,8 +18,10 @@ FIGURES = {
 
 
 def _flat(evaluation, images):
-    """[N, D] float64 pixels in the model's range."""
-    scaled = np.asarray(evaluation.experiment.transform.to_model(images), np.float64)
+    """[N, D] float64 pixels in [0, 1], whatever the model's range: processes are compared."""
+    transform = evaluation.experiment.transform
+    scaled = np.asarray(transform.to_model(images), np.float64)
+    scaled = (scaled + 1) / 2 if transform.centered else scaled
     return scaled.reshape(len(scaled), -1)
 
 
@@ -42,7 +44,7 @@ class PixelQuality(Evaluator):
     reads = ("data", "samples")
 
     def settings(self, config):
-        return {"num_samples": config.eval.sample_quality.num_samples, "projections": PROJECTIONS}
+        return {"num_samples": config.eval.sample_quality.num_samples, "projections": PROJECTIONS, "range": (0, 1)}
 
     def measure(self, evaluation):
         source = evaluation.data.train

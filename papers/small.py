@@ -94,6 +94,9 @@ class Small:
         config.ema.snapshot_every = 0
         config.training.update({"steps": steps, "batch_size": 64, "accumulation": 1, "jitted_steps": 1})
         config.training.update({"log_every": 100, "eval_every": 0, "sample_every": 0})
+        # It neither draws nor evaluates: each cell has its own sampler, which may not fit this process.
+        config.sampling, config.eval = base.get_config().sampling, base.get_config().eval
+        config.sampling.largest_bias = None
         config.checkpoint.update({"every": 500, "keep": 1, "keep_every": 0})
 
     def _distance(self, config):
