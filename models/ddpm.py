@@ -18,7 +18,7 @@ from models.song_layers import (
     SelfAttention,
     check,
     conv3x3,
-    group_norm,
+    norm_silu,
     refusal,
     to_float32,
 )
@@ -122,5 +122,5 @@ class DDPM(nn.Module):
                 else:
                     h = up(h, None, size)
 
-        output = nn.silu(group_norm(GROUPS, "output_norm", h)(h))
+        output = norm_silu(GROUPS, "output_norm", h)
         return to_float32(conv3x3(self.channels, dtype, scale=0.0, name="output")(output)), h

@@ -29,7 +29,7 @@ from models.song_layers import (
     add,
     check,
     conv3x3,
-    group_norm,
+    norm_silu,
     refusal,
     to_float32,
 )
@@ -145,7 +145,7 @@ class NCSNpp(nn.Module):
             return up(h, kernel, size)
 
         def read(h, features, name, scale=0.0):
-            h = nn.silu(group_norm(None, f"{name}_norm", h)(h))
+            h = norm_silu(None, f"{name}_norm", h)
             return conv3x3(features, dtype, scale=scale, name=name)(h)
 
         x = x.astype(dtype)

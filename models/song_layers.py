@@ -1,5 +1,6 @@
 """What the networks of Song et al. (2021), DDPM and NCSN++, share: blocks, embedding, refusals."""
 
+import functools
 import math
 
 import flax.linen as nn
@@ -125,7 +126,7 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x, time, dropout_keys):
-        h = nn.silu(group_norm(self.groups, "norm1", x)(x))
+        h = norm_silu(self.groups, "norm1", x)
         if self.resample == "down":
             h, x = down(h, self.fir_kernel), down(x, self.fir_kernel)
         elif self.resample == "up":
@@ -133,7 +134,7 @@ class ResidualBlock(nn.Module):
         h = conv3x3(self.features, self.dtype, name="convolution1")(h)
         if time is not None:
             h += dense(self.features, self.dtype, name="time")(nn.silu(time))[:, None, None, :]
-        h = nn.silu(group_norm(self.groups, "norm2", h)(h))
+        h = norm_silu(self.groups, "norm2", h)
         h = Dropout(self.dropout, name="dropout")(h, dropout_keys)
         h = conv3x3(self.features, self.dtype, scale=0.0, name="convolution2")(h)
         if x.shape[-1] != self.features or self.resample:
@@ -172,6 +173,27 @@ class SelfAttention(nn.Module):
 def group_norm(groups, name, x):
     """The group normalization of x; where x has too few channels for `groups`, of as many as divide them."""
     return GroupNorm(groups=groups and math.gcd(groups, x.shape[-1]), name=name)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _silu_rounded(x, dtype):
+    """SiLU of float32, rounded to dtype."""
+    return nn.silu(x).astype(dtype)
+
+
+@_silu_rounded.defjvp
+def _(dtype, primals, tangents):
+    # That of SiLU in dtype, so that no image is kept in float32 for the way back.
+    (x,), (change,) = primals, tangents
+    return _silu_rounded(x, dtype), jax.jvp(nn.silu, (x.astype(dtype),), (change.astype(dtype),))[1]
+
+
+def norm_silu(groups, name, x):
+    """SiLU of `group_norm`, both in float32 and rounded once.
+
+    In bfloat16, rounding the norm and each step of SiLU costs a network more than rounding all of its sums.
+    """
+    return _silu_rounded(group_norm(groups, name, x)(to_float32(x)), x.dtype)
 
 
 def to_float32(x):
