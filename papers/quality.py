@@ -44,7 +44,11 @@ class PixelQuality(Evaluator):
     reads = ("data", "samples")
 
     def settings(self, config):
-        return {"num_samples": config.eval.sample_quality.num_samples, "projections": PROJECTIONS, "range": (0, 1)}
+        return {
+            "num_samples": config.eval.sample_quality.num_samples,
+            "projections": PROJECTIONS,
+            "range": (0, 1),
+        }
 
     def measure(self, evaluation):
         source = evaluation.data.train
