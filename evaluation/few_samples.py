@@ -3,6 +3,7 @@
 import numpy as np
 
 import metrics
+from evaluation import features
 from evaluation import reference as references
 from evaluation.quality_settings import metric_refusals
 from evaluation.sample_quality import Drawn, described, described_reference, feature_set, reference_of
@@ -14,6 +15,7 @@ def refusals(config):
     if count < 2:
         yield f"training.sample_quality_samples={count} must be at least 2."
     yield from metric_refusals(config)
+    yield from features.refusals(config)
     yield from references.refusals(config)
 
 

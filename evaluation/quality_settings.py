@@ -6,6 +6,7 @@ import shlex
 
 import overrides
 from components import ConfigError, Refusals, choose
+from evaluation import features
 from evaluation import reference as references
 from experiment.create import problems
 from metrics import METRICS
@@ -71,18 +72,18 @@ def _sampler_refusals(config, text):
 
 def metric_refusals(config):
     """Lines about `eval.sample_quality.metrics`, and features that have no such figure."""
-    names, features = config.eval.sample_quality.metrics, config.eval.features.name
+    names, given = config.eval.sample_quality.metrics, config.eval.features.name
     if not names:
         yield f"eval.sample_quality.metrics=() measures nothing. Name some of {', '.join(METRICS)}."
     refused = Refusals()
     for name in names:
         with refused:
             wanted = choose(METRICS, name, "eval.sample_quality.metrics").extractor
-            if wanted not in (None, features):
+            if wanted not in (None, given):
                 refused.add(
                     [
                         f'eval.sample_quality.metrics names {name}, which takes features of "{wanted}", and '
-                        f'eval.features.name="{features}". Name frechet_distance or kid, or other features.'
+                        f'eval.features.name="{given}". Name frechet_distance or kid, or other features.'
                     ]
                 )
     yield from refused.lines
@@ -116,6 +117,7 @@ def refusals(config):
             "and eval.sample_quality.averages out."
         )
     refused.add(metric_refusals(config))
+    refused.add(features.refusals(config))
     refused.add(references.refusals(config))
     for text in quality.samplers:
         refused.add(_sampler_refusals(config, text))

@@ -78,6 +78,8 @@ def test_the_list_is_honoured_and_every_figure_is_a_line(run, tmp_path, capsys):
         ({"eval.sample_quality.samplers": "predictor=unipc order=x"}, ["samplers", "order"]),
         ({"eval.sample_quality.averages": "(0.5,)"}, ["eval.sample_quality.averages", "0.999"]),
         ({"eval.sample_quality.steps": "(-1,)"}, ["eval.sample_quality.steps"]),
+        ({"eval.features.weights": "x"}, ["eval.features.weights", "pixels"]),
+        ({"eval.features.name": "dinov2"}, ["eval.features", "dinov2"]),
         ({"eval.follow": True, "restore.step": 2}, ["restore.step=2", "eval.follow"]),
         ({"eval.bits_per_dim.split": "val", "eval.evaluators": "bits_per_dim"}, ["split", "train"]),
     ],
