@@ -46,10 +46,19 @@ TINY = {
 }
 
 
+# Files that take minutes, the longest first: a worker takes a file as a whole, so that what its tests share is
+# made once, and all workers end together.
+_LONGEST = (
+    *("test_experiment_steps", "test_train", "test_labels", "test_readme", "test_variance", "test_experiments"),
+    *("test_step", "test_exact", "test_refinenet", "test_losses", "test_bounds", "test_run_data", "test_export"),
+    *("test_mixtures", "test_ema", "test_adaptive", "test_evaluators", "test_table", "test_import"),
+)
+
+
 def pytest_collection_modifyitems(items):
-    """The longest first, so that all workers end together."""
-    longest = ("test_readme", "test_train", "test_step", "test_labels")
-    items.sort(key=lambda item: not any(name in item.nodeid for name in longest))
+    """The longest files first."""
+    place = {name: number for number, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(_LONGEST)))
 
 
 # Compiling takes half as long again beside 1,300 live executables, which are some six memory maps each.

@@ -52,13 +52,14 @@ def _ended(process, number):
 def test_every_mode_says_whether_the_same_command_goes_on(mode, tmp_path):
     (tmp_path / "sleeping.py").write_text(SLEEPING)
     command = [sys.executable, "main.py", f"--config={tmp_path}/sleeping.py", f"--workdir={tmp_path}"]
-    file = {"import": ["--from=nowhere"], "table": ["--runs=nowhere"]}.get(mode, [])
-    process = _start([*command, *file, f"--mode={mode}"])
+    of_runs = ["--runs=nowhere"]
+    own = {"import": ["--from=nowhere"], "table": of_runs, "report": of_runs}.get(mode, [])
+    process = _start([*command, *own, f"--mode={mode}"])
     _wait_for(process.stdout, "reading")
     process.send_signal(signal.SIGTERM)
     last = _ended(process, signal.SIGTERM)
     assert MODES[mode].after_a_stop in last and last.endswith(
-        " ".join([f"--workdir={tmp_path}", *file, f"--mode={mode}"])
+        " ".join([f"--workdir={tmp_path}", *own, f"--mode={mode}"])
     )
 
 
