@@ -46,13 +46,13 @@ TINY = {
 }
 
 
-# Files that take minutes, the longest first: a worker takes a file as a whole, so that what its tests share is
-# made once, and all workers end together.
-_LONGEST = (
-    *("test_experiment_steps", "test_train", "test_labels", "test_readme", "test_variance", "test_experiments"),
-    *("test_step", "test_exact", "test_refinenet", "test_losses", "test_bounds", "test_run_data", "test_export"),
-    *("test_mixtures", "test_ema", "test_adaptive", "test_evaluators", "test_table", "test_import"),
-)
+# Files that take minutes, the longest first. A worker takes a file as a whole, so that what its tests share is
+# made once; with these first, all workers end together.
+_LONGEST = """
+    test_experiment_steps test_train test_labels test_readme test_variance test_experiments test_step test_exact
+    test_refinenet test_losses test_bounds test_run_data test_export test_mixtures test_ema test_adaptive
+    test_evaluators test_table test_import
+""".split()
 
 
 def pytest_collection_modifyitems(items):

@@ -27,17 +27,12 @@ def _kinds(path):
     }
 
 
-# Their gradients compile for half a minute and more: the slow sweep has them, tests/models/ their networks.
-SLOW_NETWORKS = ("ncsn", "ncsnv2")
-
-
 def _covering():
-    """A few experiments that together have all kinds, but for those of the slow networks."""
-    quick = [path for path in EXPERIMENTS if experiment_config(path).model.name not in SLOW_NETWORKS]
-    kinds = {path: _kinds(path) for path in quick}
+    """A few experiments that together have every kind of network, loss and sampler."""
+    kinds = {path: _kinds(path) for path in EXPERIMENTS}
     missing, chosen = set.union(*kinds.values()), []
     while missing:
-        chosen.append(max(kinds, key=lambda path: len(kinds[path] & missing)))
+        chosen.append(max(EXPERIMENTS, key=lambda path: len(kinds[path] & missing)))
         missing -= kinds[chosen[-1]]
     return chosen
 
