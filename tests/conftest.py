@@ -1,5 +1,6 @@
 """Eight virtual CPU devices, a shared compilation cache, and what tests have in common."""
 
+import gc
 import importlib
 import os
 import subprocess
@@ -46,13 +47,29 @@ TINY = {
 }
 
 
-# Files that take minutes, the longest first. A worker takes a file as a whole, so that what its tests share is
-# made once; with these first, all workers end together.
-_LONGEST = """
-    test_experiment_steps test_train test_labels test_readme test_variance test_experiments test_step test_exact
-    test_refinenet test_losses test_bounds test_run_data test_export test_mixtures test_ema test_adaptive
-    test_evaluators test_table test_import
-""".split()
+# Files that take minutes, the longest first. A worker takes a file as a whole, so that what its tests share
+# is made once; with these first, all workers end together.
+_LONGEST = (
+    "test_experiment_steps",
+    "test_train",
+    "test_labels",
+    "test_readme",
+    "test_variance",
+    "test_experiments",
+    "test_step",
+    "test_exact",
+    "test_refinenet",
+    "test_losses",
+    "test_bounds",
+    "test_run_data",
+    "test_export",
+    "test_mixtures",
+    "test_ema",
+    "test_adaptive",
+    "test_evaluators",
+    "test_table",
+    "test_import",
+)
 
 
 def pytest_collection_modifyitems(items):
@@ -72,6 +89,14 @@ def pytest_runtest_teardown(item, nextitem):
     another_file = nextitem is None or nextitem.path != item.path
     if another_file and maps.exists() and maps.read_bytes().count(b"\n") > _MOST_MEMORY_MAPS:
         jax.clear_caches()
+
+
+@pytest.fixture
+def young_heap():
+    """Leaves what earlier tests made out of garbage collection, whose time would be counted as this test's."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def sampling(fields=None, **more):

@@ -108,7 +108,7 @@ def test_what_is_no_file_is_refused(tmp_path):
                 reader(path)
 
 
-def test_a_sparse_file_is_checked_before_its_numbers_are_read(tmp_path):
+def test_a_sparse_file_is_checked_before_its_numbers_are_read(tmp_path, young_heap):
     path = tmp_path / "weights.safetensors"
     length = 150 * 2**30
     text = f'{{"w": {{"dtype": "F32", "shape": [{length}], "data_offsets": [0, {4 * length}]}}}}'

@@ -264,7 +264,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("number", range(len(HOSTILE)), ids=list(HOSTILE))
-def test_a_hostile_file_is_refused_in_one_line_and_runs_nothing(folder, number):
+def test_a_hostile_file_is_refused_in_one_line_and_runs_nothing(folder, number, young_heap):
     path, start = folder / f"{number}", time.process_time()
     with pytest.raises(RefusedFile) as refused:
         unpickling.load(path)

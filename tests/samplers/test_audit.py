@@ -360,7 +360,7 @@ def test_none_turns_the_bound_off_on_the_command_line_and_stays_in_a_run(tmp_pat
     assert read_config(tmp_path, base.get_config(), renamed.upgraded).sampling.largest_bias is None
 
 
-def test_creation_of_a_thousand_rows_stays_fast():
+def test_creation_of_a_thousand_rows_stays_fast(young_heap):
     config = sampling({"predictor": "ancestral", "steps": 1000, "corrector": "langevin"})
     samplers.create(config, Cosine())
     begin = time.process_time()
