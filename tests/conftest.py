@@ -93,7 +93,7 @@ def pytest_runtest_teardown(item, nextitem):
 
 @pytest.fixture
 def young_heap():
-    """Leaves what earlier tests made out of garbage collection, whose time would be counted as this test's."""
+    """Leaves what earlier tests made out of garbage collection, whose time would count as this test's."""
     gc.freeze()
     yield
     gc.unfreeze()

@@ -350,7 +350,9 @@ FOLDERS = [
 
 
 @pytest.mark.parametrize(("config", "scheduler"), FOLDERS, ids=lambda thing: str(thing)[:40])
-def test_a_hostile_folder_of_diffusers_is_refused_within_two_seconds(config, scheduler, tmp_path, capsys, young_heap):
+def test_a_hostile_folder_of_diffusers_is_refused_in_two_seconds(
+    config, scheduler, tmp_path, capsys, young_heap
+):
     folder, workdir = tmp_path / "folder", tmp_path / "run"
     folder.mkdir()
     arrays = {"down_blocks.0.resnets.0.conv1.weight": np.zeros((128, 128, 3, 3), np.float32)}
