@@ -383,7 +383,7 @@ def get_config():
     # Of a row for which the paper takes the best of several: last; kept (all that the run has kept)
     table.checkpoints = "last"
     table.batch_size = placeholder(int)  # of samples; None: as the experiment has it
-    table.measure = True  # False: what is there, what is missing and what it would cost
+    table.measure = True  # False: prints which runs are there and what the others would cost
     table.costs = True  # estimate hours of what is missing, for which large networks are traced
     table.steps = 1_000  # of each training at a small scale
     table.width = 16  # model.width at a small scale

@@ -99,6 +99,12 @@ class Evaluator:
         return ()
 
 
+def _digest(described):
+    """Of what JSON can say, whatever the order of its names."""
+    text = json.dumps(strict_json.plain(described), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 class Kept:
     """Finished figures in files by what they depend on: the same command takes them up.
 
@@ -111,8 +117,7 @@ class Kept:
 
     def path(self, name, identity, suffix=".json"):
         """Of the file for what depends on this JSON-able identity."""
-        text = json.dumps(strict_json.plain(identity), sort_keys=True, default=str)
-        return self.folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}{suffix}"
+        return self.folder / f"{name}-{_digest(identity)}{suffix}"
 
     def __call__(self, name, identity, measure):
         """The dict that `measure()` returns, or returned before; either way as JSON has it."""
@@ -132,12 +137,15 @@ class Kept:
             return found
         if is_first():
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(path, measured)
+            write_json(path, {"entry": measured, "digest": _digest(measured)})
         return strict_json.loads(strict_json.dumps(measured))
 
     def _read(self, path):
         try:
-            return strict_json.loads(path.read_text())
+            found = strict_json.loads(path.read_text())
+            if found["digest"] != _digest(found["entry"]):
+                raise ValueError("its content is not what was written")
+            return found["entry"]
         except FileNotFoundError:
             return None
         except (*UNREADABLE, RecursionError) as error:

@@ -32,10 +32,14 @@ class Setting:
 
 
 def settings_of(config):
-    """The Settings of `eval.sample_quality`; those of one sampler, then of one model, follow each other."""
+    """The Settings of `eval.sample_quality`, each once, by sampler, then by model."""
     quality = config.eval.sample_quality
-    samplers, seeds = quality.samplers or ("",), quality.seeds or (config.seed,)
-    models = itertools.product(quality.steps or (None,), quality.averages or (None,))
+
+    def each(values, default):
+        return tuple(dict.fromkeys(values)) or (default,)
+
+    samplers, seeds = each(quality.samplers, ""), each(quality.seeds, config.seed)
+    models = itertools.product(each(quality.steps, None), each(quality.averages, None))
     return [
         Setting(step, average, sampler, seed)
         for sampler, (step, average), seed in itertools.product(samplers, models, seeds)

@@ -32,6 +32,8 @@ SPLITS = ("train", "test")
 MOST_DIMENSIONS = 4096
 # What rounding to float32 leaves of symmetry, and of eigenvalues below zero, in parts of the largest number.
 ROUNDING = 1e-5
+# No network's features are as large; their squares are still finite.
+LARGEST = 1e100
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,7 +65,7 @@ def refusals(config):
         yield f"eval.reference.images={settings.images} must be 2 or more."
 
 
-def reference(extractor, config, source=None):
+def reference(extractor, config, source=None, trained_on=None):
     """The Reference of the subtrees `eval.reference` and `data`.
 
     Work that was killed goes on where it stopped; a finished one is read, and a damaged file is made anew.
@@ -83,6 +85,8 @@ def reference(extractor, config, source=None):
       config: the whole config.
       source: data.source.Source of the split `eval.reference.split`, where it is open; None: it is opened
         here, unless a file is named.
+      trained_on: {split: identity} of the data that the model was trained on, as its run has recorded it, for
+        a file where no source is open.
 
     Raises:
       ConfigError: a file that cannot be read, or is of another data set, resolution or extractor.
@@ -90,7 +94,7 @@ def reference(extractor, config, source=None):
     """
     settings = config.eval.reference
     if settings.file is not None:
-        return _of_file(extractor, config, source)
+        return _of_file(extractor, config, source, trained_on)
     split = settings.split
     if source is None:
         source = open_splits(config)[split]
@@ -112,7 +116,7 @@ def reference(extractor, config, source=None):
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
     kind, argument = parse(config.data.source)
     word = re.sub(r"[^A-Za-z0-9]+", "_", Path(argument or kind).stem)
-    folder = Path(local_path(settings.folder, "eval.reference.folder"))
+    folder = _folder(settings)
     path = folder / f"{word}-{split}-{source.shape[0]}-{extractor.name}-{digest}.npz"
     found = _kept(path, identity)
     if found is None:
@@ -120,6 +124,16 @@ def reference(extractor, config, source=None):
     fitted_on = identity["data"]["contents"] or digest
     provenance = {"file": str(path), "source": config.data.source, **identity}
     return _as_reference(found, extractor, provenance, indices, fitted_on)
+
+
+def _folder(settings):
+    """The folder of the references, made if it is not there."""
+    folder = Path(local_path(settings.folder, "eval.reference.folder"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f'eval.reference.folder="{folder}" cannot be made: {error.strerror}.') from None
+    return folder
 
 
 def _kept(path, identity):
@@ -163,7 +177,6 @@ def _computed(path, identity, extractor, source, indices, batch_size):
             found.update({f"{prefix}mean": known.mean, f"{prefix}covariance": known.covariance})
             found[f"{prefix}root"] = root
     if is_first():
-        path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             np.savez(temporary, identity=json.dumps(identity), checksum=checksum(found), **found)
     partial.finish()
@@ -197,7 +210,7 @@ def _as_reference(found, extractor, provenance, indices, fitted_on):
     return Reference(features, extractor, provenance, indices)
 
 
-def _of_file(extractor, config, source):
+def _of_file(extractor, config, source, trained_on):
     """The Reference of `eval.reference.file`: one of ours, or with mu and sigma of another tool."""
     field, settings = "eval.reference.file", config.eval.reference
     path = Path(local_path(settings.file, field))
@@ -209,16 +222,17 @@ def _of_file(extractor, config, source):
         raise ConfigError(f'{field}="{path}" cannot be read ({error}). Replace the file.') from None
     shown = f'{field}="{path}"'
     if "identity" in found:
-        return _of_own_file(shown, path, found, extractor, config, source)
+        return _of_own_file(shown, path, found, extractor, config, source, trained_on)
     if extractor.needs_fit:
         raise ConfigError(
             f'{shown} holds no principal directions, which eval.features.name="{extractor.name}" needs: name '
             "one that was written into eval.reference.folder, or leave it out."
         )
     if "pool_3" in found:  # the features that Song et al. 2021 published beside their code
-        features = FeatureSet(found["pool_3"], extractor=extractor.name)
-        _require_dimension(shown, found["pool_3"].shape[-1:], extractor, data_shape(config))
-        count = len(found["pool_3"])
+        held = _checked_features(shown, found["pool_3"])
+        features = FeatureSet(held, extractor=extractor.name)
+        _require_dimension(shown, held.shape[1:], extractor, data_shape(config))
+        count = len(held)
     elif {"mu", "sigma"} <= set(found):
         count = settings.images
         if count is None:
@@ -242,7 +256,7 @@ def _of_file(extractor, config, source):
     return Reference(features, extractor, provenance)
 
 
-def _of_own_file(shown, path, found, extractor, config, source):
+def _of_own_file(shown, path, found, extractor, config, source, trained_on):
     """The Reference of a file that was written into a folder of references."""
     try:
         identity = strict_json.loads(str(found.pop("identity")))
@@ -268,13 +282,34 @@ def _of_own_file(shown, path, found, extractor, config, source):
             "another resolution."
         )
     split = identity["split"]
-    if source is not None and images != data.identity(config.data, {split: source})[split]:
+    wanted = (trained_on or {}).get(split)
+    if source is not None:
+        wanted = data.identity(config.data, {split: source})[split]
+    if wanted is not None and _differ(images, wanted):
         raise ConfigError(
             f'{shown} is of other images than the {split} split of data.source="{config.data.source}": it is '
             "of another data set."
         )
     fitted_on = images["contents"] or count
     return _as_reference(found, extractor, {"file": str(path), **identity}, None, fitted_on)
+
+
+def _differ(identity, other):
+    """Whether two identities of images tell of different ones, by what both know."""
+    known = (name for name in identity if None not in (identity[name], other.get(name)))
+    return any(identity[name] != other[name] for name in known if name != "labels")
+
+
+def _checked_features(shown, features):
+    """Features [N, D] of another tool's file in float32."""
+    reason = None
+    if features.dtype.kind != "f" or features.ndim != 2 or len(features) < 2:
+        reason = f"is {features.dtype} of shape {features.shape}, and must be real [N, D], N at least 2"
+    elif not np.isfinite(features).all():
+        reason = "is not finite"
+    if reason:
+        raise ConfigError(f"{shown}: pool_3 {reason}. Replace the file.")
+    return np.float32(features)
 
 
 def _by(shape):
@@ -301,10 +336,12 @@ def _checked_moments(shown, mean, covariance):
         raise ConfigError(f"{shown}: mu and sigma must be real numbers. Replace the file.")
     mean, covariance = np.float64(mean), np.float64(covariance)
     reason = None
-    if mean.ndim != 1 or covariance.shape != 2 * mean.shape:
+    if mean.ndim != 1 or mean.size == 0 or covariance.shape != 2 * mean.shape:
         reason = f"are of shapes {mean.shape} and {covariance.shape}, and must be [D] and [D, D]"
     elif not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         reason = "are not finite"
+    elif max(np.abs(mean).max(), np.abs(covariance).max()) > LARGEST:
+        reason = f"have numbers above {LARGEST:g}"
     elif np.abs(covariance - covariance.T).max() > ROUNDING * np.abs(covariance).max():
         reason = "are no moments: sigma is not symmetric"
     else:

@@ -27,7 +27,11 @@ from experiment.create import read_files, resolved
 from experiment.draw import NumberedSamples
 from experiment.load import load
 from metrics import FeatureSet
+from parallel.processes import wait_for_all
+from workdir import archives
 from workdir.checkpoints import Checkpoints
+from workdir.compatibility import trained_on
+from workdir.files import UNREADABLE
 from workdir.partial import Partial
 from workdir.records import say
 
@@ -58,15 +62,18 @@ def require_steps(config, workdir):
         )
 
 
-def reference_of(config, data=None, extractor=None):
+def reference_of(config, data=None, extractor=None, record=None):
     """The evaluation.reference.Reference of the config.
 
     Args:
       data: RunData, where it is open; extractor: Extractor of `eval.features`, where it is made.
+      record: of the run's checkpoint, which says what data it was trained on.
     """
     split = config.eval.reference.split
     source = data and (data.train if split == "train" else data.test)
-    return references.reference(extractor or create_extractor(config.eval.features), config, source)
+    known = trained_on(record)[-1] if record else None
+    extractor = extractor or create_extractor(config.eval.features)
+    return references.reference(extractor, config, source, known)
 
 
 class Drawn:
@@ -132,15 +139,17 @@ class _Measurement:
             arrays = _fill(rows, images, drawn, run.params, count, shown)
             generated = feature_set(arrays, self.reference.extractor)
             found = metrics.measure(quality.metrics, self.reference.features, generated)
-            pictures = None
-            if shown:
-                content = {**images.merged(shown), "pixel_values": run.experiment.transform.pixel_values}
-                pictures = kept.arrays("sample_pictures", identity, content).name
             entry = {"step": run.checkpoint["step"], "average": setting.average, "sampler": setting.sampler}
             nfe = float(arrays["nfe"].mean())
-            return {**entry, "seed": setting.seed, "nfe": nfe, "figures": found, "pictures": pictures}
+            name = pictures.name if shown else None
+            return {**entry, "seed": setting.seed, "nfe": nfe, "figures": found, "pictures": name}
 
+        pictures = kept.path("sample_pictures", identity, ".npz")
         entry = kept("sample_quality", identity, measure)
+        if shown and not _is_whole(pictures):
+            _fill_pictures(images, drawn, run.params, shown)
+            content = {**images.merged(shown), "pixel_values": run.experiment.transform.pixel_values}
+            kept.arrays("sample_pictures", identity, content)
         rows.finish()
         images.finish()
         return entry
@@ -159,13 +168,27 @@ def _fill(rows, images, drawn, params, count, shown):
 
     batch = drawn.samples.batch_size
     rows.fill(count, batch, of_rows, "sample quality", "sample", "were drawn")
+    return rows.merged(count)
+
+
+def _fill_pictures(images, drawn, params, shown):
+    """The first `shown` samples as images: nothing to do, unless a kill or damage came between."""
 
     def of_pictures(numbers):
         return {"images": drawn(params, numbers)[0]}
 
-    # Nothing, unless a kill came between the two.
-    images.fill(shown, batch, of_pictures, "pictures", "sample", "were drawn")
-    return rows.merged(count)
+    images.fill(shown, drawn.samples.batch_size, of_pictures, "pictures", "sample", "were drawn")
+
+
+def _is_whole(path):
+    """Whether pictures that were kept can be read. Process 0 alone writes them, once all have looked."""
+    try:
+        archives.read(path, ("images", "pixel_values"))
+    except UNREADABLE:
+        return False
+    finally:
+        wait_for_all("pictures kept")
+    return True
 
 
 def sample_quality(run, config, folder, data=None, extractor=None):
@@ -186,7 +209,7 @@ def sample_quality(run, config, folder, data=None, extractor=None):
         refuse.
     """
     require_steps(config, run.workdir)
-    found = reference_of(config, data, extractor)
+    found = reference_of(config, data, extractor, run.checkpoint)
     extractor = found.extractor
     measurement = _Measurement(config, folder, found)
 

@@ -97,7 +97,7 @@ def _write(chosen, entries, loaded, workdir, results):
         lines = list(evaluator.figures(entry)) if set(entry) - {"left_out"} else []
         sections[evaluator.name] = (lines, entry["left_out"])
         for line in lines:
-            results.print(f"{line.name:44}{line.value:>22}  {line.note}".rstrip())
+            results.print(f"{line.name:44}  {line.value:>20}  {line.note}".rstrip())
         if not lines:
             continue
         for title, bars in evaluator.panels(entry).items():

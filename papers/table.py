@@ -140,9 +140,21 @@ class _Filled:
                 continue
             say(f"{cell.name}: {cell.figure.text} published, {self._shown(cell)} measured")
             self._write(whole=False)
+        if not self._settings.measure:
+            # What was measured before stays as it lies there.
+            print(self._text(), end="")
+            return
         self._write()
         print((self._results.folder / "table.md").read_text(), end="")
         self._results.say_written()
+
+    def _text(self, whole=True):
+        return page.markdown(
+            *(self._name, self._table, self._cells, self._figures),
+            list(self._missing_lines()) if whole else [],
+            self._scale,
+            self._how(self._figures.values()),
+        )
 
     def _shown(self, cell):
         return page.with_error(self._figures[id(cell)], page.digits_of(self._small))
@@ -245,13 +257,7 @@ class _Filled:
         )
 
     def _write(self, whole=True):
-        arguments = (self._name, self._table, self._cells, self._figures)
-        text = page.markdown(
-            *arguments,
-            list(self._missing_lines()) if whole else [],
-            self._scale,
-            self._how(self._figures.values()),
-        )
+        arguments, text = (self._name, self._table, self._cells, self._figures), self._text(whole)
         self._results.write("table.md", lambda path: Path(path).write_text(text))
         csv = page.table_csv(self._cells, self._figures)
         self._results.write("table.csv", lambda path: Path(path).write_text(csv))
