@@ -109,7 +109,14 @@ def _write(chosen, entries, loaded, workdir, results):
         picture("evaluation.png", figures.testbed_figure, entries)
     elif panels:
         picture("evaluation.png", figures.bars_figure, panels)
-    title = f"{loaded.config.mixture.name or workdir.name}, step {loaded.checkpoint['step']}"
+    title = f"{loaded.config.mixture.name or workdir.name}, step {_steps(loaded, entries)}"
     results.write("evaluation.md", markdown.write_evaluation, title, sections, names)
     results.remove_others("evaluation.png")
     results.say_written()
+
+
+def _steps(loaded, entries):
+    """The step that was evaluated, or the steps where sample quality of others was all that was asked for."""
+    of_samples = {s["step"] for s in entries.get("sample_quality", {}).get("settings", ())}
+    steps = of_samples if set(entries) == {"sample_quality"} else {loaded.checkpoint["step"]}
+    return ", ".join(map(str, sorted(steps)))

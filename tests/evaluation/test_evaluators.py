@@ -132,6 +132,41 @@ def test_a_killed_evaluation_ends_with_the_same_figures(run, tmp_path, monkeypat
     assert (tmp_path / "parts" / "sample_quality.png").exists()
 
 
+def test_what_is_kept_and_damaged_is_made_anew(run, tmp_path):
+    fields = {"eval.evaluators": "loss,sample_quality", "eval.sample_quality.pictures": 4}
+    assert _evaluate(run, tmp_path, fields) == 0
+    found, kept = _measured(tmp_path), tmp_path / "evaluated"
+    for path in kept.glob("*.npz"):
+        path.write_bytes(path.read_bytes()[:100])
+    for path, content in zip(sorted(kept.glob("*.json")), ('{"entry": 3}', "[]"), strict=True):
+        path.write_text(content)
+    assert _evaluate(run, tmp_path, fields) == 0
+    assert _measured(tmp_path) == found
+    (pictures,) = kept.glob("*.npz")
+    with np.load(pictures) as whole:
+        assert whole["images"].shape == (4, 8, 8, 1)
+
+
+def test_a_reference_of_other_images_than_the_run_s_is_refused(run, tmp_path, capsys):
+    assert _evaluate(run, tmp_path, {"eval.evaluators": "sample_quality"}) == 0
+    (file,) = (run.parent / "reference").glob("*.npz")
+    with np.load(file) as found:
+        arrays = dict(found)
+    identity = json.loads(str(arrays.pop("identity")))
+    identity["data"]["contents"] = "0" * 16
+    np.savez(tmp_path / "other.npz", identity=json.dumps(identity), **arrays)
+    fields = {"eval.evaluators": "sample_quality", "eval.reference.file": tmp_path / "other.npz"}
+    capsys.readouterr()
+    assert _evaluate(run, tmp_path, fields) == 2
+    assert "it is of another data set" in capsys.readouterr().err
+
+
+def test_each_value_of_a_list_counts_once(run, tmp_path):
+    lists = {"eval.sample_quality.seeds": "(0,0)", "eval.sample_quality.samplers": "steps=3,steps=3"}
+    assert _evaluate(run, tmp_path, {"eval.evaluators": "sample_quality", **lists}) == 0
+    assert len(_measured(tmp_path)["sample_quality"]["settings"]) == 1
+
+
 def _frechet(x, y):
     (m, s), (n, t) = ((a.mean(0), np.cov(a, rowvar=False)) for a in (x, y))
     overlap = np.sqrt(np.linalg.eigvals(s @ t).real.clip(0)).sum()

@@ -168,6 +168,12 @@ _EYE = np.eye(64)
         ({"mu": np.zeros(64), "sigma": _EYE + np.eye(64, k=1)}, "not symmetric"),
         ({"mu": np.zeros(64), "sigma": _EYE - 2 * np.diag(np.arange(64) == 3)}, "the eigenvalue -1"),
         ({"mu": np.zeros(63), "sigma": np.eye(63)}, "features of 63 numbers.*have 64"),
+        ({"mu": np.zeros(0), "sigma": np.zeros((0, 0))}, "are of shapes"),
+        ({"mu": np.zeros(64), "sigma": 1e300 * _EYE}, "numbers above"),
+        ({"pool_3": np.full((9, 64), np.nan, np.float32)}, "pool_3 is not finite"),
+        ({"pool_3": np.zeros(())}, "pool_3 is float64 of shape"),
+        ({"pool_3": np.zeros((2, 9, 64))}, "pool_3 is float64 of shape"),
+        ({"pool_3": np.full((9, 64), "x")}, "pool_3 is <U1 of shape"),
     ],
 )
 def test_what_are_no_moments_of_this_extractor_is_refused(config, tmp_path, arrays, reason):
@@ -191,6 +197,13 @@ def test_a_missing_or_broken_file_is_refused(config, tmp_path):
     (tmp_path / "none.npz").write_bytes(b"PK")
     with pytest.raises(ConfigError, match="cannot be read"):
         _reference(config)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(config, splits, tmp_path):
+    (tmp_path / "file").touch()
+    config.eval.reference.folder = str(tmp_path / "file")
+    with pytest.raises(ConfigError, match="eval.reference.folder"):
+        _reference(config, splits)
 
 
 def test_the_subtree_is_refused_line_by_line(config):
