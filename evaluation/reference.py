@@ -23,6 +23,7 @@ from metrics.feature_set import FeatureSet
 from metrics.frechet import Moments, covariance_root, moments
 from parallel.processes import is_first, wait_for_all
 from workdir import archives, strict_json
+from workdir.compatibility import differences
 from workdir.files import UNREADABLE, checksum, replacing
 from workdir.partial import Partial
 from workdir.records import say
@@ -285,19 +286,14 @@ def _of_own_file(shown, path, found, extractor, config, source, trained_on):
     wanted = (trained_on or {}).get(split)
     if source is not None:
         wanted = data.identity(config.data, {split: source})[split]
-    if wanted is not None and _differ(images, wanted):
+    differing = [] if wanted is None else list(differences(wanted, images))
+    if differing:
         raise ConfigError(
             f'{shown} is of other images than the {split} split of data.source="{config.data.source}": it is '
-            "of another data set."
+            f"of another data set ({'; '.join(differing)})."
         )
     fitted_on = images["contents"] or count
     return _as_reference(found, extractor, {"file": str(path), **identity}, None, fitted_on)
-
-
-def _differ(identity, other):
-    """Whether two identities of images tell of different ones, by what both know."""
-    known = (name for name in identity if None not in (identity[name], other.get(name)))
-    return any(identity[name] != other[name] for name in known if name != "labels")
 
 
 def _checked_features(shown, features):

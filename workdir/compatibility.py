@@ -88,7 +88,7 @@ def config_changes(saved, config, meaning=OF_THE_TRAINING):
     ]
 
 
-def _differences(was, now):
+def differences(was, now):
     """Lines on what one split of the data has changed, from identity to identity."""
     if was["images"] != now["images"]:
         yield f"{was['images']} images -> {now['images']}"
@@ -123,9 +123,7 @@ def data_changes(record, config, identity, latest=False):
             lines.append("an older version trained it, which did not record its data")
         else:
             lines += [
-                f"{split}: {line}"
-                for split in identity
-                for line in _differences(data[split], identity[split])
+                f"{split}: {line}" for split in identity for line in differences(data[split], identity[split])
             ]
     before = record["config"]["data"]
     fields = [
