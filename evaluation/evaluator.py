@@ -168,12 +168,13 @@ class Evaluation:
 
     Attributes:
       run: Run; folder: Path of the results.
-      opened: RunData of the run, where it is at hand.
+      opened: RunData of the run, where it is at hand; drawn: its NumberedSamples, where they are.
     """
 
     run: Run
     folder: Path
     opened: RunData | None = None
+    drawn: NumberedSamples | None = None
 
     @property
     def config(self):
@@ -234,7 +235,7 @@ class Evaluation:
     @functools.cached_property
     def samples(self):
         """NumberedSamples of the config."""
-        return NumberedSamples(self.experiment, self.config.sampling)
+        return self.drawn or NumberedSamples(self.experiment, self.config.sampling)
 
     @functools.cached_property
     def extractor(self):

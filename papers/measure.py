@@ -170,7 +170,7 @@ class Measure:
             evaluation = self._evaluation(of_set, run, steps[-1], folder)
             # Sets differ in their seed alone: one compiled sampler draws them all.
             compiled = compiled or evaluation.samples
-            evaluation.__dict__["samples"] = compiled.with_seed(of_set.seed)
+            evaluation = dataclasses.replace(evaluation, drawn=compiled.with_seed(of_set.seed))
             entries.append(evaluation.entry(PixelQuality()))
         return {steps[-1]: entries}
 
