@@ -9,7 +9,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from models.layers import rematerialized
+from models.layers import rematerialized, to_float32
 from models.resampling import DownConvolution, UpConvolution, down, up
 from models.song_layers import (
     TIME_EMBEDDINGS,
@@ -20,7 +20,6 @@ from models.song_layers import (
     conv3x3,
     norm_silu,
     refusal,
-    to_float32,
 )
 
 GROUPS = 32

@@ -1,5 +1,6 @@
 """Blocks that the networks share. Images are [B, H, W, C]."""
 
+import functools
 import zlib
 
 import flax.linen as nn
@@ -69,20 +70,75 @@ def dense(features, dtype, scale=1.0, name=None):
     )
 
 
-class GroupNorm(nn.Module):
-    """Group normalization (Wu & He 2018).
+def _group_means(per_channel, groups):
+    """[B, C] -> [B, C]: each channel's number replaced by the mean over its group."""
+    means = per_channel.reshape(*per_channel.shape[:-1], groups, -1).mean(axis=-1)
+    return jnp.repeat(means, per_channel.shape[-1] // groups, axis=-1)
 
-    Statistics come from sums over each channel, in float32, so that the image is read
-    once and scaled by one multiply-add: on CPU 1.1 to 1.2 times faster in a residual
-    block than the usual reshape to groups.
+
+def _standardized(x, groups, epsilon):
+    """x [B, H, W, C] with mean 0 and variance 1 in each group, and the factor [B, 1, 1, C] that gave it.
+
+    Sums are taken over each channel, in float32, and groups formed from the few numbers that are left.
+    """
+    wide = to_float32(x)
+
+    def over_groups(image):
+        return _group_means(image.mean(axis=(1, 2)), groups)[:, None, None, :]
+
+    mean = over_groups(wide)
+    if x.dtype == wide.dtype:
+        # Centered first: E[x^2] - E[x]^2 cancels when the mean is large.
+        variance = over_groups(jnp.square(wide - mean))
+    else:
+        # x is read once for both sums. What cancels is less than the rounding of x itself has cost.
+        variance = jnp.maximum(over_groups(jnp.square(wide)) - jnp.square(mean), 0)
+    factor = jax.lax.rsqrt(variance + epsilon)
+    return (wide - mean) * factor, factor
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
+def group_normalized(x, scale, bias, groups, epsilon):
+    """Group normalization (Wu & He 2018) of x [B, H, W, C], in float32 or wider.
+
+    Its derivative is written out such that the gradient reads x and what comes back once for all sums, and
+    once more for the image: derived step by step, the sums would depend on each other.
+
+    Args:
+      scale, bias: [C]; groups: a divisor of C; epsilon: added to the variance.
+    """
+    y, factor = _standardized(x, groups, epsilon)
+    return y * scale + bias
+
+
+@group_normalized.defjvp
+def _(groups, epsilon, primals, tangents):
+    x, scale, bias = primals
+    x_dot, scale_dot, bias_dot = tangents
+    y, factor = _standardized(x, groups, epsilon)
+    change = to_float32(x_dot) * factor
+
+    def over_groups(image):
+        return _group_means(image.mean(axis=(1, 2)), groups)
+
+    shift = bias_dot - scale * over_groups(change)
+    slope = scale_dot - scale * over_groups(change * y)
+    tangent = scale * change + slope[:, None, None, :] * y + shift[:, None, None, :]
+    return y * scale + bias, tangent
+
+
+class GroupNorm(nn.Module):
+    """Group normalization (Wu & He 2018), in float32; see `group_normalized`.
 
     Attributes:
       epsilon: added to the variance.
       groups: how many; None: the largest divisor of C that is at most min(C // 4, 32).
+      dtype: of the output; None: that of the input.
     """
 
     epsilon: float = 1e-6
     groups: int | None = None
+    dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, x):
@@ -91,19 +147,7 @@ class GroupNorm(nn.Module):
         groups = self.groups or next(g for g in range(limit, 0, -1) if channels % g == 0)
         scale = self.param("scale", constant(1.0), (channels,))
         bias = self.param("bias", constant(0.0), (channels,))
-
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-        def group_mean(per_channel):
-            means = per_channel.reshape(-1, groups, channels // groups).mean(axis=-1)
-            return jnp.repeat(means, channels // groups, axis=-1)
-
-        mean = group_mean(wide.mean(axis=(1, 2)))
-        # Centered first: E[x^2] - E[x]^2 cancels when the mean is large.
-        centered = wide - mean[:, None, None, :]
-        variance = group_mean(jnp.square(centered).mean(axis=(1, 2)))
-        gain = jax.lax.rsqrt(variance + self.epsilon) * scale
-        return (centered * gain[:, None, None, :] + bias).astype(x.dtype)
+        return group_normalized(x, scale, bias, groups, self.epsilon).astype(self.dtype or x.dtype)
 
 
 class Dropout(nn.Module):
@@ -172,6 +216,11 @@ def downsample(features, dtype):
 def upsample_to(x, height, width):
     """Nearest-neighbour doubling, cropped to an odd side where the way down rounded up."""
     return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)[:, :height, :width, :]
+
+
+def to_float32(x):
+    """Float32, or float64 where the computation was in it."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 REMATERIALIZATIONS = ("none", "blocks", "full")

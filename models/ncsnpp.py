@@ -19,7 +19,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from models.layers import dense, rematerialized
+from models.layers import dense, rematerialized, to_float32
 from models.resampling import DownConvolution, UpConvolution, check_kernel, down, up
 from models.song_layers import (
     TIME_EMBEDDINGS,
@@ -31,7 +31,6 @@ from models.song_layers import (
     conv3x3,
     norm_silu,
     refusal,
-    to_float32,
 )
 
 CHOICES = {

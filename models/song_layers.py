@@ -170,9 +170,9 @@ class SelfAttention(nn.Module):
         return add(x, h, self.skip_rescale)
 
 
-def group_norm(groups, name, x):
+def group_norm(groups, name, x, dtype=None):
     """The group normalization of x; where x has too few channels for `groups`, of as many as divide them."""
-    return GroupNorm(groups=groups and math.gcd(groups, x.shape[-1]), name=name)
+    return GroupNorm(groups=groups and math.gcd(groups, x.shape[-1]), dtype=dtype, name=name)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
@@ -193,9 +193,5 @@ def norm_silu(groups, name, x):
 
     In bfloat16, rounding the norm and each step of SiLU costs a network more than rounding all of its sums.
     """
-    return _silu_rounded(group_norm(groups, name, x)(to_float32(x)), x.dtype)
-
-
-def to_float32(x):
-    """Float32, or float64 where the computation was in it."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    return _silu_rounded(group_norm(groups, name, x, wide)(x), x.dtype)

@@ -78,6 +78,50 @@ def test_group_norm_agrees_with_flax(channels):
     np.testing.assert_allclose(jax.jit(ours.apply)({"params": params}, x), expected, atol=2e-5)
 
 
+@pytest.mark.parametrize("narrow", [False, True])
+def test_derivatives_of_group_norm_are_those_of_flax(narrow):
+    """First and second ones; of what is written out in its stead, in float64."""
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        x, change, back = (jnp.asarray(3 + rng.standard_normal((2, 5, 4, 12))) for _ in range(3))
+        if narrow:
+            x, change = x.astype(jnp.bfloat16), change.astype(jnp.bfloat16)
+        params = {name: jnp.asarray(rng.standard_normal(12)) for name in ("scale", "bias")}
+
+        def derivatives(layer, x):
+            def apply(params, x):
+                return layer.apply({"params": params}, x)
+
+            forward = jax.jvp(apply, (params, x), (jax.tree.map(jnp.cos, params), change.astype(x.dtype)))[1]
+
+            def pulled(params, x):
+                value, pull = jax.vjp(apply, params, x)
+                return pull(back.astype(value.dtype))
+
+            second = jax.jvp(pulled, (params, x), (params, change.astype(x.dtype)))[1]
+            return forward, pulled(params, x), second
+
+        found = jax.jit(lambda: derivatives(GroupNorm(groups=3, dtype=jnp.float32 if narrow else None), x))()
+        expected = jax.jit(lambda: derivatives(nn.GroupNorm(3, epsilon=1e-6), x.astype(float)))()
+    # In bfloat16 the gradient by x is itself rounded, and sums are float32's.
+    tolerance = 2e-2 if narrow else 1e-11
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(np.asarray(a, float), b, rtol=tolerance, atol=tolerance)
+
+
+def test_group_norm_of_bfloat16_survives_a_large_mean():
+    """Its variance is the difference of two sums there; it stays below what rounding the images costs."""
+    rng = np.random.default_rng(1)
+    exact = 100 + rng.standard_normal((2, 16, 16, 32))
+    x = jnp.asarray(exact, jnp.bfloat16)
+    layer = GroupNorm(groups=8, dtype=jnp.float32)
+    params = layer.init(jax.random.key(0), x)["params"]
+    found = jax.jit(layer.apply)({"params": params}, x)
+    own = jax.jit(layer.apply)({"params": params}, x.astype(jnp.float32))
+    rounding = np.abs(np.asarray(x, float) - exact).std()
+    assert np.abs(found - own).max() < 0.05 * rounding
+
+
 def test_dropout_of_an_example_depends_on_its_key_alone():
     layer = Dropout(0.25)
     keys = jax.random.split(jax.random.key(0), 6)
