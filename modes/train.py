@@ -188,7 +188,7 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
         quality = few_samples.FewSamples(experiment, config, found)
     records = Records(workdir, start)
     progress = Progress(steps, "step", "train", initial=start)
-    watch, key = MetricsWatch(), experiment.key("train")
+    watch, key, by_level = MetricsWatch(), experiment.key("train"), None
     since_log = (time.monotonic(), start)
 
     calls = range(start, steps, jitted)
@@ -223,7 +223,7 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
             lock.require()
             checkpoints.save(state)
         average = state.ema[experiment.ema_names[0]]
-        if due(config.training.eval_every) or step == steps:
+        if due(config.training.eval_every) or (config.training.eval_every and step == steps):
             by_level = held_out_loss(average)
             records.scalars(step, {"held_out_loss": float(by_level.mean())})
         if due(config.training.sample_every):
