@@ -10,7 +10,7 @@ DDPM's network of 35.7 million parameters in bfloat16, without dropout; a short 
 falls to zero at the last step; an average whose length grows with training, a twentieth of it; mirror images.
 Samples take 20 calls.
 
-A variation: `--config.optim.name=adam`.
+A variation: `--config.optim.name=muon`.
 """
 
 from configs.edm import default
@@ -30,8 +30,8 @@ def get_config():
     config.training.batch_size = 256
     config.training.steps = 12_500
     config.training.eval_every = 0
-    config.optim.name = "muon"
     config.optim.learning_rate = 1e-3
+    config.optim.beta2 = 0.99
     config.optim.warmup = 300
     config.optim.schedule = "linear"
     config.optim.grad_clip = 1.0
