@@ -10,11 +10,13 @@ def loss_figure(path, rows, log_snr, by_level, baselines=None):
 
     Args:
       rows: of metrics.jsonl.
-      log_snr, by_level: [M] noise levels and the network's loss there, or None.
+      log_snr, by_level: [M] noise levels and the network's loss there, or None: the first panel alone.
       baselines: dict from label to [M] losses of other denoisers.
     """
     plt = pyplot()
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    panels = 1 if by_level is None else 2
+    figure, axes = plt.subplots(1, panels, figsize=(5 * panels, 3.8), layout="constrained", squeeze=False)
+    left = axes[0, 0]
     for name, colour, label in (("loss", GREY, "training"), ("held_out_loss", BLUE, "held out, EMA")):
         points = [(row["step"], row[name]) for row in rows if name in row]
         if points:
@@ -23,18 +25,22 @@ def loss_figure(path, rows, log_snr, by_level, baselines=None):
     left.set(xlabel="step", ylabel="loss", yscale="log", title="Loss curve")
     left.legend(frameon=False)
     if by_level is not None:
-        right.plot(log_snr, by_level, color=BLUE, marker="o", markersize=3, label="network, EMA")
-    for (label, values), style in zip((baselines or {}).items(), ("--", ":"), strict=False):
-        right.plot(log_snr, values, style, color=ORANGE, label=label)
-    right.set(
+        _levels_panel(axes[0, 1], log_snr, by_level, baselines or {})
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _levels_panel(axis, log_snr, by_level, baselines):
+    axis.plot(log_snr, by_level, color=BLUE, marker="o", markersize=3, label="network, EMA")
+    for (label, values), style in zip(baselines.items(), ("--", ":"), strict=False):
+        axis.plot(log_snr, values, style, color=ORANGE, label=label)
+    axis.set(
         xlabel="log-SNR (noise to the left, data to the right)",
         ylabel="mean-squared error of eps",
         yscale="log",
         title="Held-out loss by noise level",
     )
-    right.legend(frameon=False)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    axis.legend(frameon=False)
 
 
 def bars_figure(path, panels):
