@@ -98,7 +98,7 @@ def compiled(case, lowered, arguments, tracing):
     begin = time.perf_counter()
     program = lowered.compile()
     seconds = tracing, time.perf_counter() - begin
-    costs = lowered.cost_analysis()
+    costs = lowered.cost_analysis() or {}
     state, batches, key = arguments
     flops = (costs[0] if isinstance(costs, list) else costs).get("flops", float("nan"))
     return Program(case, int(case.split(":")[2]), state, batches, key, program, seconds, flops)
