@@ -28,7 +28,7 @@ import numpy as np
 
 from experiment.create import create
 from modes import MODES
-from parallel import devices
+from parallel import layouts
 from sde_lib.numerics import fix_numerics
 from training.step import TrainStep
 
@@ -85,10 +85,11 @@ def traced(case):
     config = config_of(case)
     experiment = create(config, MODES["train"].reads)
     batch = config.training.batch_size
-    step = devices.train_step(TrainStep.from_experiment(experiment, batch))
+    layout = layouts.create(config.training)
+    step = layout.compile(TrainStep.from_experiment(experiment, batch))
     images = np.random.default_rng(0).integers(0, 256, (1, batch, 32, 32, 3), np.uint8)
-    state = devices.replicate(experiment.create_state())
-    arguments = state, devices.shard({"image": images}, axis=1), experiment.key("train")
+    state = layout.place(experiment.create_state())
+    arguments = state, layout.split({"image": images}), experiment.key("train")
     begin = time.perf_counter()
     return step.lower(*arguments), arguments, time.perf_counter() - begin
 

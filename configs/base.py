@@ -202,7 +202,12 @@ def get_config():
     training.sample_quality_every = 0  # metrics of eval.sample_quality, of few samples; 0: never
     training.sample_quality_samples = 1_000  # how few
     training.network_from = placeholder(str)  # workdir of a trained network: the head alone is trained
-    training.parallel = "pmap"  # pmap
+    # pmap: whole parameters on each device; mesh: one program over all, which can split them
+    training.parallel = "pmap"
+    training.fsdp = 1  # mesh: devices over which parameters, optimizer state and averages are split
+    # mesh: how arrays are split, as pairs (regular expression, tactic), the first that is found in its path:
+    # replicated; fsdp, by its largest dimension; fsdp:2, by a dimension of that number; of no pair: fsdp
+    training.sharding = ()
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every = 5_000  # steps; the last step is always saved

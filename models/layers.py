@@ -77,7 +77,7 @@ def _group_means(per_channel, groups):
 
 
 def _standardized(x, groups, epsilon):
-    """x [B, H, W, C] with mean 0 and variance 1 in each group, and the factor [B, 1, 1, C] that gave it.
+    """X [B, H, W, C] with mean 0 and variance 1 in each group, and the factor [B, 1, 1, C] that gave it.
 
     Sums are taken over each channel, in float32, and groups formed from the few numbers that are left.
     """
@@ -107,8 +107,7 @@ def group_normalized(x, scale, bias, groups, epsilon):
     Args:
       scale, bias: [C]; groups: a divisor of C; epsilon: added to the variance.
     """
-    y, factor = _standardized(x, groups, epsilon)
-    return y * scale + bias
+    return _standardized(x, groups, epsilon)[0] * scale + bias
 
 
 @group_normalized.defjvp

@@ -17,7 +17,7 @@ from experiment.draw import NumberedSamples
 from experiment.load import load
 from experiment.run_data import open_data, open_splits
 from modes import MODES, check
-from parallel import devices, memory
+from parallel import devices, layouts, memory
 from reports import figures, pictures
 from training import frozen_network, optimizers
 from training.step import TrainStep
@@ -59,7 +59,7 @@ def refusals(config):
             f"{', '.join(f'{path}={value}' for path, value in uneven.items())}. "
             "Change these to multiples of it, or use training.jitted_steps=1."
         )
-    yield from devices.uneven("training.batch_size", training.batch_size, jax.device_count())
+    yield from layouts.refusals(training)
     share = training.batch_size // jax.device_count()
     if training.accumulation > 1 and share % training.accumulation:
         yield (
@@ -74,8 +74,6 @@ def refusals(config):
     yield from devices.uneven("eval.batch_size", config.eval.batch_size)
     if training.sample_quality_every:
         yield from few_samples.refusals(config)
-    if training.parallel != "pmap":
-        yield f'training.parallel="{training.parallel}" is unknown. Known: pmap.'
 
 
 def run(config, workdir):
@@ -145,7 +143,7 @@ def _begin(config, experiment, sources, checkpoints):
         _say_of_the_rate(config, int(state.step), record["config"]["training"]["steps"])
     # Allowed once: the record of a run does not allow it to those who read the run.
     config.data.allow_changed = False
-    return devices.replicate(state), found
+    return state, found
 
 
 def _train(config, results, lock, experiment, state, found, checkpoints, stop):
@@ -176,7 +174,8 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
     batch_size = config.training.batch_size
     pipeline = Pipeline(source, config.seed, batch_size, jax.process_index(), jax.process_count())
     step_body = TrainStep.from_experiment(experiment, batch_size, config.training.accumulation)
-    one_call = devices.train_step(step_body)
+    layout = layouts.create(config.training)
+    state, one_call = layout.place(state), layout.compile(step_body)
     one_call = memory.guarded("training", "training.batch_size", "model.width")(one_call)
     held_out = HeldOut.images(experiment, found.test, HeldOutLoss.examples(config.eval))
     held_out_loss = HeldOutLoss(experiment, held_out, config.eval)
@@ -191,9 +190,12 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
     watch, key, by_level = MetricsWatch(), experiment.key("train"), None
     since_log = (time.monotonic(), start)
 
+    def average(state):
+        return layout.local(state.ema[experiment.ema_names[0]])
+
     calls = range(start, steps, jitted)
     for first, batches in zip(calls, pipeline.batches(start, steps, jitted), strict=True):
-        state, metrics = one_call(state, devices.shard(batches, axis=1), key)
+        state, metrics = one_call(state, layout.split(batches), key)
         watch.add(first + 1, metrics)
         step = first + jitted
         last = step == steps or stop.signal is not None
@@ -215,25 +217,25 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
         if due(config.ema.snapshot_every) or (config.ema.snapshot_every and step == steps):
             watch.check()
             lock.require()
+            named = {name: tree for name, tree in state.ema.items() if name.startswith("power_")}
+            powers = layout.host(named)
             if results.writes:
-                powers = {name: tree for name, tree in state.ema.items() if name.startswith("power_")}
                 averages.save_snapshot(workdir, powers, checkpoints.record(step))
         if due(config.checkpoint.every) or last:
             watch.check()
             lock.require()
-            checkpoints.save(state)
-        average = state.ema[experiment.ema_names[0]]
+            checkpoints.save(layout.host(state))
         if due(config.training.eval_every) or (config.training.eval_every and step == steps):
-            by_level = held_out_loss(average)
+            by_level = held_out_loss(average(state))
             records.scalars(step, {"held_out_loss": float(by_level.mean())})
         if due(config.training.sample_every):
             count = config.sampling.num_samples
-            pixels = preview.draw(average, count, convert=experiment.transform.to_pixels)
+            pixels = preview.draw(average(state), count, convert=experiment.transform.to_pixels)
             picture = pictures.samples(pixels, config.data.pixel_values, preview.labels(range(count)))
             results.write(f"samples_{step:07d}.png", pictures.save_picture, picture)
             records.image(step, "samples", picture)
         if quality and due(config.training.sample_quality_every):
-            measured = quality(average)
+            measured = quality(average(state))
             records.scalars(step, measured)
             say(quality.said(step, measured))
         if last:

@@ -1,43 +1,67 @@
 """How pure functions are spread over the local devices.
 
-Both helpers use `jax.pmap` with the state as an ordinary replicated array, without a
-leading device axis, so that checkpoints, evaluation and sampling see one layout.
+`jax.pmap` takes the state as an ordinary replicated array, without a leading device axis, so that
+checkpoints, evaluation and sampling see one layout.
 """
 
-import functools
+import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from parallel.shares import Named
 
-def train_step(body, devices=None):
-    """Compiles a training.step.TrainStep over these devices, by default all of all processes.
 
-    Returns:
-      function (state, batches, key) -> (state, metrics) of batches [local devices, n, b, ...]; the state's
-      buffers are donated.
+@dataclasses.dataclass(frozen=True)
+class Pmap:
+    """One program a device, with whole parameters on each; examples are split over all of them.
+
+    Attributes:
+      devices: None: all of all processes.
     """
 
-    def on_device(state, batches, key):
-        share = jax.tree.leaves(batches)[0].shape[1]
-        index = jax.lax.axis_index("batch") * share + jnp.arange(share)
-        average = functools.partial(jax.lax.pmean, axis_name="batch")
-        gather = functools.partial(jax.lax.all_gather, axis_name="batch", tiled=True)
-        return body(state, batches, index, key, average, gather)
+    devices: Any = None
 
-    return jax.pmap(
-        on_device,
-        axis_name="batch",
-        in_axes=(None, 0, None),
-        out_axes=(None, None),
-        donate_argnums=0,
-        devices=devices,
-    )
+    def place(self, state):
+        """The state on the devices of this process; see `replicate`."""
+        return replicate(state)
+
+    def split(self, batches):
+        """Batches [n, b, ...] of this process as arrays [local devices, n, share, ...]."""
+        return shard(batches, axis=1)
+
+    def compile(self, body):
+        """A training.step.TrainStep compiled: (state, batches, key) -> (state, metrics), with batches as
+        `split` gives them; takes the state's buffers.
+        """
+
+        def on_device(state, batches, key):
+            share = jax.tree.leaves(batches)[0].shape[1]
+            index = jax.lax.axis_index("batch") * share + jnp.arange(share)
+            return body(state, batches, index, key, Named("batch"))
+
+        return jax.pmap(
+            on_device,
+            axis_name="batch",
+            in_axes=(None, 0, None),
+            out_axes=(None, None),
+            donate_argnums=0,
+            devices=self.devices,
+        )
+
+    def host(self, tree):
+        """The tree as NumPy arrays."""
+        return jax.device_get(tree)
+
+    def local(self, tree):
+        """The tree itself, which is whole on every device of this process."""
+        return tree
 
 
 def replicate(tree):
-    """The tree as arrays that every local device holds, as `train_step` returns them.
+    """The tree as arrays that every local device holds, as a step under `jax.pmap` returns them.
 
     Anything else would compile the step twice, for its first and for its later calls.
     """

@@ -1,7 +1,7 @@
-"""One training step as a pure function of (state, batch, index, key, average, gather).
+"""One training step as a pure function of (state, batch, index, key, shares).
 
 The step knows no devices: whoever compiles it (parallel/) says which examples of the global batch it is
-given, how a value is averaged over all shares of the batch, and how shares are put together.
+given, how loss and gradient are averaged over all shares of the batch, and how shares are put together.
 """
 
 import dataclasses
@@ -54,7 +54,7 @@ class TrainStep:
             accumulation=accumulation,
         )
 
-    def __call__(self, state, batches, index, key, average, gather):
+    def __call__(self, state, batches, index, key, shares):
         """Runs `one` for each leading entry of `batches` [n, b, ...], with the same further arguments.
 
         Returns:
@@ -62,7 +62,7 @@ class TrainStep:
         """
 
         def one(state, batch):
-            return self.one(state, batch, index, key, average, gather)
+            return self.one(state, batch, index, key, shares)
 
         if not self.unroll:
             return jax.lax.scan(one, state, batches)
@@ -72,7 +72,7 @@ class TrainStep:
             rows.append(metrics)
         return state, jax.tree.map(lambda *values: jnp.stack(values), *rows)
 
-    def one(self, state, batch, index, key, average, gather):
+    def one(self, state, batch, index, key, shares):
         """One optimizer step.
 
         Args:
@@ -81,8 +81,7 @@ class TrainStep:
             global batch.
           index: [b] places of these examples in the global batch.
           key: of the run.
-          average: tree -> tree, the mean over all shares of the batch; the identity where there is one.
-          gather: tree of [b] -> tree of [batch_size], all shares one after the other.
+          shares: see parallel/shares.py.
 
         Returns:
           (TrainState, dict of metrics []), equal for all shares.
@@ -114,14 +113,11 @@ class TrainStep:
                 trained = weighted_by_uncertainty(losses, self.denoiser.log_variance(params, times.t))
             return jnp.mean(times.weight * trained), losses
 
-        (loss, losses), gradient = self._accumulated(
-            jax.value_and_grad(mean_loss, has_aux=True),
-            state.params,
-            (noise_keys, x0, times, batch.get("label"), dropout_keys, augmentation),
-        )
-        loss, gradient = average((loss, gradient))
+        value_and_gradient = shares.averaged(self._accumulated(jax.value_and_grad(mean_loss, has_aux=True)))
+        examples = (noise_keys, x0, times, batch.get("label"), dropout_keys, augmentation)
+        (loss, losses), gradient = value_and_gradient(state.params, examples)
         if history is not None:
-            history = history.add(*gather((times.interval, losses)))
+            history = history.add(*shares.gather((times.interval, losses)))
         updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         if not self.objective.head_alone:
@@ -134,25 +130,29 @@ class TrainStep:
         )
         return state, metrics
 
-    def _accumulated(self, value_and_gradient, params, examples):
-        """The mean of value_and_gradient(params, examples) over `accumulation` equal parts of the examples.
+    def _accumulated(self, value_and_gradient):
+        """The function that takes the mean over `accumulation` equal parts of its examples.
 
         Args:
-          value_and_gradient: (params, examples) -> ((loss [], losses [b]), gradient).
-          examples: tree of arrays [b, ...].
+          value_and_gradient: (params, examples) -> ((loss [], losses [b]), gradient), with examples a tree of
+            arrays [b, ...].
 
         Returns:
-          the same of all examples; losses in their order.
+          a function of the same; losses in their order.
         """
         if self.accumulation == 1:
-            return value_and_gradient(params, examples)
-        parts = jax.tree.map(lambda a: a.reshape(self.accumulation, -1, *a.shape[1:]), examples)
+            return value_and_gradient
 
-        def add(total, part):
-            (loss, losses), gradient = value_and_gradient(params, part)
-            return jax.tree.map(jnp.add, total, (loss, gradient)), losses
+        def call(params, examples):
+            parts = jax.tree.map(lambda a: a.reshape(self.accumulation, -1, *a.shape[1:]), examples)
 
-        nothing = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
-        total, losses = jax.lax.scan(add, nothing, parts, unroll=self.unroll)
-        loss, gradient = jax.tree.map(lambda sums: sums / self.accumulation, total)
-        return (loss, losses.reshape(-1)), gradient
+            def add(total, part):
+                (loss, losses), gradient = value_and_gradient(params, part)
+                return jax.tree.map(jnp.add, total, (loss, gradient)), losses
+
+            nothing = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
+            total, losses = jax.lax.scan(add, nothing, parts, unroll=self.unroll)
+            loss, gradient = jax.tree.map(lambda sums: sums / self.accumulation, total)
+            return (loss, losses.reshape(-1)), gradient
+
+        return call

@@ -1,7 +1,5 @@
 """One training step: the same on any number of devices, and what it changes."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +10,9 @@ from jax.sharding import PartitionSpec
 import experiment
 from modes import MODES
 from parallel.batches import BatchMap, one_by_one
-from parallel.devices import replicate, shard, train_step
+from parallel.devices import Pmap, shard
+from parallel.mesh import Mesh
+from parallel.shares import Named, Whole
 from sde_lib import noise
 from training.step import TrainStep
 
@@ -32,9 +32,9 @@ def _step(setup, unroll=False, accumulation=1):
 
 
 def _run(setup, devices, unroll=False, accumulation=1):
-    mapped = train_step(_step(setup, unroll, accumulation), jax.devices()[:devices])
+    compiled = Pmap(jax.devices()[:devices]).compile(_step(setup, unroll, accumulation))
     images = IMAGES.reshape(3, devices, -1, 8, 8, 1).swapaxes(0, 1)
-    return mapped(jax.device_get(setup.create_state()), {"image": images}, setup.key("train"))
+    return compiled(jax.device_get(setup.create_state()), {"image": images}, setup.key("train"))
 
 
 def test_eight_devices_give_the_curve_of_one(setup):
@@ -68,13 +68,11 @@ def test_the_body_of_a_step_is_the_same_under_pmap_jit_and_shard_map(tiny_config
     mesh = jax.make_mesh((8,), ("shares",), axis_types=(jax.sharding.AxisType.Auto,))
 
     def alone(state, batch, key):
-        return step(state, batch, jnp.arange(16), key, lambda tree: tree, lambda tree: tree)
+        return step(state, batch, jnp.arange(16), key, Whole())
 
     def sharded(state, batch, key):
         index = 2 * jax.lax.axis_index("shares") + jnp.arange(2)
-        average = functools.partial(jax.lax.pmean, axis_name="shares")
-        gather = functools.partial(jax.lax.all_gather, axis_name="shares", tiled=True)
-        return step(state, batch, index, key, average, gather)
+        return step(state, batch, index, key, Named("shares"))
 
     everywhere, split = PartitionSpec(), PartitionSpec(None, "shares")
     mapped = jax.shard_map(
@@ -117,15 +115,16 @@ def test_the_gradient_is_that_of_the_mean_loss_over_the_batch(setup):
     np.testing.assert_allclose(metrics["gradient_norm"][0], optax.tree.norm(gradient), rtol=1e-4)
 
 
-def test_the_replicated_state_compiles_once(setup):
+@pytest.mark.parametrize("layout", [Pmap(), Mesh(4)], ids=["pmap", "mesh"])
+def test_a_placed_state_compiles_once(setup, layout):
     step, traces = _step(setup, unroll=True), []
 
     def counted(*arguments):
         traces.append(1)
         return step(*arguments)
 
-    compiled = train_step(counted)
-    state, batches = replicate(setup.create_state()), shard({"image": IMAGES[:1]}, axis=1)
+    compiled = layout.compile(counted)
+    state, batches = layout.place(setup.create_state()), layout.split({"image": IMAGES[:1]})
     key = setup.key("train")
     for _ in range(3):
         state, _ = compiled(state, batches, key)
@@ -166,7 +165,7 @@ def test_a_batch_in_parts_gives_the_parameters_of_the_whole(tiny_config, unroll)
 
     def one(accumulation):
         step = _step(setup, unroll, accumulation)
-        shares = (jnp.arange(16), setup.key("train"), lambda tree: tree, lambda tree: tree)
+        shares = (jnp.arange(16), setup.key("train"), Whole())
         return jax.jit(lambda state, batch: step.one(state, batch, *shares))(start, {"image": IMAGES[0]})
 
     whole, parts = one(1), one(4)

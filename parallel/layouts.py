@@ -1,0 +1,56 @@
+"""The layouts that `training.parallel` chooses from: where a training step and its state live.
+
+A layout has `place(state)`, `split(batches)`, `compile(body)`, `host(tree)` and `local(tree)`; see those of
+parallel/devices.py. A new one is a class and a line here.
+"""
+
+import re
+
+import jax
+
+from components import closest
+from parallel.devices import Pmap, uneven
+from parallel.mesh import Mesh
+
+LAYOUTS = {
+    "pmap": lambda config: Pmap(),
+    "mesh": lambda config: Mesh(config.fsdp, tuple(map(tuple, config.sharding))),
+}
+
+
+def create(config):
+    """The layout of the subtree `training`, one that `refusals` does not refuse."""
+    return LAYOUTS[config.parallel](config)
+
+
+def refusals(config):
+    """Lines about what the subtree `training` says of devices."""
+    devices = jax.device_count()
+    if config.parallel not in LAYOUTS:
+        yield (
+            f'training.parallel="{config.parallel}" is unknown.{closest(config.parallel, LAYOUTS)} Known: '
+            f"{', '.join(LAYOUTS)}."
+        )
+    elif config.parallel == "pmap" and (config.fsdp != 1 or config.sharding):
+        yield (
+            f"training.fsdp={config.fsdp} and training.sharding={config.sharding} are of "
+            'training.parallel="mesh".'
+        )
+    if config.fsdp < 1 or devices % config.fsdp:
+        yield f"training.fsdp={config.fsdp} must be a divisor of the {devices} devices."
+    for rule in config.sharding:
+        yield from _refused(rule)
+    yield from uneven("training.batch_size", config.batch_size, devices)
+
+
+def _refused(rule):
+    if not isinstance(rule, tuple | list) or len(rule) != 2 or not all(isinstance(r, str) for r in rule):
+        yield f"training.sharding: {rule!r} must be a pair of texts: (('bias', 'replicated'),)."
+        return
+    pattern, tactic = rule
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        yield f"training.sharding: {pattern!r} is no regular expression: {error}."
+    if not re.fullmatch(r"replicated|fsdp(:\d)?", tactic):
+        yield f"training.sharding: {tactic!r} is unknown. Known: replicated, fsdp, fsdp:0 (a dimension)."

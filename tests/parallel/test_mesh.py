@@ -1,0 +1,127 @@
+"""Training steps on a mesh: the parameters of one device, and what crosses devices to get them."""
+
+import functools
+import re
+
+import jax
+import numpy as np
+import pytest
+
+import experiment
+from modes import MODES
+from parallel.mesh import Mesh
+from training.step import TrainStep
+
+STEPS = 20
+IMAGES = np.random.default_rng(0).integers(0, 17, (STEPS, 16, 8, 8, 1), dtype=np.uint8)
+BYTES = {"f32": 4, "s32": 4, "u32": 4, "pred": 1}
+
+
+@pytest.fixture(scope="module")
+def setup():
+    from configs import digits
+
+    config = digits.get_config()
+    config.update_from_flattened_dict(
+        {"model.width": 16, "model.multipliers": (1,), "model.blocks": 1, "model.attention": ()}
+        | {"data.image_size": 8, "data.channels": 1, "data.pixel_values": 17}
+        | {"loss.time_sampling.name": "loss_history", "loss.noise_levels": 5}
+        # With Adam's own epsilon the first updates are the gradient's sign, which rounding may turn.
+        | {"optim.epsilon": 1e-3, "optim.warmup": 5, "training.batch_size": 16}
+    )
+    return experiment.create(config, MODES["train"].reads)
+
+
+def _program(setup, layout):
+    parts = (setup.denoiser, setup.objective, setup.optimizer, setup.transform)
+    step = TrainStep(*parts, batch_size=16, averages=setup.averages, unroll=True)
+    state, batches = layout.place(setup.create_state()), layout.split({"image": IMAGES[:1]})
+    return state, layout.compile(step).lower(state, batches, setup.key("train")).compile()
+
+
+def _trained(setup, layout):
+    state, program = _program(setup, layout)
+    losses = []
+    for i in range(STEPS):
+        state, metrics = program(state, layout.split({"image": IMAGES[i : i + 1]}), setup.key("train"))
+        losses.append(float(metrics["loss"][0]))
+    return layout.host(state), losses, program.as_text(), state
+
+
+@pytest.fixture(scope="module")
+def of_one(setup):
+    return _trained(setup, Mesh(devices=jax.devices()[:1]))
+
+
+@pytest.fixture(scope="module")
+def of_mesh(setup):
+    return functools.cache(lambda fsdp, rules=(): _trained(setup, Mesh(fsdp, rules)))
+
+
+@pytest.mark.parametrize("fsdp", [1, 4])
+def test_every_mesh_gives_the_parameters_of_one_device(of_one, of_mesh, fsdp):
+    state, losses, _, _ = of_mesh(fsdp)
+    np.testing.assert_allclose(losses, of_one[1], rtol=1e-5)
+    for found, expected in (
+        (state.params, of_one[0].params),
+        (state.ema, of_one[0].ema),
+        (state.loss_history, of_one[0].loss_history),
+    ):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6, rtol=1e-5), found, expected)
+
+
+def _collectives(text):
+    """Bytes of the results of each kind of collective of a compiled program."""
+    found = {}
+    pattern = r"= (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
+    for line in text.splitlines():
+        match = re.search(pattern, line)
+        if match:
+            arrays = re.findall(r"(f32|s32|u32|pred)\[([\d,]*)\]", match[1])
+            size = sum(
+                BYTES[kind] * np.prod([int(n) for n in shape.split(",") if n]) for kind, shape in arrays
+            )
+            found.setdefault(match[2], []).append(int(size))
+    return found
+
+
+def test_gradients_cross_devices_once(setup, of_mesh):
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(setup.create_params()))
+    found = _collectives(of_mesh(1)[2])
+    # Equal gradients, of the biases of two layers that are added, cross once.
+    assert 0.99 * size <= sum(found.pop("all-reduce")) < 1.02 * size + 200
+    # What is left are the times and losses of the batch, for the history of losses.
+    assert sum(map(sum, found.values())) < 16 * 50
+
+
+def test_split_parameters_are_gathered_and_their_gradients_scattered(setup, of_mesh):
+    _, _, text, state = of_mesh(4)
+    layout = Mesh(4)
+    params = setup.create_params()
+    split = jax.tree.map(lambda leaf, spec: leaf.nbytes if spec else 0, params, layout.specs(params))
+    split, whole = sum(jax.tree.leaves(split)), sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+    assert split > 0.9 * whole
+    found = _collectives(text)
+    assert split <= sum(found["all-gather"]) < 1.02 * split + 2_000
+    assert 0.99 * split < 4 * sum(found["reduce-scatter"]) <= split
+    # The parts that two devices have alike, what is not split, and the metrics.
+    assert sum(found["all-reduce"]) < split // 4 + whole - split + 200
+    # Moments and averages lie where their parameters do.
+    kernel = state.params["input"]["kernel"].sharding.spec
+    assert kernel and state.ema[next(iter(state.ema))]["input"]["kernel"].sharding.spec == kernel
+    held = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state.opt_state))
+    assert held < 0.35 * sum(leaf.nbytes for leaf in jax.tree.leaves(state.opt_state))
+
+
+def test_the_state_is_updated_in_place(of_mesh):
+    for fsdp in (1, 4):
+        _, _, text, state = of_mesh(fsdp)
+        aliased = re.search(r"input_output_alias=\{(.*?)\}, entry", text)[1].count("may-alias")
+        assert aliased == len(jax.tree.leaves(state))
+
+
+def test_rules_say_which_arrays_are_split(setup):
+    layout = Mesh(4, (("kernel", "fsdp:2"), ("", "replicated")))
+    specs = layout.specs(setup.create_params())
+    assert specs["ResidualBlock_0"]["Conv_0"]["kernel"] == jax.sharding.PartitionSpec(None, None, "fsdp")
+    assert specs["ResidualBlock_0"]["Conv_0"]["bias"] == jax.sharding.PartitionSpec()
