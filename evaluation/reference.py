@@ -127,6 +127,12 @@ def reference(extractor, config, source=None, trained_on=None):
     return _as_reference(found, extractor, provenance, indices, fitted_on)
 
 
+def require_file(extractor, config, trained_on=None):
+    """Raises ConfigError where `eval.reference.file` cannot serve, if one is named; see `reference`."""
+    if config.eval.reference.file is not None:
+        _of_file(extractor, config, None, trained_on)
+
+
 def _folder(settings):
     """The folder of the references, made if it is not there."""
     folder = Path(local_path(settings.folder, "eval.reference.folder"))
