@@ -69,7 +69,7 @@ class Evaluator:
         return {}
 
     def require_files(self, config, workdir=None, record=None):
-        """Raises UserError for what only files can tell is wrong: before any evaluator begins, and in a check.
+        """Raises UserError for what only files can tell is wrong, before any evaluator begins or in a check.
 
         Args:
           workdir: of the run, and record: of its checkpoint; None: there is none yet.

@@ -16,7 +16,6 @@ from workdir import archives
 from workdir.files import UNREADABLE, replacing
 from workdir.records import Progress, say
 
-
 # What a kill may cost of the time since the work began: at first that is less than `seconds`.
 SHARE = 0.1
 
