@@ -291,7 +291,7 @@ def main(argv):
     except OSError as error:
         if error.errno not in OF_THE_DISK:
             raise
-        place = error.filename or given.get("output") or given.get("workdir")
+        place = error.filename or given.get("output") or given.get("workdir") or given.get("runs")
         print(
             f"error: {error.strerror}: {place}. Nothing saved is lost: mend this and run the same command "
             f"again; it {MODES[given.get('mode', 'train')].after_a_stop}.",

@@ -60,7 +60,7 @@ def run(config, workdir, runs=None, output=None):
         raise ConfigError(
             f"--runs={runs} holds no run: no folder in it has config.json, metrics.json or pictures."
         )
-    results = Results(runs, output)
+    results = Results(runs, output, runs)
     now = datetime.datetime.now().astimezone().isoformat(" ", "minutes")
     count = f"{len(found)} run{'' if len(found) == 1 else 's'}"
     made = f"{count} of the folder {root.resolve().name}, as they were on {now}."

@@ -128,6 +128,22 @@ def test_a_report_of_nothing_is_refused_in_one_line(tmp_path, capsys, flags, tol
     assert line.startswith("error: ") and told in line
 
 
+@pytest.mark.parametrize("output", [False, True])
+def test_a_folder_that_cannot_be_written_to_is_named_by_its_flag(
+    tmp_path, tiny_config, capsys, monkeypatch, output
+):
+    def refused(dir):
+        raise OSError(30, "Read-only file system")
+
+    _write(tmp_path / "runs" / "a", tiny_config)
+    monkeypatch.setattr("workdir.files.tempfile.TemporaryFile", refused)
+    flags = [f"--runs={tmp_path / 'runs'}", *([f"--output={tmp_path}"] if output else [])]
+    assert main.main(["main.py", "--mode=report", *flags]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    advice = "Choose another folder." if output else "Name another folder for the results: --output=DIR."
+    assert line == f"error: {flags[-1]} cannot be written to: Read-only file system. {advice}"
+
+
 def test_the_flag_is_of_this_mode(capsys):
     assert main.main(["main.py", "--mode=sample", "--workdir=x", "--runs=y"]) == 2
     assert "--runs is of --mode=" in capsys.readouterr().err
