@@ -141,10 +141,28 @@ def test_what_has_no_run_is_listed_with_commands_and_costs(tmp_path, capsys):
     out = capsys.readouterr().out
     commands = [line.strip(" -`") for line in out.splitlines() if "`python main.py" in line]
     assert len(commands) == 2 * 10
-    for command in commands[1::2]:
-        assert main.parse(shlex.split(command)[1:])[2] == "table"
     assert "| BigGAN (conditional) | 14.73 [v] | 9.22 [v] |" in out
     assert "its page says no hours" in out
+
+
+def test_the_command_that_is_printed_does_what_the_table_would(tiny_table, tmp_path, capsys):
+    folder = tmp_path / "my runs"
+    folder.mkdir()
+    flags = (f"--table={tiny_table}", f"--output={tmp_path / 'out'}", "--config.eval.features.name=pixels")
+    given = _command(folder, *flags, **{"eval.reference.file": "of $HOME.npz", "table.costs": False})
+    small = _command(folder, f"--table={tiny_table}", "--scale=digits", **{"table.costs": False})
+    for command in (given, small):
+        assert main.main([*command, "--config.table.measure=False"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        printed = [line.strip(" -`") for line in lines if "`python" in line and "--mode=table" in line]
+        assert printed
+        for line in printed:
+            config, found, _ = main.parse(shlex.split(line)[1:])
+            expected, wanted, _ = main.parse(command)
+            assert (config.to_dict(), found) == (expected.to_dict(), wanted)
+    # Nothing was trained or written on the way, and at a small scale no published training is named.
+    assert not list(folder.iterdir()) and not (tmp_path / "out").exists()
+    assert not any("--mode=train" in line for line in lines)
 
 
 def test_hours_are_estimated_where_the_page_says_none(tiny_table, tmp_path, capsys):
@@ -160,6 +178,10 @@ def test_hours_are_estimated_where_the_page_says_none(tiny_table, tmp_path, caps
         (["--table=song2021/table9"], "is no table"),
         (["--table=edm/table2", "--scale=mnist"], "Known: digits, npz:<path>"),
         (["--table=edm/table2", "--config.sampling.steps=9"], "is no field of --mode=table"),
+        (
+            ["--table=edm/table2", "--scale=digits", "--config.eval.reference.images=9"],
+            "not read with --scale",
+        ),
         (["--table=edm/table2", "--config.table.width=6"], "must be a multiple of 4"),
         (["--table=edm/table2", "--config.table.checkpoints=best"], "Known: last, kept"),
     ],
@@ -168,6 +190,20 @@ def test_what_cannot_be_is_refused_in_one_line(flags, said, tmp_path, capsys):
     assert main.main(["main.py", "--mode=table", f"--runs={tmp_path}", *flags]) == 2
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 1 and said in err[0]
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_by_its_flag(tmp_path, capsys, monkeypatch):
+    def refused(dir):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("workdir.files.tempfile.TemporaryFile", refused)
+    for flags, said in (
+        ([], f"--runs={tmp_path}: {tmp_path}/tables/edm_table2 in it cannot be written to"),
+        (["--scale=digits", f"--output={tmp_path}/x"], f"--runs={tmp_path} cannot be written to"),
+        ([f"--output={tmp_path}/x"], f"--output={tmp_path}/x cannot be written to"),
+    ):
+        assert main.main(_command(tmp_path, "--table=edm/table2", *flags)) == 1
+        assert said in capsys.readouterr().err
 
 
 def test_runs_are_asked_for_and_must_be_there(tmp_path, capsys):
