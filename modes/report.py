@@ -135,10 +135,14 @@ def _read(folder, name):
 
 def _json(path, problems):
     """The dict of a JSON file; {} of none, and of one that cannot be read, which is told."""
+    bare = []
     try:
-        found = strict_json.loads(path.read_text())
+        found = strict_json.loads(path.read_text(), bare)
         if not isinstance(found, dict):
             raise ValueError("it is no dict")
+        if bare:
+            names = " and ".join(dict.fromkeys(bare))
+            problems.append(f"{path.name} is no JSON for every reader: {names} stands in it without quotes")
         return found
     except FileNotFoundError:
         return {}

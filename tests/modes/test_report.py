@@ -98,6 +98,18 @@ def test_no_file_of_a_run_stops_a_report(tmp_path, tiny_config, name, content):
     assert ">good</a>" in text and "bad</" in text
 
 
+def test_numbers_that_are_no_json_are_told_and_the_others_shown(tmp_path, tiny_config):
+    _write(tmp_path / "a", tiny_config, measured=MEASURED)
+    path = tmp_path / "a" / "metrics.json"
+    path.write_text(path.read_text().replace('"standard_error": 0.1', '"standard_error": NaN'))
+    write_json(tmp_path / "a" / "metrics_0000020.json", {"step": 20, "fid": {"value": float("nan")}})
+    text, _ = _report(tmp_path)
+    assert "metrics.json is no JSON for every reader: NaN stands in it without quotes" in text
+    assert "n 60" in text
+    # Our own writer puts such numbers into quotes.
+    assert "metrics_0000020.json" not in text
+
+
 def test_the_results_folder_and_the_names_of_runs(tmp_path, tiny_config):
     runs = tmp_path / "runs & <more>"
     _write(runs / "<img src=x>", tiny_config)
