@@ -122,6 +122,18 @@ def feature_set(arrays, extractor):
     return FeatureSet(**found, extractor=extractor.name)
 
 
+def figures_of(names, reference, generated):
+    """metrics.measure, for a user.
+
+    Raises:
+      UserError: features that are not finite, or not comparable.
+    """
+    try:
+        return metrics.measure(names, reference, generated)
+    except ValueError as error:
+        raise UserError(f"eval.sample_quality.metrics: {error}.") from None
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Measurement:
     """What all Settings have in common."""
@@ -151,7 +163,7 @@ class _Measurement:
         def measure():
             arrays = _fill(rows, images, drawn, run.params, count, shown)
             generated = feature_set(arrays, self.reference.extractor)
-            found = metrics.measure(quality.metrics, self.reference.features, generated)
+            found = figures_of(quality.metrics, self.reference.features, generated)
             entry = {"step": run.checkpoint["step"], "average": setting.average, "sampler": setting.sampler}
             nfe = float(arrays["nfe"].mean())
             name = pictures.name if shown else None

@@ -142,7 +142,7 @@ def _json(path, problems):
             raise ValueError("it is no dict")
         if bare:
             names = " and ".join(dict.fromkeys(bare))
-            problems.append(f"{path.name} is no JSON for every reader: {names} stands in it without quotes")
+            problems.append(f"{path.name} is no JSON for every reader: it has {names} without quotes")
         return found
     except FileNotFoundError:
         return {}

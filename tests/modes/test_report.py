@@ -104,7 +104,7 @@ def test_numbers_that_are_no_json_are_told_and_the_others_shown(tmp_path, tiny_c
     path.write_text(path.read_text().replace('"standard_error": 0.1', '"standard_error": NaN'))
     write_json(tmp_path / "a" / "metrics_0000020.json", {"step": 20, "fid": {"value": float("nan")}})
     text, _ = _report(tmp_path)
-    assert "metrics.json is no JSON for every reader: NaN stands in it without quotes" in text
+    assert "metrics.json is no JSON for every reader: it has NaN without quotes" in text
     assert "n 60" in text
     # Our own writer puts such numbers into quotes.
     assert "metrics_0000020.json" not in text
