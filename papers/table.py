@@ -11,7 +11,7 @@ from papers import cost, page, settings, tables
 from papers import runs as found_runs
 from papers.measure import Measure
 from papers.published import Metric
-from papers.small import Small, sources
+from papers.small import Small, source_of
 from workdir.files import prepare_workdir
 from workdir.records import say
 from workdir.results import Results
@@ -90,10 +90,7 @@ def run(config, workdir=None, table=None, runs=None, scale=None, output=None):
     _refuse_others(config, scale)
     small = None
     if scale:
-        try:
-            small = Small(sources(scale), config.table)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+        small = Small(source_of(scale), config.table)
         # Trainings lie in it.
         if config.table.measure:
             prepare_workdir(runs, "--runs")

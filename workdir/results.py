@@ -78,4 +78,4 @@ class Results:
     def say_written(self):
         """Says which files were written, and where."""
         if self.writes:
-            say(f"wrote {', '.join(self._names)} to {self.folder}")
+            say(f"wrote {', '.join(dict.fromkeys(self._names))} to {self.folder}")

@@ -177,6 +177,7 @@ def test_hours_are_estimated_where_the_page_says_none(tiny_table, tmp_path, caps
     [
         (["--table=song2021/table9"], "is no table"),
         (["--table=edm/table2", "--scale=mnist"], "Known: digits, npz:<path>"),
+        (["--table=edm/table2", "--scale=npz:none.npz"], "--scale=npz:none.npz: data.source"),
         (["--table=edm/table2", "--config.sampling.steps=9"], "is no field of --mode=table"),
         (
             ["--table=edm/table2", "--scale=digits", "--config.eval.reference.images=9"],
