@@ -4,6 +4,10 @@ import csv
 import dataclasses
 import json
 import shlex
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -24,7 +28,7 @@ from papers.published import (
     sampler,
     split,
 )
-from tests.conftest import as_flags
+from tests.conftest import ROOT, as_flags, environment
 
 FEW = {
     "table.samples": 24,
@@ -106,6 +110,32 @@ def test_a_small_table_is_trained_measured_and_taken_up_again(tiny_table, tmp_pa
     monkeypatch.setattr(measure.PixelQuality, "measure", None)
     assert main.main(_command(tmp_path, *flags)) == 0
     assert _read(results) == found
+
+
+# While a checkpoint is written, samples are drawn, the second set of them follows the first.
+STAGES = ("*/checkpoints/*", "tables/*/measured/*/*.parts-*/*.npz", "tables/*/measured/*/evaluated/*.json")
+
+
+@pytest.mark.slow
+def test_a_table_that_is_killed_in_each_stage_ends_with_the_same_figures(tmp_path):
+    def begun(folder):
+        command = _command(folder, "--table=unipc/abstract", "--scale=digits")
+        return subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment(1))
+
+    def figures(folder):
+        cells = _read(folder / "tables" / "unipc_abstract_digits")
+        return {name: {**cell, "workdir": None} for name, cell in cells.items()}
+
+    killed = tmp_path / "killed"
+    for stage in STAGES:
+        process = begun(killed)
+        while process.poll() is None and not any(killed.glob(stage)):
+            time.sleep(0.005)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    for folder in (killed, tmp_path / "whole"):
+        assert begun(folder).wait() == 0
+    assert figures(killed) == figures(tmp_path / "whole") and figures(killed)
 
 
 def test_the_printed_command_trains_the_run_that_the_table_then_finds(tmp_path, monkeypatch, capsys):
