@@ -33,7 +33,7 @@ import overrides
 from components import ConfigError, UserError, closest, local_path, told
 from configs import base, renamed, schema
 from modes import MODES
-from workdir.saved_config import leaves, read_config, refuse_classifier
+from workdir.saved_config import leaves, read_config, refuse_classifier, wait_for_config
 
 FLAGS = {
     "config": "FILE     experiment file; FILE:ARGUMENT hands it an argument, configs/digits.py:ve. What\n"
@@ -224,6 +224,8 @@ def parse(argv):
     elif "runs" in mode.needs:
         config = base.get_config()
     elif "config" not in mode.needs or (name == "check" and "workdir" in given):
+        if name == "eval" and overrides.apply(base.get_config(), changes).eval.follow:
+            wait_for_config(given["workdir"])
         config = read_config(given["workdir"], base.get_config(), renamed.upgraded)
     else:
         refuse_classifier(given.get("workdir"))
@@ -291,7 +293,7 @@ def main(argv):
     except OSError as error:
         if error.errno not in OF_THE_DISK:
             raise
-        place = error.filename or given.get("output") or given.get("workdir")
+        place = error.filename or given.get("output") or given.get("workdir") or given.get("runs")
         print(
             f"error: {error.strerror}: {place}. Nothing saved is lost: mend this and run the same command "
             f"again; it {MODES[given.get('mode', 'train')].after_a_stop}.",

@@ -68,8 +68,12 @@ class Evaluator:
         """JSON-able: the fields on which its figures depend, beside the model, the data and the samples."""
         return {}
 
-    def prepare(self, evaluation):
-        """Raises what only files can tell is wrong, before any evaluator begins; cheap."""
+    def require_files(self, config, workdir=None, record=None):
+        """Raises UserError for what only files can tell is wrong, before any evaluator begins or in a check.
+
+        Args:
+          workdir: of the run, and record: of its checkpoint; None: there is none yet.
+        """
 
     def measure(self, evaluation):
         """Its entry of metrics.json: a dict for JSON. Every process calls it.

@@ -86,7 +86,8 @@ class Extractor:
           {"features": [N, D], and where there are any "logits": [N, classes], "spatial": [N, E]}, float32.
 
         Raises:
-          UserError: images of a shape that has no such features, or of other pixels.
+          UserError: images of a shape that has no such features, or of other pixels; features that are not
+            finite.
         """
         if self.needs_fit:
             raise UserError(f'eval.features.name="{self.name}" is fitted on a reference first.')
@@ -117,9 +118,20 @@ class Extractor:
                 found = self._maps[batch_size](self._constants, batch)
             else:
                 found = self._of_host(batch)
+            self._require_finite(found)
             yield found
             if progress is not None:
                 progress.update(len(batch))
+
+    def _require_finite(self, found):
+        """Refuses features before anything keeps them, and statistics are made of them."""
+        for name, values in found.items():
+            finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+            if not finite.all():
+                raise UserError(
+                    f'eval.features.name="{self.name}" gives NaN or infinite {name} for '
+                    f"{(~finite).sum()} of the {len(values)} images of a batch. Mend its weights or function."
+                )
 
     def _of_host(self, batch):
         try:

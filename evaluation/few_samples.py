@@ -2,11 +2,17 @@
 
 import numpy as np
 
-import metrics
 from evaluation import features
 from evaluation import reference as references
 from evaluation.quality_settings import metric_refusals
-from evaluation.sample_quality import Drawn, described, described_reference, feature_set, reference_of
+from evaluation.sample_quality import (
+    Drawn,
+    described,
+    described_reference,
+    feature_set,
+    figures_of,
+    reference_of,
+)
 
 
 def refusals(config):
@@ -41,7 +47,7 @@ class FewSamples:
             parts.append(self._drawn(params, numbers)[1])
         arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         generated = feature_set(arrays, self._reference.extractor)
-        found = metrics.measure(self._metrics, self._reference.features, generated)
+        found = figures_of(self._metrics, self._reference.features, generated)
         return {f"{name}_n{self._count}": e["value"] for name, e in found.items() if "value" in e}
 
     def said(self, step, found):

@@ -24,7 +24,7 @@ from metrics.frechet import Moments, covariance_root, moments
 from parallel.processes import is_first, wait_for_all
 from workdir import archives, strict_json
 from workdir.compatibility import differences
-from workdir.files import UNREADABLE, checksum, replacing
+from workdir.files import UNREADABLE, checksum, prepare_workdir, replacing
 from workdir.partial import Partial
 from workdir.records import say
 
@@ -127,6 +127,12 @@ def reference(extractor, config, source=None, trained_on=None):
     return _as_reference(found, extractor, provenance, indices, fitted_on)
 
 
+def require_file(extractor, config, trained_on=None):
+    """Raises ConfigError where `eval.reference.file` cannot serve, if one is named; see `reference`."""
+    if config.eval.reference.file is not None:
+        _of_file(extractor, config, None, trained_on)
+
+
 def _folder(settings):
     """The folder of the references, made if it is not there."""
     folder = Path(local_path(settings.folder, "eval.reference.folder"))
@@ -155,6 +161,7 @@ def _kept(path, identity):
 
 def _computed(path, identity, extractor, source, indices, batch_size):
     """Features of images of a source, and what follows from them, written to `path`."""
+    prepare_workdir(path.parent, "eval.reference.folder")
     batch_size, constants = min(batch_size, len(indices)), {}
     if extractor.needs_fit:
         images = to_bytes(source.batch(indices)["image"], source.pixel_values)
@@ -229,11 +236,17 @@ def _of_file(extractor, config, source, trained_on):
             f'{shown} holds no principal directions, which eval.features.name="{extractor.name}" needs: name '
             "one that was written into eval.reference.folder, or leave it out."
         )
+    if settings.split != "train":
+        raise ConfigError(
+            f'{shown} does not say of which split it is, and eval.reference.split="{settings.split}" is read '
+            "of a file of eval.reference.folder alone: leave it out."
+        )
     if "pool_3" in found:  # the features that Song et al. 2021 published beside their code
         held = _checked_features(shown, found["pool_3"])
         features = FeatureSet(held, extractor=extractor.name)
         _require_dimension(shown, held.shape[1:], extractor, data_shape(config))
         count = len(held)
+        _require_count(shown, settings, count)
     elif {"mu", "sigma"} <= set(found):
         count = settings.images
         if count is None:
@@ -257,8 +270,17 @@ def _of_file(extractor, config, source, trained_on):
     return Reference(features, extractor, provenance)
 
 
+def _require_count(shown, settings, count):
+    if settings.images not in (None, count):
+        raise ConfigError(
+            f"{shown} is of {count} images, and eval.reference.images={settings.images}: leave that out, or "
+            "name another file."
+        )
+
+
 def _of_own_file(shown, path, found, extractor, config, source, trained_on):
     """The Reference of a file that was written into a folder of references."""
+    settings = config.eval.reference
     try:
         identity = strict_json.loads(str(found.pop("identity")))
         if str(found.pop("checksum", "")) != checksum(found):
@@ -283,6 +305,12 @@ def _of_own_file(shown, path, found, extractor, config, source, trained_on):
             "another resolution."
         )
     split = identity["split"]
+    if settings.split != split:
+        raise ConfigError(
+            f'{shown} is of the {split} split, and eval.reference.split="{settings.split}": set '
+            f"eval.reference.split={split}, or name another file."
+        )
+    _require_count(shown, settings, count)
     wanted = (trained_on or {}).get(split)
     if source is not None:
         wanted = data.identity(config.data, {split: source})[split]

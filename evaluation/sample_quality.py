@@ -62,6 +62,20 @@ def require_steps(config, workdir):
         )
 
 
+def _trained_on(record):
+    """{split: identity} of the data that a model was trained on last, or None where that is not known."""
+    return trained_on(record)[-1] if record else None
+
+
+def require_reference(config, record=None):
+    """Raises ConfigError where weights of `eval.features` or the file of `eval.reference` cannot serve.
+
+    Args:
+      record: of the run's checkpoint, which says what data it was trained on.
+    """
+    references.require_file(create_extractor(config.eval.features), config, _trained_on(record))
+
+
 def reference_of(config, data=None, extractor=None, record=None):
     """The evaluation.reference.Reference of the config.
 
@@ -71,9 +85,8 @@ def reference_of(config, data=None, extractor=None, record=None):
     """
     split = config.eval.reference.split
     source = data and (data.train if split == "train" else data.test)
-    known = trained_on(record)[-1] if record else None
     extractor = extractor or create_extractor(config.eval.features)
-    return references.reference(extractor, config, source, known)
+    return references.reference(extractor, config, source, _trained_on(record))
 
 
 class Drawn:
@@ -109,6 +122,18 @@ def feature_set(arrays, extractor):
     return FeatureSet(**found, extractor=extractor.name)
 
 
+def figures_of(names, reference, generated):
+    """metrics.measure, for a user.
+
+    Raises:
+      UserError: features that are not finite, or not comparable.
+    """
+    try:
+        return metrics.measure(names, reference, generated)
+    except ValueError as error:
+        raise UserError(f"eval.sample_quality.metrics: {error}.") from None
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Measurement:
     """What all Settings have in common."""
@@ -138,7 +163,7 @@ class _Measurement:
         def measure():
             arrays = _fill(rows, images, drawn, run.params, count, shown)
             generated = feature_set(arrays, self.reference.extractor)
-            found = metrics.measure(quality.metrics, self.reference.features, generated)
+            found = figures_of(quality.metrics, self.reference.features, generated)
             entry = {"step": run.checkpoint["step"], "average": setting.average, "sampler": setting.sampler}
             nfe = float(arrays["nfe"].mean())
             name = pictures.name if shown else None
@@ -282,12 +307,14 @@ class SampleQuality(Evaluator):
     def refusals(self, config):
         return refusals(config)
 
-    def prepare(self, evaluation):
-        require_steps(evaluation.config, evaluation.run.workdir)
-        say(f"features of samples: {described(evaluation.extractor.identity)}")
+    def require_files(self, config, workdir=None, record=None):
+        if workdir is not None:
+            require_steps(config, workdir)
+        require_reference(config, record)
 
     def measure(self, evaluation):
         config = evaluation.config
+        say(f"features of samples: {described(evaluation.extractor.identity)}")
         data = evaluation.data if self.needs(config) else None
         entry = sample_quality(evaluation.run, config, evaluation.folder, data, evaluation.extractor)
         left_out = LeftOut()

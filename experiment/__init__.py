@@ -14,7 +14,7 @@ from experiment.create import (
     refused_numbers,
     resolved,
 )
-from experiment.load import Run, load, require_run
+from experiment.load import Run, load, require_average, require_run
 from experiment.run_data import RunData, data_of, open_data, open_splits
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "problems",
     "read_files",
     "refused_numbers",
+    "require_average",
     "require_run",
     "resolved",
 ]

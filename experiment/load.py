@@ -229,14 +229,15 @@ def _refuse_network(config, workdir):
         )
 
 
-def require_run(config, workdir, to_train=False):
+def require_run(config, workdir, to_train=False, awaited=False):
     """Takes from the run's record what the config leaves to the data, and refuses a run of another config.
 
     Args:
       to_train: training goes on with it, or begins where there is none yet.
+      awaited: a run that has no checkpoint yet is waited for.
 
     Returns:
-      the record of the checkpoint; None where the data is a mixture, or training begins.
+      the record of the checkpoint; None where the data is a mixture, or there is none yet.
 
     Raises:
       UserError: no checkpoint, one of another config, or `restore.step` that is not there.
@@ -246,11 +247,24 @@ def require_run(config, workdir, to_train=False):
         return None
     checkpoints = Checkpoints(workdir, resolved(config), read_only=True, to_train=to_train)
     try:
-        if to_train and not checkpoints.all_steps():
+        if (to_train or awaited) and not checkpoints.all_steps():
             return None
         return checkpoints.resolve_data(config.data)
     finally:
         checkpoints.close()
+
+
+def require_average(config, reads):
+    """Raises ConfigError where `restore.file` is no average of this model; nothing where it is not set."""
+    if config.restore.file is not None and not config.mixture.name:
+        _of_file(config, create(config, reads).params_template())
+
+
+def _of_file(config, template):
+    """(averaged parameters, record) of `restore.file`."""
+    file = config.restore.file
+    found, record = averages.read(file, [averages.SINGLE], template, resolved(config), "restore.file")
+    return found[averages.SINGLE], record
 
 
 def _restored(config, experiment, checkpoints):
@@ -259,10 +273,9 @@ def _restored(config, experiment, checkpoints):
     1. The average of the file `restore.file`, if it is set.
     2. Else that of the checkpoint `restore.step` (the newest) that `restore.average` names (the first).
     """
-    template, file = experiment.params_template(), config.restore.file
-    if file is not None:
-        found, record = averages.read(file, [averages.SINGLE], template, resolved(config), "restore.file")
-        return found[averages.SINGLE], record
+    template = experiment.params_template()
+    if config.restore.file is not None:
+        return _of_file(config, template)
     chosen = ema.chosen(experiment.averages, config.restore.average)
     return checkpoints.restore_ema(template, experiment.ema_names, chosen)
 

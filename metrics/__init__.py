@@ -48,7 +48,8 @@ def measure(names, reference, generated, seed=0):
       {"value", "n", "n_reference", "standard_error", "interval" (95%), ...}, or {"left_out": why}.
 
     Raises:
-      ValueError: a name is none of METRICS.
+      ValueError: a name is none of METRICS, or what a metric reads is not finite; says of which set, and how
+        many rows.
 
     >>> import numpy as np
     >>> a, b = (FeatureSet(x) for x in np.random.default_rng(0).standard_normal((2, 500, 2)))

@@ -56,6 +56,17 @@ class FeatureSet:
             return len(found)
         return math.inf if found.count is None else found.count
 
+    def not_finite(self, kind):
+        """What of its `kind` (a field's name) is NaN or infinite, in words; None where all is finite."""
+        found = getattr(self, kind)
+        if found is None:
+            return self.not_finite(_FOLLOWS_FROM[kind]) if kind in _FOLLOWS_FROM else None
+        if isinstance(found, Moments):
+            finite = np.isfinite(found.mean).all() and np.isfinite(found.covariance).all()
+            return None if finite else f"the {kind.replace('_', ' ')} have NaN or infinite numbers"
+        rows = len(found) - int(np.isfinite(found).reshape(len(found), -1).all(axis=1).sum())
+        return f"{rows} of {len(found)} rows of {kind} have NaN or infinite numbers" if rows else None
+
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
@@ -110,11 +121,24 @@ def _with_interval(entry):
     return {**entry, "interval": [entry["value"] - reach, entry["value"] + reach]}
 
 
+def _require_finite(metrics, reference, generated):
+    """Raises ValueError where what the metrics read of either FeatureSet is NaN or infinite."""
+    for side, found, kinds in (
+        ("reference", reference, [metric.reference for metric in metrics]),
+        ("generated examples", generated, [metric.generated for metric in metrics]),
+    ):
+        for kind in dict.fromkeys(kinds):
+            reason = kind and found.not_finite(kind)
+            if reason:
+                raise ValueError(f"of the {side}, {reason}: there are no figures of these")
+
+
 def measured(table, names, reference, generated, seed):
     """The entries of metrics by name; see `metrics.measure`."""
     unknown = [name for name in names if name not in table]
     if unknown:
         raise ValueError(f"there is no metric {', '.join(unknown)}; there are {', '.join(table)}")
+    _require_finite([table[name] for name in names], reference, generated)
     result = {}
     for name in names:
         metric = table[name]

@@ -75,7 +75,8 @@ def _learn(config, name, workdir, source, found):
             if source:
                 importlib.import_module(MODES[name].module).check_file(config, workdir, source)
         elif workdir and "config" not in MODES[name].needs:
-            record = experiment.require_run(config, workdir)
+            record = experiment.require_run(config, workdir, awaited=name == "eval" and config.eval.follow)
+            _check_files(config, name, workdir, record, found)
             if record and "data" in (MODES[name].reads or ()):
                 changes(config, experiment.open_splits(config), record, contents=False)
         elif not config.mixture.name and not _refused_unread(config, name):
@@ -88,8 +89,23 @@ def _learn(config, name, workdir, source, found):
                 record = experiment.require_run(config, workdir, to_train=True)
             if record:
                 changes(config, splits, record, latest=True, contents=False)
+            _check_files(config, name, None, record, found)
     except UserError as error:
         found.add(str(error).splitlines())
+
+
+def _check_files(config, name, workdir, record, found):
+    """Takes what the mode would refuse of the files that are named, once it refuses nothing of the config."""
+    if problems(name, config):
+        return
+    reads = MODES[name].reads or ()
+    if "restore" in reads and record:
+        with found:
+            experiment.require_average(config, reads)
+    require_files = getattr(importlib.import_module(MODES[name].module), "require_files", None)
+    if require_files is not None:
+        with found:
+            require_files(config, workdir, record)
 
 
 def _refused_unread(config, name):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import data
+from components import Refusals
 from evaluation import evaluators, follow
 from evaluation.evaluator import Evaluation
 from experiment.create import resolved
@@ -21,6 +22,19 @@ def refusals(config):
         yield f"eval.max_images={config.eval.max_images} must be at least 2."
     yield from evaluators.refusals(config)
     yield from follow.refusals(config)
+
+
+def require_files(config, workdir=None, record=None):
+    """Raises UserError for what `run` would refuse of the files that the chosen evaluators read.
+
+    Args:
+      record: of the run's checkpoint, if there is one.
+    """
+    refused = Refusals()
+    for evaluator in evaluators.chosen(config):
+        with refused:
+            evaluator.require_files(config, workdir, record)
+    refused.raise_if_any()
 
 
 def run(config, workdir, output=None):
@@ -48,8 +62,7 @@ def _evaluate(loaded, workdir, results, opened=None):
     config, needs = loaded.config, evaluators.needs(loaded.config)
     evaluation = Evaluation(loaded, results.folder, opened)
     chosen = evaluators.chosen(config)
-    for evaluator in chosen:
-        evaluator.prepare(evaluation)
+    require_files(config, workdir, loaded.checkpoint)
     _say_what(evaluation, needs)
     entries = {evaluator.name: evaluation.entry(evaluator) for evaluator in chosen}
     reads_data = "data" in needs and loaded.experiment.mixture is None

@@ -14,7 +14,9 @@ class Mode(NamedTuple):
       needs: "config", "workdir", "from", "runs" (a folder of runs, and no config), and "data" for a data set
         rather than a mixture. Where "workdir" stands without "config", the run's own config stands in for a
         --config left out; where "from" stands, the one that the module's `config_for(path)` finds for that
-        file; its `check_file(config, workdir, path)` refuses what the mode would of it.
+        file; its `check_file(config, workdir, path)` refuses what the mode would of it. A module's
+        `require_files(config, workdir, record)` raises UserError for what the mode would refuse of other
+        files, given the record of the run's checkpoint; what is not there yet is None.
       summary: one line for --help.
       after_a_stop: what the same command does after a signal or a kill.
     """

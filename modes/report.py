@@ -60,7 +60,7 @@ def run(config, workdir, runs=None, output=None):
         raise ConfigError(
             f"--runs={runs} holds no run: no folder in it has config.json, metrics.json or pictures."
         )
-    results = Results(runs, output)
+    results = Results(runs, output, runs)
     now = datetime.datetime.now().astimezone().isoformat(" ", "minutes")
     count = f"{len(found)} run{'' if len(found) == 1 else 's'}"
     made = f"{count} of the folder {root.resolve().name}, as they were on {now}."
@@ -135,10 +135,14 @@ def _read(folder, name):
 
 def _json(path, problems):
     """The dict of a JSON file; {} of none, and of one that cannot be read, which is told."""
+    bare = []
     try:
-        found = strict_json.loads(path.read_text())
+        found = strict_json.loads(path.read_text(), bare)
         if not isinstance(found, dict):
             raise ValueError("it is no dict")
+        if bare:
+            names = " and ".join(dict.fromkeys(bare))
+            problems.append(f"{path.name} is no JSON for every reader: it has {names} without quotes")
         return found
     except FileNotFoundError:
         return {}

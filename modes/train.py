@@ -12,6 +12,7 @@ from components import positive
 from data.pipeline import Pipeline
 from evaluation import few_samples
 from evaluation.held_out import HeldOut, HeldOutLoss
+from evaluation.sample_quality import require_reference
 from experiment.create import create, resolved
 from experiment.draw import NumberedSamples
 from experiment.load import load
@@ -76,6 +77,12 @@ def refusals(config):
         yield from few_samples.refusals(config)
 
 
+def require_files(config, workdir=None, record=None):
+    """Raises UserError for what `run` would refuse of the files that it reads beside the data."""
+    if config.training.sample_quality_every:
+        require_reference(config)
+
+
 def run(config, workdir):
     """--mode=train: trains to `training.steps`, from the newest checkpoint in the workdir if there is one.
 
@@ -89,6 +96,7 @@ def run(config, workdir):
     sources = open_splits(config)
     data.resolve(config.data, sources["train"])
     check.require("train", config)
+    require_files(config)
     results = Results(workdir)
     experiment = create(config, MODES["train"].reads)
     with Lock(workdir) as lock:

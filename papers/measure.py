@@ -138,17 +138,24 @@ class Measure:
         of_others = self._small or config.eval.features.name != "inception"
         return "frechet_distance" if name == "fid" and of_others else name
 
-    def _count(self, cell):
+    def count(self, cell):
+        """How many sets of samples are drawn for a cell."""
         if self._table.seeds is not None:
             return self._table.seeds
         return SMALL_SETS if self._small else cell.table.protocol.repeats.count
+
+    def samples(self, cell):
+        """How many samples are drawn for each set."""
+        if self._table.samples is not None:
+            return self._table.samples
+        return SMALL_SAMPLES if self._small else cell.table.protocol.samples
 
     def _sets(self, cell, run, config, folder, steps):
         """{step: figures of each set} by the evaluator sample_quality."""
         metric, quality = self._name(cell, config), config.eval.sample_quality
         quality.metrics = (_GROUPS.get(metric, metric),)
-        quality.num_samples = self._table.samples or cell.table.protocol.samples
-        quality.seeds = tuple(config.seed + number for number in range(self._count(cell)))
+        quality.num_samples = self.samples(cell)
+        quality.seeds = tuple(config.seed + number for number in range(self.count(cell)))
         quality.steps = steps
         if self._extractor is None:
             self._extractor = create_extractor(config.eval.features)
@@ -162,9 +169,9 @@ class Measure:
 
     def _small_sets(self, cell, run, config, folder, steps):
         """{step: figures of each set} by their pixels; only of the last checkpoint."""
-        config.eval.sample_quality.num_samples = self._table.samples or SMALL_SAMPLES
+        config.eval.sample_quality.num_samples = self.samples(cell)
         compiled, entries = None, []
-        for number in range(self._count(cell)):
+        for number in range(self.count(cell)):
             of_set = config.copy_and_resolve_references()
             of_set.seed = config.seed + number
             evaluation = self._evaluation(of_set, run, steps[-1], folder)

@@ -215,5 +215,5 @@ def repeats_note(table, sets):
     if best:
         parts.append("published is the best of several checkpoints, measured the last one")
     if sets != wanted.count:
-        parts.append(f"{sets} sets of samples in place of {wanted.count}")
+        parts.append(f"{sets} {'set' if sets == 1 else 'sets'} of samples in place of {wanted.count}")
     return "; ".join(parts)

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 import data
+from components import ConfigError, UserError, local_path
 from configs import base
 from evaluation.held_out import subset
 from experiment.run_data import open_splits
@@ -25,15 +26,22 @@ _VE = ("ve", "smld")
 _COARSEST = 4
 
 
-def sources(scale):
+def source_of(scale):
     """The data.source of --scale: digits, or npz:<path>.
 
     Raises:
-      ValueError: another one.
+      ConfigError: another one, or a file that is no such data.
     """
-    if scale == "digits" or scale.startswith("npz:"):
-        return scale
-    raise ValueError(f"--scale={scale} is unknown. Known: digits, npz:<path>.")
+    kind, colon, path = scale.partition(":")
+    if scale != "digits" and not (kind == "npz" and path):
+        raise ConfigError(f"--scale={scale} is unknown. Known: digits, npz:<path>.")
+    config = base.get_config()
+    config.data.source = f"{kind}{colon}{local_path(path, '--scale')}"
+    try:
+        data.create(config.data, "train", decoded=False)
+    except UserError as error:
+        raise ConfigError(f"--scale={scale}: {error}") from None
+    return config.data.source
 
 
 class Small:

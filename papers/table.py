@@ -1,16 +1,18 @@
 """--mode=table: a published table beside the figures of the runs that are there."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 
-from components import ConfigError, UserError, pasteable
+from components import ConfigError, UserError
 from configs import base
 from modes import train
 from papers import cost, page, settings, tables
 from papers import runs as found_runs
 from papers.measure import Measure
 from papers.published import Metric
-from papers.small import Small, sources
+from papers.small import Small, source_of
+from workdir.files import prepare_workdir
 from workdir.records import say
 from workdir.results import Results
 from workdir.saved_config import leaves
@@ -35,15 +37,25 @@ def refusals(config):
         yield f'table.checkpoints="{table.checkpoints}" is unknown. Known: {", ".join(CHECKPOINTS)}.'
 
 
-def _refuse_others(config):
-    """Raises ConfigError for a field that each row's experiment sets for itself."""
+def _changed(config):
+    """{path: value} of the fields that are other than their defaults."""
     defaults = dict(leaves(base.get_config()))
-    own = ("table.", *(f"eval.{name}." for name in _OF_THE_COMMAND))
-    for path, value in leaves(config):
-        if not path.startswith(own) and value != defaults[path]:
+    return {path: value for path, value in leaves(config) if value != defaults[path]}
+
+
+def _refuse_others(config, scale):
+    """Raises ConfigError for a field that is each row's own, or that nothing reads at a small scale."""
+    of_features = tuple(f"eval.{name}." for name in _OF_THE_COMMAND)
+    for path in _changed(config):
+        if not path.startswith(("table.", *of_features)):
             raise ConfigError(
                 f"--config.{path} is no field of --mode=table: each row's experiment has its own. Those of "
                 "the table are --config.table.*."
+            )
+        if scale and path.startswith(of_features):
+            raise ConfigError(
+                f"--config.{path} is not read with --scale: samples are judged by their pixels, beside the "
+                "training images. Leave it out."
             )
 
 
@@ -75,18 +87,25 @@ def run(config, workdir=None, table=None, runs=None, scale=None, output=None):
         print(tables.listing())
         return
     chosen = tables.choose(table)
-    _refuse_others(config)
+    _refuse_others(config, scale)
     small = None
     if scale:
-        try:
-            small = Small(sources(scale), config.table)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-        Path(runs).mkdir(parents=True, exist_ok=True)
+        small = Small(source_of(scale), config.table)
+        # Trainings lie in it.
+        if config.table.measure:
+            prepare_workdir(runs, "--runs")
     found_runs.require_folder(runs)
     name = table.replace("/", "_") + (f"_{_short(scale)}" if scale else "")
-    results = Results(None, output or Path(runs) / "tables" / name)
-    _Filled(table, chosen, runs, scale, small, config, results).fill()
+    folder = Path(runs) / "tables" / name
+    results = Results(folder, output, runs) if config.table.measure else None
+    flags = {"table": table, "runs": runs, "scale": scale, "output": output}
+    overrides = {path: value for path, value in _changed(config).items() if path != "table.measure"}
+    command = shlex.join(
+        ["python", "main.py", "--mode=table"]
+        + [f"--{flag}={value}" for flag, value in flags.items() if value]
+        + settings.as_flags(overrides)
+    )
+    _Filled(table, chosen, runs, scale, small, config, Path(output or folder), results, command).fill()
 
 
 def _short(scale):
@@ -103,11 +122,12 @@ def _in_order(cells):
 class _Filled:
     """A table that is being filled."""
 
-    def __init__(self, name, table, runs, scale, small, config, results):
+    def __init__(self, name, table, runs, scale, small, config, folder, results, command):
+        self._command = command
         self._name, self._table, self._scale, self._results = name, table, scale, results
         self._runs, self._small, self._settings = runs, small, config.table
         subtrees = {n: config.eval[n] for n in _OF_THE_COMMAND if n in config.eval}
-        self._measure = Measure(results.folder / "measured", config.table, subtrees, small is not None)
+        self._measure = Measure(folder / "measured", config.table, subtrees, small is not None)
         self._found = found_runs.in_folder(runs)
         self._cells = [cell for cell in table.cells() if self._is_shown(cell)]
         self._figures, self._missing = {}, {}
@@ -170,7 +190,7 @@ class _Filled:
         """The Found of the cell's training; at a small scale trained now where it is missing."""
         wanted = self._wanted(cell)
         run = found_runs.of_training(wanted, self._found)
-        if self._small and (run is None or run.steps[-1] < wanted.training.steps):
+        if self._small and self._settings.measure and (run is None or run.steps[-1] < wanted.training.steps):
             workdir = run.workdir if run else Path(self._runs) / self._slug(cell)
             self._train(cell, wanted, workdir)
             self._found = found_runs.in_folder(self._runs)
@@ -216,14 +236,9 @@ class _Filled:
             if missing.reason != "no run":
                 yield title, f"{', '.join(c.column.title for c in missing.cells)}: {missing.reason}", []
                 continue
-            yield (
-                title,
-                self._why(missing.cells),
-                [
-                    *settings.training_commands(cell, self._runs),
-                    f"python main.py --mode=table --table={self._name} {pasteable('runs', self._runs)}",
-                ],
-            )
+            # At a small scale the command of the table trains, too.
+            trainings = [] if self._small else settings.training_commands(cell, self._runs)
+            yield title, self._why(missing.cells), [*trainings, self._command]
 
     def _why(self, cells):
         """What is said of cells without a run: what is nearest, and what it would cost."""
@@ -238,7 +253,7 @@ class _Filled:
         return "; ".join(lines)
 
     def _cost(self, cells, wanted):
-        said = cost.said_on_the_page(cells[0].config)
+        said = None if self._small else cost.said_on_the_page(cells[0].config)
         training = f'training, by its page: "{said}"' if said else None
         if not self._settings.costs:
             return training or "its page says no hours; with table.costs they are estimated"
@@ -249,8 +264,9 @@ class _Filled:
             training = f"training, estimated, {cost.training_hours(wanted, forward):.0f} device hours"
         drawn = [cell for cell in cells if cell.column.metric in (Metric.FID, Metric.INCEPTION_SCORE)]
         calls = sum(settings.measured_config(wanted, cell).sampling.steps + 1 for cell in drawn)
-        sets, samples = self._table.protocol.repeats.count, self._table.protocol.samples
-        sampling = cost.hours(forward * calls * samples * sets)
+        sets, samples = self._measure.count(cells[0]), self._measure.samples(cells[0])
+        fewer = self._table.fewer if self._small else 1
+        sampling = cost.hours(forward * calls / fewer * samples * sets)
         return (
             f"{training}; samples, estimated, {sampling:.1f} device hours "
             f"({forward / 1e9:.1f} GFLOP a call, {cost.SUSTAINED / 1e12:.0f} TFLOP/s sustained)"
@@ -281,10 +297,12 @@ class _Filled:
         )
 
     def _how(self, figures):
+        if not figures:
+            return "nothing yet."
         counts = sorted({(m.by, m.n, m.sets, m.what) for m in figures})
         parts = [
             f"{by or 'likelihoods'}, n={n:,}, {sets} {'set' if sets == 1 else 'sets'}, ± {what}"
             for by, n, sets, what in counts
         ]
-        parts.append(page.repeats_note(self._table, max((m.sets for m in figures), default=1)))
+        parts.append(page.repeats_note(self._table, max(m.sets for m in figures)))
         return "; ".join(part for part in parts if part) + "."

@@ -122,11 +122,12 @@ def _require(arrays, kind):
             raise ValueError(f"{name} does not increase")
 
 
-def prepare_workdir(workdir, flag="--workdir"):
+def prepare_workdir(workdir, flag="--workdir", value=None, advice="Choose another folder."):
     """Creates the folder and makes sure that files can be written to it.
 
     Args:
-      flag: of the command line, which names the folder; for messages.
+      flag: of the command line, or field of the config, that names the folder; value: what it says, where the
+        folder lies in that one; advice: what to do. For messages.
 
     Raises:
       UserError: names the folder and the reason.
@@ -136,9 +137,9 @@ def prepare_workdir(workdir, flag="--workdir"):
         with tempfile.TemporaryFile(dir=workdir) as file:
             file.write(b"x")
     except OSError as error:
-        raise UserError(
-            f"{flag}={workdir} cannot be written to: {error.strerror}. Choose another folder."
-        ) from None
+        inner = "" if value is None or Path(value) == Path(workdir) else f": {workdir} in it"
+        shown = f"{flag}={workdir if value is None else value}{inner}"
+        raise UserError(f"{shown} cannot be written to: {error.strerror}. {advice}") from None
 
 
 @contextlib.contextmanager

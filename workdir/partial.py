@@ -16,6 +16,9 @@ from workdir import archives
 from workdir.files import UNREADABLE, replacing
 from workdir.records import Progress, say
 
+# What a kill may cost of the time since the work began: at first that is less than `seconds`.
+SHARE = 0.1
+
 
 class Partial:
     """Rows of named arrays, filled in any order by any process, that survive a kill.
@@ -27,7 +30,9 @@ class Partial:
     Args:
       path: of the results without a suffix.
       identity: JSON-able description of what is computed; rows of anything else are not taken up.
-      seconds: between two saves, the most that a kill costs; with 0 each batch is a part.
+      seconds: the longest time between two saves, but for a batch that takes longer. The first batch is
+        saved at once and the next ones after a tenth of the time that the work has taken, so that work which
+        is killed again and again comes to its end, and is written in few parts. With 0 each batch is a part.
       keep: whether finished rows stay in `<path>.npz` for the next time; see `finish`.
     """
 
@@ -36,8 +41,9 @@ class Partial:
         digest = hashlib.sha256(self._identity.encode()).hexdigest()[:8]
         self.folder = Path(f"{path}.parts-{digest}")
         self.kept = Path(f"{path}.npz") if keep else None
-        self._seconds, self._saved, self._unsaved = seconds, time.monotonic(), []
-        self._known = np.zeros(0, int)
+        self._seconds, self._unsaved = seconds, []
+        self._begun = self._saved = time.monotonic()
+        known = [np.zeros(0, int)]
         for part in self._parts():
             try:
                 rows = self._read(part, ("rows",))["rows"]
@@ -48,7 +54,8 @@ class Partial:
                 part.unlink(missing_ok=True)
                 say(f"warning: {part} cannot be read ({error}) and was removed; its rows are computed anew.")
             else:
-                self._known = np.union1d(self._known, rows)
+                known.append(rows)
+        self._known = np.unique(np.concatenate(known))
 
     def _parts(self):
         kept = [self.kept] if self.kept and self.kept.exists() else []
@@ -99,7 +106,8 @@ class Partial:
     def add(self, rows, arrays):
         """Takes the arrays [n, ...] of rows [n]; saves if the last time is long enough ago."""
         self._unsaved.append({"rows": rows, **arrays})
-        if time.monotonic() - self._saved >= self._seconds:
+        now = time.monotonic()
+        if now - self._saved >= min(self._seconds, SHARE * (now - self._begun)):
             self.save()
 
     def save(self):

@@ -17,6 +17,7 @@ class Results:
     Args:
       workdir: folder of the run.
       output: folder for the results, where it is not the workdir; made if it is not there.
+      runs: the folder of --runs, where `workdir` is that one or lies in it; for messages.
 
     Attributes:
       folder: Path of the results.
@@ -26,8 +27,13 @@ class Results:
       UserError: the folder cannot be written to.
     """
 
-    def __init__(self, workdir, output=None):
-        prepare_workdir(output or workdir, "--output" if output else "--workdir")
+    def __init__(self, workdir, output=None, runs=None):
+        if output:
+            prepare_workdir(output, "--output")
+        elif runs:
+            prepare_workdir(workdir, "--runs", runs, "Name another folder for the results: --output=DIR.")
+        else:
+            prepare_workdir(workdir)
         self.folder, self.writes = Path(output or workdir), is_first()
         self._names = []
 
@@ -72,4 +78,4 @@ class Results:
     def say_written(self):
         """Says which files were written, and where."""
         if self.writes:
-            say(f"wrote {', '.join(self._names)} to {self.folder}")
+            say(f"wrote {', '.join(dict.fromkeys(self._names))} to {self.folder}")

@@ -1,6 +1,7 @@
 """The config of a run, as it lies in its workdir."""
 
 import reprlib
+import time
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -9,6 +10,7 @@ from components import ConfigError
 from workdir import strict_json
 from workdir.unread import unread
 
+POLL_SECONDS = 2.0
 # The file that makes a workdir that of a classifier: see workdir/classifier_file.py.
 CLASSIFIER = "classifier.npz"
 
@@ -71,6 +73,24 @@ def read_config(workdir, schema, upgraded=dict):
     # Older versions wrote their defaults down; read or not, these may be refused now.
     schema.update_from_flattened_dict({field: known[field] for field in unread(schema)})
     return schema
+
+
+def wait_for_config(workdir):
+    """Returns once a training run has written the config of a workdir.
+
+    Raises:
+      ConfigError: the workdir holds a classifier.
+    """
+    refuse_classifier(workdir)
+    path = Path(workdir) / "config.json"
+    if path.exists():
+        return
+    # The command line reads configs before it imports what takes seconds.
+    from workdir.records import say
+
+    say(f"waiting for {path}, which a training run writes")
+    while not path.exists():
+        time.sleep(POLL_SECONDS)
 
 
 def refuse_classifier(workdir):

@@ -32,9 +32,20 @@ def dumps(content, indent=None):
     return json.dumps(plain(content), indent=indent, allow_nan=False)
 
 
-def loads(text):
-    """What `dumps` wrote, with its numbers that are not finite; tuples and arrays are lists."""
-    return _revived(json.loads(text))
+def loads(text, bare=None):
+    """What `dumps` wrote, with its numbers that are not finite; tuples and arrays are lists.
+
+    Args:
+      bare: a list that takes each NaN, Infinity and -Infinity that stands there without quotes, which is no
+        JSON, and which Python's own writer writes.
+    """
+
+    def constant(name):
+        if bare is not None:
+            bare.append(name)
+        return _NUMBERS[name]
+
+    return _revived(json.loads(text, parse_constant=constant))
 
 
 def _revived(content):

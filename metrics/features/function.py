@@ -52,11 +52,15 @@ class Function:
         found = self._called(images)
         found = found if isinstance(found, dict) else {"features": found}
         found = {name: np.asarray(values) for name, values in found.items()}
-        wrong = [name for name, values in found.items() if values.ndim != 2 or len(values) != len(images)]
+        wrong = [
+            name
+            for name, values in found.items()
+            if values.ndim != 2 or len(values) != len(images) or values.dtype.kind not in "fiub"
+        ]
         if wrong or "features" not in found:
             raise ValueError(
-                f'function="{self.function}" must give features [B, D], and for {len(images)} images it gave '
-                f"{ {name: values.shape for name, values in found.items()} }"
+                f'function="{self.function}" must give real features [B, D], and for {len(images)} images it '
+                f"gave { {name: (str(values.dtype), values.shape) for name, values in found.items()} }"
             )
         return found
 

@@ -14,6 +14,7 @@ from evaluation import bits_per_dim, evaluators, follow
 from evaluation.held_out import subset
 from modes import check
 from tests.conftest import TINY, as_flags
+from workdir.files import write_json
 from workdir.partial import Partial
 
 FIELDS = {
@@ -242,6 +243,22 @@ def test_follow_ends_with_the_last_step_and_leaves_out_what_was_deleted(run, tmp
     assert "step 2 is left out" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "rest").glob("metrics_*")] == ["metrics_0000004.json"]
     assert _measured(tmp_path / "rest")["loss"] == _measured(tmp_path / "all")["loss"]
+
+
+def test_follow_waits_for_a_run_that_has_not_begun(tmp_path, tiny_config, monkeypatch, capsys):
+    workdir, naps = tmp_path / "later", []
+
+    def until_it_begins(seconds):
+        naps.append(seconds)
+        if len(naps) == 3:
+            workdir.mkdir()
+            write_json(workdir / "config.json", {"config": tiny_config.to_dict()})
+
+    monkeypatch.setattr("workdir.saved_config.time.sleep", until_it_begins)
+    config, *_ = main.parse(["main.py", f"--workdir={workdir}", "--mode=eval", "--config.eval.follow=True"])
+    assert config.model.width == tiny_config.model.width and len(naps) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"waiting for {workdir}/config.json, which a training run writes"
 
 
 def test_few_samples_are_measured_while_a_network_trains(run):

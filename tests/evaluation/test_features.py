@@ -49,6 +49,21 @@ def test_the_ends_of_any_range_are_those_of_bytes():
         assert to_bytes(np.array([0, values - 1], np.uint8), values).tolist() == [0, 255]
 
 
+def broken(images):
+    """A user's function that fails for dark images."""
+    with np.errstate(divide="ignore"):
+        return 1 / images.reshape(len(images), -1).astype(float).max(axis=1, keepdims=True)
+
+
+def test_features_that_are_not_finite_are_refused_with_their_number():
+    extractor = create_extractor(_settings(name="function", function=f"{__name__}:broken"))
+    images = np.ones((10, 4, 4, 3), np.uint8)
+    images[[2, 3, 7]] = 0
+    told = 'eval.features.name="function" gives NaN or infinite features for 3 of the 8 images'
+    with pytest.raises(UserError, match=told):
+        extractor.features(images, 8)
+
+
 def test_a_user_s_function_is_called_with_bytes():
     extractor = create_extractor(_settings(name="function", function=f"{__name__}:brightness"))
     found = extractor.features(IMAGES, 8, pixel_values=17)["features"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components import ConfigError
+from components import ConfigError, UserError
 from configs import digits
 from evaluation import reference as module
 from evaluation.features import Extractor, create_extractor
@@ -183,6 +183,31 @@ def test_what_are_no_moments_of_this_extractor_is_refused(config, tmp_path, arra
         _reference(config)
 
 
+def test_a_split_or_number_of_images_that_is_not_the_file_s_is_refused_by_name(config, splits, tmp_path):
+    _file_of(config, splits)
+    own, settings = config.eval.reference.file, config.eval.reference
+    features = _pixels(splits)
+    of_song, of_tools = tmp_path / "song.npz", tmp_path / "tools.npz"
+    np.savez(of_song, pool_3=features)
+    np.savez(of_tools, mu=features.mean(axis=0), sigma=np.cov(features, rowvar=False))
+    config.data.image_size, config.data.channels = 8, 1
+    for file, split, images, refused in (
+        (own, "train", len(features), None),
+        (own, "test", None, "is of the train split.*eval.reference.split=train"),
+        (own, "train", 100, "is of 1463 images, and eval.reference.images=100"),
+        (of_song, "train", len(features), None),
+        (of_song, "train", 100, "is of 1463 images, and eval.reference.images=100"),
+        (of_song, "test", None, "does not say of which split"),
+        (of_tools, "test", 1463, "does not say of which split"),
+    ):
+        settings.file, settings.split, settings.images = str(file), split, images
+        if refused is None:
+            assert _reference(config).provenance["images"] == 1463
+            continue
+        with pytest.raises(ConfigError, match=refused):
+            _reference(config)
+
+
 def test_rounding_to_float32_is_no_fault(config, splits, tmp_path):
     expected = moments(_pixels(splits))
     _foreign(config, tmp_path, mu=np.float32(expected.mean), sigma=np.float32(expected.covariance))
@@ -203,6 +228,21 @@ def test_a_folder_that_cannot_be_made_is_refused(config, splits, tmp_path):
     (tmp_path / "file").touch()
     config.eval.reference.folder = str(tmp_path / "file")
     with pytest.raises(ConfigError, match="eval.reference.folder"):
+        _reference(config, splits)
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_by_its_field(config, splits, tmp_path, monkeypatch):
+    folder = tmp_path / "references"
+    _reference(config, splits)
+
+    def refused(dir):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("workdir.files.tempfile.TemporaryFile", refused)
+    # What is there needs no writing.
+    _reference(config, splits)
+    config.eval.reference.images = 50
+    with pytest.raises(UserError, match=f"eval.reference.folder={folder} cannot be written to: Permission"):
         _reference(config, splits)
 
 

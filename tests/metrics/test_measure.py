@@ -38,6 +38,28 @@ def test_moments_suffice_for_the_frechet_distance_and_give_the_same():
     assert bare["fid"]["value"] == pytest.approx(full["value"], abs=1e-9) and "interval" not in bare["fid"]
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_refused_with_its_set_and_number(value):
+    good, bad = RNG.standard_normal((2, 60, 3))
+    bad[[4, 9]] = value
+    logits = np.where(np.arange(60)[:, None] == 7, value, np.ones((60, 5)))
+    known = moments(good)
+    known.mean[1] = value
+    for name in ("fid", "fid_infinity", "kid", "precision_recall", "density_coverage", "memorization"):
+        with pytest.raises(ValueError, match="of the generated examples, 2 of 60 rows of features"):
+            measure([name], FeatureSet(good), FeatureSet(bad))
+        with pytest.raises(ValueError, match="of the reference, 2 of 60 rows of features"):
+            measure([name], FeatureSet(bad), FeatureSet(good))
+    with pytest.raises(ValueError, match="of the generated examples, 2 of 60 rows of spatial"):
+        measure(["sfid"], FeatureSet(spatial=good), FeatureSet(spatial=bad))
+    with pytest.raises(ValueError, match="of the generated examples, 1 of 60 rows of logits"):
+        measure(["inception_score"], FeatureSet(good), FeatureSet(good, logits=logits))
+    with pytest.raises(ValueError, match="of the reference, the moments have NaN or infinite"):
+        measure(["fid"], FeatureSet(moments=known), FeatureSet(good))
+    # What no metric reads stops none.
+    measure(["kid"], FeatureSet(good), FeatureSet(good, logits=logits))
+
+
 @pytest.mark.parametrize(
     ("name", "reference", "generated", "reason"),
     [

@@ -9,6 +9,11 @@ from tests.conftest import TINY, as_flags
 from workdir.lock import Lock
 
 DIGITS = "--config=configs/digits.py"
+OF_SAMPLES = {
+    "eval.evaluators": "sample_quality",
+    "eval.features": "pixels",
+    "eval.sample_quality.metrics": "kid",
+}
 # mode: fields that it refuses, one wrong thing each
 WRONG = {
     "train": [
@@ -25,6 +30,7 @@ WRONG = {
         {"data.pixel_values": 5},
         {"data.source": "npz:/proc/nowhere.npz"},
         {"seed": -1},
+        {**OF_SAMPLES, "training.sample_quality_every": 1, "eval.reference.file": "/proc/nowhere.npz"},
     ],
     "sample": [
         {"sampling.grid": "optimal"},
@@ -36,6 +42,7 @@ WRONG = {
         {"sampling.batch_size": 12},
         {"restore.average": 0.5},
         {"restore.step": 77},
+        {"restore.file": "/proc/nowhere.npz"},
         {"model.width": 16},
         {"sde": "ve"},
         {"mixture": "ring"},
@@ -50,6 +57,9 @@ WRONG = {
         {"eval.evaluators": "diagnostics", "eval.diagnostics.images": 1},
         {"eval.evaluators": "loss,sample_qualty"},
         {"eval.evaluators": "()"},
+        {**OF_SAMPLES, "eval.sample_quality.steps": "(1,77)"},
+        {**OF_SAMPLES, "eval.reference.file": "/proc/nowhere.npz"},
+        {**OF_SAMPLES, "eval.reference.file": "{workdir}/moments.npz"},
     ],
     "encode": [{"encoding.tolerance": -1.0}, {"encoding.solver": "rk4"}, {"encoding.temperatures": "()"}],
     "calibrate": [{"calibration.nfe": "(2,)"}, {"sampling.threshold": "static"}],
@@ -68,6 +78,8 @@ def trained(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("run")
     fields = {**TINY, "training.steps": 1}
     assert main.main(["main.py", DIGITS, f"--workdir={workdir}", *as_flags(fields)]) == 0
+    # Of how many images the moments are is said by eval.reference.images alone.
+    np.savez(workdir / "moments.npz", mu=np.zeros(64), sigma=np.eye(64))
     return workdir
 
 
@@ -89,7 +101,7 @@ def _refused(capsys, arguments):
     ("mode", "fields"), [(mode, fields) for mode in WRONG for fields in WRONG[mode]], ids=str
 )
 def test_check_refuses_as_the_mode_does(mode, fields, trained, capsys):
-    flags = as_flags({**TINY, **fields})
+    flags = [flag.format(workdir=trained) for flag in as_flags({**TINY, **fields})]
     workdir = [f"--workdir={trained}"]
     file = ["--from=nowhere"] if mode == "import" else []
     refused = _refused(capsys, [DIGITS, *workdir, f"--mode={mode}", *file, *flags])

@@ -98,6 +98,18 @@ def test_no_file_of_a_run_stops_a_report(tmp_path, tiny_config, name, content):
     assert ">good</a>" in text and "bad</" in text
 
 
+def test_numbers_that_are_no_json_are_told_and_the_others_shown(tmp_path, tiny_config):
+    _write(tmp_path / "a", tiny_config, measured=MEASURED)
+    path = tmp_path / "a" / "metrics.json"
+    path.write_text(path.read_text().replace('"standard_error": 0.1', '"standard_error": NaN'))
+    write_json(tmp_path / "a" / "metrics_0000020.json", {"step": 20, "fid": {"value": float("nan")}})
+    text, _ = _report(tmp_path)
+    assert "metrics.json is no JSON for every reader: it has NaN without quotes" in text
+    assert "n 60" in text
+    # Our own writer puts such numbers into quotes.
+    assert "metrics_0000020.json" not in text
+
+
 def test_the_results_folder_and_the_names_of_runs(tmp_path, tiny_config):
     runs = tmp_path / "runs & <more>"
     _write(runs / "<img src=x>", tiny_config)
@@ -126,6 +138,22 @@ def test_a_report_of_nothing_is_refused_in_one_line(tmp_path, capsys, flags, tol
     assert main.main(["main.py", "--mode=report", *flags]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and told in line
+
+
+@pytest.mark.parametrize("output", [False, True])
+def test_a_folder_that_cannot_be_written_to_is_named_by_its_flag(
+    tmp_path, tiny_config, capsys, monkeypatch, output
+):
+    def refused(dir):
+        raise OSError(30, "Read-only file system")
+
+    _write(tmp_path / "runs" / "a", tiny_config)
+    monkeypatch.setattr("workdir.files.tempfile.TemporaryFile", refused)
+    flags = [f"--runs={tmp_path / 'runs'}", *([f"--output={tmp_path}"] if output else [])]
+    assert main.main(["main.py", "--mode=report", *flags]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    advice = "Choose another folder." if output else "Name another folder for the results: --output=DIR."
+    assert line == f"error: {flags[-1]} cannot be written to: Read-only file system. {advice}"
 
 
 def test_the_flag_is_of_this_mode(capsys):

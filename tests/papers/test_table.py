@@ -4,6 +4,10 @@ import csv
 import dataclasses
 import json
 import shlex
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -24,7 +28,7 @@ from papers.published import (
     sampler,
     split,
 )
-from tests.conftest import as_flags
+from tests.conftest import ROOT, as_flags, environment
 
 FEW = {
     "table.samples": 24,
@@ -108,6 +112,32 @@ def test_a_small_table_is_trained_measured_and_taken_up_again(tiny_table, tmp_pa
     assert _read(results) == found
 
 
+# While a checkpoint is written, samples are drawn, the second set of them follows the first.
+STAGES = ("*/checkpoints/*", "tables/*/measured/*/*.parts-*/*.npz", "tables/*/measured/*/evaluated/*.json")
+
+
+@pytest.mark.slow
+def test_a_table_that_is_killed_in_each_stage_ends_with_the_same_figures(tmp_path):
+    def begun(folder):
+        command = _command(folder, "--table=unipc/abstract", "--scale=digits")
+        return subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment(1))
+
+    def figures(folder):
+        cells = _read(folder / "tables" / "unipc_abstract_digits")
+        return {name: {**cell, "workdir": None} for name, cell in cells.items()}
+
+    killed = tmp_path / "killed"
+    for stage in STAGES:
+        process = begun(killed)
+        while process.poll() is None and not any(killed.glob(stage)):
+            time.sleep(0.005)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    for folder in (killed, tmp_path / "whole"):
+        assert begun(folder).wait() == 0
+    assert figures(killed) == figures(tmp_path / "whole") and figures(killed)
+
+
 def test_the_printed_command_trains_the_run_that_the_table_then_finds(tmp_path, monkeypatch, capsys):
     small = {
         "model.width": 8, "model.multipliers": (1,), "model.attention": (), "training.steps": 2,
@@ -141,10 +171,28 @@ def test_what_has_no_run_is_listed_with_commands_and_costs(tmp_path, capsys):
     out = capsys.readouterr().out
     commands = [line.strip(" -`") for line in out.splitlines() if "`python main.py" in line]
     assert len(commands) == 2 * 10
-    for command in commands[1::2]:
-        assert main.parse(shlex.split(command)[1:])[2] == "table"
     assert "| BigGAN (conditional) | 14.73 [v] | 9.22 [v] |" in out
     assert "its page says no hours" in out
+
+
+def test_the_command_that_is_printed_does_what_the_table_would(tiny_table, tmp_path, capsys):
+    folder = tmp_path / "my runs"
+    folder.mkdir()
+    flags = (f"--table={tiny_table}", f"--output={tmp_path / 'out'}", "--config.eval.features.name=pixels")
+    given = _command(folder, *flags, **{"eval.reference.file": "of $HOME.npz", "table.costs": False})
+    small = _command(folder, f"--table={tiny_table}", "--scale=digits", **{"table.costs": False})
+    for command in (given, small):
+        assert main.main([*command, "--config.table.measure=False"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        printed = [line.strip(" -`") for line in lines if "`python" in line and "--mode=table" in line]
+        assert printed
+        for line in printed:
+            config, found, _ = main.parse(shlex.split(line)[1:])
+            expected, wanted, _ = main.parse(command)
+            assert (config.to_dict(), found) == (expected.to_dict(), wanted)
+    # Nothing was trained or written on the way, and at a small scale no published training is named.
+    assert not list(folder.iterdir()) and not (tmp_path / "out").exists()
+    assert not any("--mode=train" in line for line in lines)
 
 
 def test_hours_are_estimated_where_the_page_says_none(tiny_table, tmp_path, capsys):
@@ -159,7 +207,12 @@ def test_hours_are_estimated_where_the_page_says_none(tiny_table, tmp_path, caps
     [
         (["--table=song2021/table9"], "is no table"),
         (["--table=edm/table2", "--scale=mnist"], "Known: digits, npz:<path>"),
+        (["--table=edm/table2", "--scale=npz:none.npz"], "--scale=npz:none.npz: data.source"),
         (["--table=edm/table2", "--config.sampling.steps=9"], "is no field of --mode=table"),
+        (
+            ["--table=edm/table2", "--scale=digits", "--config.eval.reference.images=9"],
+            "not read with --scale",
+        ),
         (["--table=edm/table2", "--config.table.width=6"], "must be a multiple of 4"),
         (["--table=edm/table2", "--config.table.checkpoints=best"], "Known: last, kept"),
     ],
@@ -168,6 +221,20 @@ def test_what_cannot_be_is_refused_in_one_line(flags, said, tmp_path, capsys):
     assert main.main(["main.py", "--mode=table", f"--runs={tmp_path}", *flags]) == 2
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 1 and said in err[0]
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_by_its_flag(tmp_path, capsys, monkeypatch):
+    def refused(dir):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("workdir.files.tempfile.TemporaryFile", refused)
+    for flags, said in (
+        ([], f"--runs={tmp_path}: {tmp_path}/tables/edm_table2 in it cannot be written to"),
+        (["--scale=digits", f"--output={tmp_path}/x"], f"--runs={tmp_path} cannot be written to"),
+        ([f"--output={tmp_path}/x"], f"--output={tmp_path}/x cannot be written to"),
+    ):
+        assert main.main(_command(tmp_path, "--table=edm/table2", *flags)) == 1
+        assert said in capsys.readouterr().err
 
 
 def test_runs_are_asked_for_and_must_be_there(tmp_path, capsys):

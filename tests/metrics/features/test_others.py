@@ -44,7 +44,7 @@ def test_what_is_no_function_is_refused(function, reason):
 
 
 def test_a_function_must_give_a_row_for_each_image():
-    with pytest.raises(ValueError, match="must give features"):
+    with pytest.raises(ValueError, match="must give real features"):
         Function("numpy:mean").apply(None, IMAGES)
 
 
