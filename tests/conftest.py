@@ -44,9 +44,6 @@ TINY = {
     "eval.loss_levels": 3,
     "eval.max_images": 32,
     "eval.two_sample.num_samples": 32,
-    "variance.batch_size": 16,
-    "optimal_grid.batch_size": 16,
-    "encoding.batch_size": 16,
 }
 
 
