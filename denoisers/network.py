@@ -185,14 +185,11 @@ class Denoiser:
 
     def init(self, key, shape, labelled=False):
         """Parameters for data points of `shape`, with labels or without."""
-        x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-        t = jax.ShapeDtypeStruct((1,), jnp.float32)
-        label = jax.ShapeDtypeStruct((1,), jnp.int32) if labelled else None
-        return self.network.lazy_init(key, x, t, label=label)["params"]
+        return _init(self.network, key, shape, labelled)
 
     def shapes(self, shape, labelled=False):
         """The parameters' shapes and dtypes, for data points of `shape`; nothing is allocated."""
-        return _shapes(self, tuple(shape), labelled)
+        return _shapes(self.network, tuple(shape), labelled)
 
     def __call__(self, params, x, t, label=None, dropout_keys=None, augmentation=None):
         """The Prediction at x [B, ...] and t [B], for labels [B] or None; dropout acts with keys [B].
@@ -253,9 +250,16 @@ class Denoiser:
         return lambda x, t: self(params, x, t, label)
 
 
-@functools.lru_cache(maxsize=8)
-def _shapes(denoiser, shape, labelled):
-    return jax.eval_shape(lambda key: denoiser.init(key, shape, labelled), noise.root_key(0))
+def _init(network, key, shape, labelled):
+    x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    t = jax.ShapeDtypeStruct((1,), jnp.float32)
+    label = jax.ShapeDtypeStruct((1,), jnp.int32) if labelled else None
+    return network.lazy_init(key, x, t, label=label)["params"]
+
+
+@functools.lru_cache(maxsize=128)  # more than configs/ has networks
+def _shapes(network, shape, labelled):
+    return jax.eval_shape(lambda key: _init(network, key, shape, labelled), noise.root_key(0))
 
 
 def create(config, network, sde):

@@ -127,7 +127,9 @@ class Experiment:
 
     def state_template(self):
         """The TrainState's shapes and dtypes."""
-        return jax.eval_shape(self.create_state)
+        # The network is traced once for all templates.
+        rest = self.optimizer, self.ema_names, self.objective.history()
+        return jax.eval_shape(lambda params: state.create(params, *rest), self.params_template())
 
 
 def subtree(config, path):

@@ -62,8 +62,12 @@ def _reduced(path, levels):
         "sampling.batch_size": 8,
         "sampling.steps": 25,  # fewer are none of the released code
         "sampling.largest_bias": None,
+        "eval.batch_size": 8,
+        "eval.loss_levels": 2,
     }
-    if model.multipliers:
+    if not model.multipliers:
+        fields["model.width"] = 8  # no groups of channels to normalize
+    else:
         fields |= {"model.multipliers": model.multipliers[:levels], "model.blocks": 1}
     if model.attention:
         fields["model.attention"] = (side // levels,)

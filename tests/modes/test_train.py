@@ -11,9 +11,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import main
 from tests.conftest import ROOT, command_line, environment
 
 LONG = {"training.steps": 100_000, "checkpoint.every": 5}
+
+
+@pytest.fixture
+def here(capsys):
+    """Runs main.py in this process, without the start of another: here("eval", workdir, {...})."""
+
+    def run(mode, workdir, fields, code=0):
+        capsys.readouterr()
+        assert main.main(command_line(mode, workdir, fields)[1:]) == code
+        return capsys.readouterr()
+
+    return run
 
 
 def _losses(workdir):
@@ -97,13 +110,13 @@ def test_a_killed_run_resumes_from_the_last_complete_checkpoint(tmp_path, comman
     assert _final_checksums(tmp_path) == _final_checksums(uninterrupted)
 
 
-def test_a_second_trainer_is_refused_and_a_run_that_lost_its_lock_stops_without_saving(tmp_path, command):
+def test_a_second_trainer_is_refused_and_a_run_that_lost_its_lock_stops_without_saving(tmp_path, here):
     process = _start(tmp_path, {**LONG, "checkpoint.every": 200, "training.log_every": 1})
     _wait_for_step(process, tmp_path, 5)
     before = (tmp_path / "metrics.jsonl").read_text()
-    done = command("train", tmp_path, LONG, check=False)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert f"is being trained by process {process.pid} of host" in done.stderr
+    error = here("train", tmp_path, LONG, code=1).err
+    assert "Traceback" not in error
+    assert f"is being trained by process {process.pid} of host" in error
     assert (tmp_path / "metrics.jsonl").read_text().startswith(before)
 
     (tmp_path / "train.lock").write_text(json.dumps({"host": "elsewhere", "pid": 7, "token": "another"}))
@@ -142,27 +155,24 @@ def test_a_run_moves_from_8_to_2_to_1_devices(tmp_path, command, uninterrupted):
     np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-4)
 
 
-def test_a_changed_network_or_sde_is_refused_and_a_frequency_is_not(uninterrupted, command):
-    done = command("train", uninterrupted, {"training.steps": 20, "model.width": 16}, check=False)
-    assert done.returncode == 2 and "model.width: 8 -> 16" in done.stderr
-    done = command("train", uninterrupted, {"training.steps": 20, "sde.name": "ve"}, check=False)
-    assert done.returncode == 2 and "sde.name: vp -> ve" in done.stderr
-    done = command("train", uninterrupted, {"training.steps": 20, "training.log_every": 2})
-    assert "already trained" in done.stderr
+def test_a_changed_network_or_sde_is_refused_and_a_frequency_is_not(uninterrupted, here):
+    error = here("train", uninterrupted, {"training.steps": 20, "model.width": 16}, code=2).err
+    assert "model.width: 8 -> 16" in error
+    error = here("train", uninterrupted, {"training.steps": 20, "sde.name": "ve"}, code=2).err
+    assert "sde.name: vp -> ve" in error
+    said = here("train", uninterrupted, {"training.steps": 20, "training.log_every": 2}).err
+    assert "already trained" in said
 
 
-def test_nan_stops_with_the_step_and_keeps_the_last_good_checkpoint(tmp_path, command):
+def test_nan_stops_with_the_step_and_keeps_the_last_good_checkpoint(tmp_path, here):
     fields = {"training.steps": 40, "checkpoint.every": 5, "optim.grad_clip": 0.0, "optim.warmup": 20}
-    command("train", tmp_path, {**fields, "training.steps": 10, "optim.schedule": "constant"})
+    here("train", tmp_path, {**fields, "training.steps": 10, "optim.schedule": "constant"})
     broken = tmp_path / "broken"
-    done = command(
-        "train", broken, {**fields, "optim.learning_rate": 1e30, "training.log_every": 20}, check=False
-    )
-    assert done.returncode == 1
-    assert "error: Step " in done.stderr and "optim.learning_rate" in done.stderr
-    assert "Traceback" not in done.stderr
+    error = here("train", broken, {**fields, "optim.learning_rate": 1e30, "training.log_every": 20}, 1).err
+    assert "error: Step " in error and "optim.learning_rate" in error
+    assert "Traceback" not in error
     steps = [int(p.name) for p in (broken / "checkpoints").glob("[0-9]*")]
-    failed = int(done.stderr.split("error: Step ")[1].split(":")[0])
+    failed = int(error.split("error: Step ")[1].split(":")[0])
     assert all(step < failed for step in steps)
 
 
@@ -193,7 +203,7 @@ def test_inner_steps_give_the_same_run(tmp_path, command, uninterrupted):
     np.testing.assert_allclose(list(_losses(tmp_path).values()), means, rtol=1e-3)
 
 
-def test_sample_and_eval_write_their_files(uninterrupted, command):
+def test_sample_and_eval_write_their_files(uninterrupted, command, here):
     # No data set is needed to sample: the images' shape comes from the checkpoint.
     command("sample", uninterrupted, {"training.steps": 20, "sampling.png": True}, devices=2)
     first = np.load(uninterrupted / "samples.npz")
@@ -209,13 +219,13 @@ def test_sample_and_eval_write_their_files(uninterrupted, command):
     assert "are of earlier samples" in done.stderr
     second = np.load(uninterrupted / "samples.npz")["images"]
     assert (first["images"] == second).mean() > 0.99
-    done = command("eval", uninterrupted, {"training.steps": 20})
+    said = here("eval", uninterrupted, {"training.steps": 20}).out
     figures = json.loads((uninterrupted / "metrics.json").read_text())
     for evaluator in ("loss", "two_sample", "bits_per_dim"):
         assert {"model", "fitted_gaussian"} <= set(figures[evaluator])
     # A Gaussian fitted to these scans is known to reach 2.95 bits/dim on the whole held-out split.
     assert abs(figures["bits_per_dim"]["fitted_gaussian"]["value"] - 2.95) < 0.3
-    assert "fitted gaussian" in done.stdout
+    assert "fitted gaussian" in said
     for name in ("samples.png", "trajectory.png", "loss.png", "evaluation.png", "config.json"):
         assert (uninterrupted / name).stat().st_size > 500, name
     assert list((uninterrupted / "tensorboard").iterdir())
