@@ -47,6 +47,10 @@ FLAGS = {
     "scale": "SOURCE    of --mode=table: digits or npz:FILE trains and measures a table on tiny images",
     "for": "MODE        the mode that --mode=check checks; default: train",
     "mode": "MODE       what to do; default: train",
+    "coordinator": "HOST:PORT  of several processes: the address of the first; auto: as SLURM, Open MPI, a\n"
+    "                      TPU pod or GKE says. docs/clusters.md",
+    "processes": "N    how many there are; with --coordinator=HOST:PORT",
+    "process": "I      which one this is, 0 for the first",
 }
 PATH_FLAGS = ("config", "workdir", "output", "from", "runs")
 # Arguments of a mode's `run` whose flags are words of Python.
@@ -89,9 +93,7 @@ def _joined(arguments):
     """The arguments, `--name value` written as `--name=value`."""
     joined = []
     for argument in map(_one_dash_less, arguments):
-        waits = joined and re.fullmatch(
-            r"--(config(\.[\w.]+)?|workdir|mode|output|for|from|runs|table|scale)", joined[-1]
-        )
+        waits = joined and re.fullmatch(rf"--(config(\.[\w.]+)?|{'|'.join(FLAGS)})", joined[-1])
         if waits and not argument.startswith("--"):
             joined[-1] += f"={argument}"
         else:
@@ -142,6 +144,9 @@ def _check_flags(given):
         flags = _mode_of(checked, "for").flags
         if "from" in given and "from" not in flags:
             raise ConfigError(f"--from is of --for=import, and this is --for={checked}.")
+    for flag in ("processes", "process"):
+        if flag in given and "coordinator" not in given:
+            raise ConfigError(f"--{flag} goes with --coordinator=HOST:PORT, the address of process 0.")
     if "workdir" in mode.needs and not given.get("workdir"):
         raise ConfigError(f"--mode={name} needs --workdir. Example: --workdir=runs/digits")
     if "from" in mode.needs and not given.get("from"):
@@ -273,7 +278,10 @@ def main(argv):
     try:
         config, given, name = parse(argv)
         from modes import check
+        from parallel import processes
 
+        if "coordinator" in given:
+            processes.join(*(given.get(flag) for flag in ("coordinator", "processes", "process")))
         if name != "check":
             check.require(name, config)
         _set_up_jax()
@@ -282,7 +290,11 @@ def main(argv):
             own["experiment"] = given.get("config")
         from parallel import memory
 
-        with memory.guarded(f"--mode={name} was at work", *_batch_sizes(config, MODES[name])):
+        how = f"Start all processes again with the same commands: each {MODES[name].after_a_stop}."
+        with (
+            processes.lost(how),
+            memory.guarded(f"--mode={name} was at work", *_batch_sizes(config, MODES[name])),
+        ):
             importlib.import_module(MODES[name].module).run(config, given.get("workdir"), **own)
     except UserError as error:
         for line in told("error: ", str(error).splitlines()):
@@ -306,10 +318,17 @@ def main(argv):
     return 0
 
 
+def _leave(exit_code):
+    """Ends one of several processes that failed, without waiting for the others."""
+    if "parallel.processes" in sys.modules:
+        sys.modules["parallel.processes"].leave(exit_code)
+
+
 if __name__ == "__main__":
     try:
         exit_code = main(sys.argv)
         sys.stdout.flush()
+        _leave(exit_code)
     except BrokenPipeError:
         # What read the output has closed it, as `| head` does: nothing more can be said there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -19,6 +19,7 @@ from experiment.load import load
 from experiment.run_data import open_data, open_splits
 from modes import MODES, check
 from parallel import devices, layouts, memory
+from parallel.processes import on_any
 from reports import figures, pictures
 from training import frozen_network, optimizers
 from training.step import TrainStep
@@ -206,7 +207,9 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
         state, metrics = one_call(state, layout.split(batches), key)
         watch.add(first + 1, metrics)
         step = first + jitted
-        last = step == steps or stop.signal is not None
+        # Several processes ask each other where they wait for metrics anyway, and so stop at the same step.
+        asks = jax.process_count() == 1 or step % config.training.log_every == 0
+        last = step == steps or (asks and on_any(stop.signal is not None))
 
         def due(every, step=step):
             return every > 0 and step % every == 0
@@ -254,7 +257,8 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
     checkpoints.finish()
     if step < steps:
         command = shlex.join(["python", *sys.orig_argv[1:]])
-        say(f"stopped by {stop.signal} at step {step} of {steps}; saved. The same command resumes: {command}")
+        signal = stop.signal or "a signal to another process"
+        say(f"stopped by {signal} at step {step} of {steps}; saved. The same command resumes: {command}")
         return False
     rows = read_metrics(workdir)
     results.write("loss.png", figures.loss_figure, rows, held_out_loss.log_snr, by_level)

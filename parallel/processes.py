@@ -1,9 +1,117 @@
-"""Several processes: who writes, and waiting for each other."""
+"""Several processes: how they find each other, who writes, and waiting for each other."""
+
+import contextlib
+import os
+import sys
 
 import jax
 import numpy as np
 
-from components import UserError
+from components import ConfigError, UserError
+
+AUTOMATIC = "auto"
+# After so long without a sign of life, a process is given up by the others.
+SECONDS_OF_SILENCE = 60
+
+
+def join(coordinator, processes=None, process=None):
+    """Makes this process one of several that run the same command; to be called before any device is used.
+
+    Args:
+      coordinator: HOST:PORT of process 0; "auto": what SLURM, Open MPI, a TPU pod or GKE says, as JAX
+        detects it.
+      processes, process: how many there are, and which this one is, as texts; None where "auto" tells.
+
+    Raises:
+      ConfigError: flags that do not go together, or nothing is detected.
+      UserError: the others were not found.
+    """
+    options = {}
+    if coordinator == AUTOMATIC:
+        if processes or process:
+            raise ConfigError(f"--coordinator={AUTOMATIC} finds --processes and --process by itself.")
+    else:
+        host, colon, port = coordinator.rpartition(":")
+        if not (host and port.isdigit()):
+            raise ConfigError(
+                f"--coordinator={coordinator} must be HOST:PORT of process 0, or {AUTOMATIC} under SLURM, Open "
+                "MPI, on a TPU pod or GKE."
+            )
+        count, index = _whole("processes", processes), _whole("process", process)
+        if not 0 <= index < count:
+            raise ConfigError(f"--process={index} must lie in 0..{count - 1}, with --processes={count}.")
+        options = {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
+    try:
+        jax.distributed.initialize(**options, heartbeat_timeout_seconds=SECONDS_OF_SILENCE)
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        if coordinator == AUTOMATIC:
+            raise ConfigError(
+                f"--coordinator={AUTOMATIC}: no cluster was detected ({reason}). Give --coordinator=HOST:PORT, "
+                "--processes and --process."
+            ) from None
+        raise UserError(
+            f"The {options['num_processes']} processes did not find each other at {coordinator}: {reason}. Start "
+            "all of them with the same --coordinator, each with its own --process."
+        ) from None
+
+
+def _whole(flag, text):
+    if text is None:
+        raise ConfigError(f"--coordinator needs --{flag}. Example: --processes=2 --process=0.")
+    if not text.isdigit():
+        raise ConfigError(f"--{flag}={text} must be a whole number.")
+    return int(text)
+
+
+def is_silent():
+    """Whether this process leaves it to process 0 to print."""
+    return jax.distributed.is_initialized() and jax.process_index() != 0
+
+
+def on_any(flag):
+    """Whether a flag is set on any process; all have to ask at the same time."""
+    if jax.process_count() == 1:
+        return flag
+    from jax.experimental import multihost_utils
+
+    return bool(multihost_utils.process_allgather(np.bool_(flag)).any())
+
+
+@contextlib.contextmanager
+def lost(how_to_go_on):
+    """Makes one line of the loss of another process within the block.
+
+    Args:
+      how_to_go_on: a sentence.
+
+    Raises:
+      UserError: an error of the devices in a run of several processes.
+    """
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        text = str(error)
+        if jax.process_count() == 1 or not any(word in text for word in _OF_CONNECTIONS):
+            raise
+        raise UserError(
+            f"process {jax.process_index()} of {jax.process_count()}: another process of this run has ended "
+            f"or cannot be reached ({text.strip().splitlines()[0][:200]}). {how_to_go_on}"
+        ) from None
+
+
+_OF_CONNECTIONS = (
+    *("Gloo", "gloo", "Connection", "connection", "heartbeat", "UNAVAILABLE", "DEADLINE_EXCEEDED", "NCCL"),
+    *("coordination", "preempted", "ABORTED", "CANCELLED"),
+)
+
+
+def leave(exit_code):
+    """Ends this process at once if it is one of several: others that hang are not waited for."""
+    if exit_code and jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
 
 
 def is_first():

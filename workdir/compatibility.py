@@ -29,7 +29,6 @@ OF_THE_TRAINING = (
     "seed",
     "training.batch_size",
     "training.network_from",
-    "training.parallel",
 )
 # Fields that choose the data: what they choose is compared, by its identity, and not how it is written.
 OF_THE_DATA = ("source", "holdout", "background", "crop", "crop_corner", "resize")

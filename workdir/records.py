@@ -9,13 +9,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from components import told
-from parallel.processes import is_first
+from parallel.processes import is_first, is_silent
 from workdir import strict_json
 from workdir.files import replacing
 
 
 def say(message):
-    """Prints a line to standard error without breaking a progress bar."""
+    """Prints a line to standard error without breaking a progress bar; of several processes the first does."""
+    if is_silent():
+        return
     tqdm.write("\n".join(told("", message.splitlines())), file=sys.stderr)
 
 
@@ -31,7 +33,7 @@ class Progress:
 
     def __init__(self, total, unit, description, initial=0, seconds=10.0):
         self._seconds, self._last = seconds, -float("inf")
-        self._terminal = sys.stderr.isatty()
+        self._terminal = sys.stderr.isatty() and not is_silent()
         self._bar = tqdm(
             total=total,
             initial=initial,
@@ -48,7 +50,7 @@ class Progress:
             self._bar.set_postfix({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in shown.items()})
         self._bar.update(amount)
         done = self._bar.n >= self._bar.total
-        if not self._terminal and (done or time.monotonic() - self._last > self._seconds):
+        if not self._terminal and not is_silent() and (done or time.monotonic() - self._last > self._seconds):
             self._last = time.monotonic()
             print(str(self._bar), file=sys.stderr, flush=True)
 
