@@ -12,8 +12,9 @@ from configs import base
 LARGEST, SMALLEST = 3.4e38, 1.2e-38
 LARGEST_WHOLE = 2**31 - 1
 SEEDS = ("seed",)  # whole numbers that are no sizes
-# Tuples of texts; every other tuple is of numbers.
+# Tuples of texts, and of pairs of them; every other tuple is of numbers.
 OF_TEXTS = ("eval.evaluators", "eval.sample_quality.samplers", "eval.sample_quality.metrics")
+OF_PAIRS = ("training.sharding",)
 
 
 class Field(NamedTuple):
@@ -84,6 +85,10 @@ def no_numbers(config, takes_infinity=lambda path: False):
             if not all(isinstance(text, str) for text in value):
                 yield f"{path}={value} must hold names alone."
             continue
+        if path in OF_PAIRS:
+            if not all(map(_is_pair_of_texts, value)):
+                yield f"{path}={value} must hold pairs of texts: (('bias', 'replicated'),)."
+            continue
         for number in value if isinstance(value, tuple) else (value,):
             reason = None if isinstance(number, str | bool | None) else _reason(number, path, takes_infinity)
             if isinstance(value, tuple) and (isinstance(number, str | bool) or number is None):
@@ -91,6 +96,10 @@ def no_numbers(config, takes_infinity=lambda path: False):
             if reason:
                 yield f"{path}={value} {reason}."
                 break
+
+
+def _is_pair_of_texts(value):
+    return isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(v, str) for v in value)
 
 
 def _reason(number, path, takes_infinity):

@@ -44,9 +44,6 @@ def refusals(config):
 
 
 def _refused(rule):
-    if not isinstance(rule, tuple | list) or len(rule) != 2 or not all(isinstance(r, str) for r in rule):
-        yield f"training.sharding: {rule!r} must be a pair of texts: (('bias', 'replicated'),)."
-        return
     pattern, tactic = rule
     try:
         re.compile(pattern)

@@ -10,7 +10,7 @@ import numpy as np
 from components import ConfigError, UserError
 
 AUTOMATIC = "auto"
-# After so long without a sign of life, a process is given up by the others.
+# After so long without a sign of life a process is given up, and JAX ends the others.
 SECONDS_OF_SILENCE = 60
 
 
@@ -31,11 +31,11 @@ def join(coordinator, processes=None, process=None):
         if processes or process:
             raise ConfigError(f"--coordinator={AUTOMATIC} finds --processes and --process by itself.")
     else:
-        host, colon, port = coordinator.rpartition(":")
+        host, _, port = coordinator.rpartition(":")
         if not (host and port.isdigit()):
             raise ConfigError(
-                f"--coordinator={coordinator} must be HOST:PORT of process 0, or {AUTOMATIC} under SLURM, Open "
-                "MPI, on a TPU pod or GKE."
+                f"--coordinator={coordinator} must be HOST:PORT of process 0, or {AUTOMATIC} under SLURM, "
+                "Open MPI, on a TPU pod or GKE."
             )
         count, index = _whole("processes", processes), _whole("process", process)
         if not 0 <= index < count:
@@ -47,12 +47,12 @@ def join(coordinator, processes=None, process=None):
         reason = str(error).strip().splitlines()[0]
         if coordinator == AUTOMATIC:
             raise ConfigError(
-                f"--coordinator={AUTOMATIC}: no cluster was detected ({reason}). Give --coordinator=HOST:PORT, "
-                "--processes and --process."
+                f"--coordinator={AUTOMATIC}: no cluster was detected ({reason}). Give "
+                "--coordinator=HOST:PORT, --processes and --process."
             ) from None
         raise UserError(
-            f"The {options['num_processes']} processes did not find each other at {coordinator}: {reason}. Start "
-            "all of them with the same --coordinator, each with its own --process."
+            f"The {options['num_processes']} processes did not find each other at {coordinator}: {reason}. "
+            "Start all of them with the same --coordinator, each with its own --process."
         ) from None
 
 

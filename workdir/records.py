@@ -15,7 +15,7 @@ from workdir.files import replacing
 
 
 def say(message):
-    """Prints a line to standard error without breaking a progress bar; of several processes the first does."""
+    """Prints a line to standard error without breaking a progress bar; process 0 does so for all."""
     if is_silent():
         return
     tqdm.write("\n".join(told("", message.splitlines())), file=sys.stderr)
