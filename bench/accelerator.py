@@ -9,7 +9,7 @@ does alone. MFU is the share of the chip's peak, by the FLOPs of the step before
 `--trace` a few steps are traced, and the time of each kernel is written beside its operation's name.
 
 A peer is a command that prints "ready", then reads a case from a line of its input and answers with one line:
-what it measured, or "none". docs/bench_gpu.md has what came of it.
+what it measured, or "none".
 """
 
 import argparse
