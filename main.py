@@ -17,7 +17,6 @@ if __name__ == "__main__":
     signals.install()
     hooks.install()
 
-import errno
 import importlib.machinery
 import importlib.util
 import os
@@ -33,6 +32,7 @@ import overrides
 from components import ConfigError, UserError, closest, local_path, told
 from configs import base, renamed, schema
 from modes import MODES
+from workdir.full_disk import OF_THE_DISK
 from workdir.saved_config import leaves, read_config, refuse_classifier, wait_for_config
 
 FLAGS = {
@@ -51,18 +51,6 @@ FLAGS = {
 PATH_FLAGS = ("config", "workdir", "output", "from", "runs")
 # Arguments of a mode's `run` whose flags are words of Python.
 ARGUMENTS = {"for": "for_mode", "from": "source"}
-
-# A disk is at fault, not the program: it is full, over a quota or limit, not writable, or failing.
-OF_THE_DISK = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.EIO,
-    errno.ESTALE,
-)
 
 
 def usage():
@@ -221,7 +209,7 @@ def parse(argv):
     elif "from" in given:
         reader = MODES[given["for"]] if name == "check" else mode
         config = importlib.import_module(reader.module).config_for(given["from"])
-    elif "runs" in mode.needs:
+    elif {"runs", "files"} & set(mode.needs):
         config = base.get_config()
     elif "config" not in mode.needs or (name == "check" and "workdir" in given):
         if name == "eval" and overrides.apply(base.get_config(), changes).eval.follow:
