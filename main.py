@@ -42,7 +42,8 @@ FLAGS = {
     "output": "DIR      folder of the results of a mode that reads a run; default: the workdir",
     "from": "FILE       published checkpoint, or a folder of one, that --mode=import reads; see\n"
     "                      docs/weights.md; with --mode=check --for=import what import would refuse of it",
-    "runs": "DIR       folder of runs, which --mode=report and --mode=table read",
+    "runs": "DIR       folder of runs, which --mode=report and --mode=table read; of --mode=diff two\n"
+    "                      runs, A,B",
     "table": "NAME      published table that --mode=table fills, song2021/table3; list: all of them",
     "scale": "SOURCE    of --mode=table: digits or npz:FILE trains and measures a table on tiny images",
     "for": "MODE        the mode that --mode=check checks; default: train",
@@ -135,7 +136,8 @@ def _check_flags(given):
     if "from" in mode.needs and not given.get("from"):
         raise ConfigError(f"--mode={name} needs the file that it reads: --from=FILE. See docs/weights.md.")
     if "runs" in mode.needs and not given.get("runs") and given.get("table") != "list":
-        raise ConfigError(f"--mode={name} needs the folder of the runs: --runs=DIR. Example: --runs=runs")
+        example = "two runs: --runs=A,B" if name == "diff" else "the folder of the runs: --runs=DIR"
+        raise ConfigError(f"--mode={name} needs {example}. See --help.")
     return name, mode
 
 

@@ -143,7 +143,7 @@ def _read(folder, template):
     except Exception as error:
         found, wrong = _one_by_one(folder)
         # Where each by itself can be read, or none, what is damaged is what holds them together.
-        return found, wrong if wrong and "" not in wrong else {"": reason(error)}
+        return found, wrong if wrong and "" not in wrong else {"": reason(error)[:200]}
 
 
 def verify(folder, template=None):
