@@ -17,7 +17,6 @@ if __name__ == "__main__":
     signals.install()
     hooks.install()
 
-import errno
 import importlib.machinery
 import importlib.util
 import os
@@ -33,6 +32,7 @@ import overrides
 from components import ConfigError, UserError, closest, local_path, told
 from configs import base, renamed, schema
 from modes import MODES
+from workdir.full_disk import OF_THE_DISK
 from workdir.saved_config import leaves, read_config, refuse_classifier, wait_for_config
 
 FLAGS = {
@@ -42,7 +42,8 @@ FLAGS = {
     "output": "DIR      folder of the results of a mode that reads a run; default: the workdir",
     "from": "FILE       published checkpoint, or a folder of one, that --mode=import reads; see\n"
     "                      docs/weights.md; with --mode=check --for=import what import would refuse of it",
-    "runs": "DIR       folder of runs, which --mode=report and --mode=table read",
+    "runs": "DIR       folder of runs, which --mode=report and --mode=table read; of --mode=diff two\n"
+    "                      runs, A,B",
     "table": "NAME      published table that --mode=table fills, song2021/table3; list: all of them",
     "scale": "SOURCE    of --mode=table: digits or npz:FILE trains and measures a table on tiny images",
     "for": "MODE        the mode that --mode=check checks; default: train",
@@ -55,18 +56,6 @@ FLAGS = {
 PATH_FLAGS = ("config", "workdir", "output", "from", "runs")
 # Arguments of a mode's `run` whose flags are words of Python.
 ARGUMENTS = {"for": "for_mode", "from": "source"}
-
-# A disk is at fault, not the program: it is full, over a quota or limit, not writable, or failing.
-OF_THE_DISK = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.EIO,
-    errno.ESTALE,
-)
 
 
 def usage():
@@ -152,7 +141,8 @@ def _check_flags(given):
     if "from" in mode.needs and not given.get("from"):
         raise ConfigError(f"--mode={name} needs the file that it reads: --from=FILE. See docs/weights.md.")
     if "runs" in mode.needs and not given.get("runs") and given.get("table") != "list":
-        raise ConfigError(f"--mode={name} needs the folder of the runs: --runs=DIR. Example: --runs=runs")
+        example = "two runs: --runs=A,B" if name == "diff" else "the folder of the runs: --runs=DIR"
+        raise ConfigError(f"--mode={name} needs {example}. See --help.")
     return name, mode
 
 
@@ -226,7 +216,7 @@ def parse(argv):
     elif "from" in given:
         reader = MODES[given["for"]] if name == "check" else mode
         config = importlib.import_module(reader.module).config_for(given["from"])
-    elif "runs" in mode.needs:
+    elif {"runs", "files"} & set(mode.needs):
         config = base.get_config()
     elif "config" not in mode.needs or (name == "check" and "workdir" in given):
         if name == "eval" and overrides.apply(base.get_config(), changes).eval.follow:

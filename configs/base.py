@@ -213,6 +213,7 @@ def get_config():
     config.checkpoint.every = 5_000  # steps; the last step is always saved
     config.checkpoint.keep = 2  # the latest ones
     config.checkpoint.keep_every = 0  # keep these multiples for ever; 0: none
+    config.checkpoint.keep_best = 0  # keep so many with the smallest held-out loss; 0: none
 
     config.restore = ConfigDict()  # what sampling, evaluation and measurements take from the workdir
     config.restore.step = placeholder(int)  # of the checkpoint; None: the newest

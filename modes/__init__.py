@@ -45,6 +45,12 @@ MODES = {
     "report": Mode(
         "modes.report", (), ("runs", "output"), ("runs",),
         "a folder of runs as one HTML page, --runs=DIR: report.html"),
+    "verify": Mode(
+        "modes.verify", (), (), ("workdir", "files"),
+        "compare every array of a workdir's checkpoints with its digest; exit code 1 where one is damaged"),
+    "diff": Mode(
+        "modes.diff", (), ("runs",), ("runs",),
+        "print what differs between two runs, --runs=A,B: config, code, data, metrics, figures"),
     "coefficients": Mode(
         "modes.coefficients", ("sampling",), (), ("config",),
         "print the sampler's table, one line a network call"),

@@ -11,10 +11,11 @@ class Mode(NamedTuple):
       reads: subtrees of the config, beside those that make the model, that can stop it; None where the data's
         subtree alone can.
       flags: flags of its own, beside --config and --workdir.
-      needs: "config", "workdir", "from", "runs" (a folder of runs, and no config), and "data" for a data set
-        rather than a mixture. Where "workdir" stands without "config", the run's own config stands in for a
-        --config left out; where "from" stands, the one that the module's `config_for(path)` finds for that
-        file; its `check_file(config, workdir, path)` refuses what the mode would of it. A module's
+      needs: "config", "workdir", "from", "runs" (a folder of runs, and no config), "files" (those of a
+        workdir as they lie there, and no config), and "data" for a data set rather than a mixture. Where
+        "workdir" stands without "config" and "files", the run's own config stands in for a --config left out;
+        where "from" stands, the one that the module's `config_for(path)` finds for that file; its
+        `check_file(config, workdir, path)` refuses what the mode would of it. A module's
         `require_files(config, workdir, record)` raises UserError for what the mode would refuse of other
         files, given the record of the run's checkpoint; what is not there yet is None.
       summary: one line for --help.

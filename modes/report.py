@@ -1,21 +1,17 @@
 """--mode=report: a folder of runs as one HTML page, which needs nothing beside itself."""
 
 import datetime
-import json
 import math
 import os
 from pathlib import Path
 
-from components import ConfigError, UserError
-from configs import base, renamed
-from experiment.create import resolved
+from components import ConfigError
+from modes import run_folder
 from reports import html, pictures, shown
 from reports.charts import short
-from workdir import lock, strict_json
-from workdir.files import UNREADABLE
-from workdir.records import rows_and_damage, say
+from workdir.records import say
 from workdir.results import Results
-from workdir.saved_config import CLASSIFIER, leaves, read_config
+from workdir.saved_config import CLASSIFIER
 
 # A folder with one of these is shown as a run.
 MARKS = (
@@ -30,7 +26,6 @@ FACTS = ("process", "data", "step", "loss", "held-out loss", "sampler")
 KINDS = {"Samples": "samples.png", "Trajectories": "trajectory.png"}
 # Solvers that choose their steps on the way.
 ADAPTIVE = ("ode", "adaptive_sde")
-UNREADABLE = (*UNREADABLE, RecursionError, OverflowError)
 
 
 def run(config, workdir, runs=None, output=None):
@@ -97,142 +92,43 @@ def _shown(folder, name, unread):
     """The shown.Run of a folder; None where nothing of it could be read, which `unread` then names."""
     try:
         return _read(folder, name)
-    except UNREADABLE as error:
-        unread.append((name, _first_line(error)))
+    except run_folder.UNREADABLE as error:
+        unread.append((name, run_folder.first_line(error)))
         return None
-
-
-def _first_line(error):
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def _read(folder, name):
-    problems = []
-    record = _json(folder / "config.json", problems)
-    measured = _json(folder / "metrics.json", problems)
-    config = _config(folder, record, problems)
-    evaluated = _flat(measured.get("config"))
-    rows, damage = rows_and_damage(folder)
-    if damage:
-        problems.append(f"metrics.jsonl is damaged: {damage}")
-    figures = shown.figures(measured)
-    problems += [f"{figure} was left out: {reason}" for figure, reason in shown.left_out(measured).items()]
-    for parts in sorted(folder.glob("*.parts-*")):
-        problems.append(f"unfinished work lies in {parts.name}; the command that began it goes on with it")
-    state, unfinished = _state(folder, config or evaluated, rows)
+    found = run_folder.read(folder)
+    problems = list(found.problems)
     return shown.Run(
         name=name,
-        state=state,
-        unfinished=unfinished,
+        state=found.state,
+        unfinished=found.unfinished,
         pictures=tuple(_pictures(folder, name, problems)),
+        facts=_facts(found),
+        figures=found.figures,
+        curves=_curves(found.rows) | _followed(folder, problems) | shown.by_noise_level(found.measured),
         problems=tuple(problems),
-        facts=_facts(config or evaluated, config, evaluated, rows, record, measured),
-        figures=figures,
-        curves=_curves(rows) | _followed(folder, problems) | shown.by_noise_level(measured),
-        config=config or evaluated,
+        config=found.config,
     )
 
 
-def _json(path, problems):
-    """The dict of a JSON file; {} of none, and of one that cannot be read, which is told."""
-    bare = []
-    try:
-        found = strict_json.loads(path.read_text(), bare)
-        if not isinstance(found, dict):
-            raise ValueError("it is no dict")
-        if bare:
-            names = " and ".join(dict.fromkeys(bare))
-            problems.append(f"{path.name} is no JSON for every reader: it has {names} without quotes")
-        return found
-    except FileNotFoundError:
-        return {}
-    except UNREADABLE as error:
-        problems.append(f"{path.name} cannot be read ({_first_line(error)})")
-        return {}
-
-
-def _flat(config, prefix=""):
-    """{path of a field: its value as text} of nested dicts."""
-    if not isinstance(config, dict):
-        return {}
-    found = {}
-    for name, value in config.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = _text(value)
-    return found
-
-
-def _text(value):
-    """A field's value as text, the same for a tuple and for the list that JSON makes of one."""
-    return json.dumps(strict_json.plain(value), ensure_ascii=False).strip('"')
-
-
-def _config(folder, record, problems):
-    """The run's config with the defaults of its classes, as an evaluation has it; else as it lies there."""
-    if "config" not in record:
-        return {}
-    try:
-        config = read_config(folder, base.get_config(), renamed.upgraded)
-        return {name: _text(v) for name, v in leaves(resolved(config))}
-    except (UserError, *UNREADABLE) as error:
-        problems.append(f"its config is shown as it was recorded: {_first_line(error)}")
-        return _flat(record["config"])
-
-
-def _last(rows, name):
-    return next((row[name] for row in reversed(rows) if name in row), None)
-
-
-def _checkpoint_step(folder):
-    """The step of the newest checkpoint, by its name, or None."""
-    try:
-        steps = [int(entry.name) for entry in os.scandir(folder / "checkpoints") if entry.name.isdecimal()]
-    except OSError:
-        return None
-    return max(steps, default=None)
-
-
-def _state(folder, config, rows):
-    """(what has become of the run, whether more was to come)."""
-    saved, recorded = _checkpoint_step(folder), _last(rows, "step")
-    wanted = config.get("training.steps", "")
-    if (folder / CLASSIFIER).exists():
-        return "a classifier of noisy images, which is no run", False
-    if recorded is None and saved is None:
-        mixture = config.get("mixture.name", "null")
-        if mixture != "null":
-            return f"exact denoiser of {mixture}", False
-        begun = (folder / "config.json").exists()
-        return ("stopped before its first record", True) if begun else ("results alone", False)
-    step = max(int(step) for step in (saved, recorded) if step is not None)
-    if any(lock.refusals(folder)):
-        return f"training now, at step {step} of {wanted or 'unknown'}", True
-    if recorded is not None and wanted.isdecimal() and step < int(wanted):
-        kept = "no checkpoint" if saved is None else f"checkpoint of step {saved}"
-        return f"stopped at step {step} of {wanted}, {kept}", True
-    if saved is None:
-        return f"trained to step {step}, no checkpoint here", False
-    return (f"trained to step {step}" if rows else f"checkpoint of step {saved}"), False
-
-
-def _facts(config, trained, evaluated, rows, record, measured):
+def _facts(found):
     """{name: text} of what a reader asks first; what is not known is left out."""
-    get = {name: value for name, value in config.items() if value != "null"}.get
-    steps = _last(rows, "step")
-    numbers = {"loss": _last(rows, "loss"), "held-out loss": _last(rows, "held_out_loss")}
-    step = measured.get("step", steps)
+    get = {name: value for name, value in found.config.items() if value != "null"}.get
+    numbers = {"loss": found.last("loss"), "held-out loss": found.last("held_out_loss")}
+    step = found.measured.get("step", found.last("step"))
     predictor, corrector = get("sampling.predictor.name"), get("sampling.corrector.name", "none")
     steps_taken = "" if predictor in ADAPTIVE else f", {get('sampling.steps', '?')} steps"
     sampler = f"{predictor}{steps_taken}" if predictor else None
     if sampler and corrector != "none":
         sampler += f", {corrector}"
-    provenance = record.get("provenance") or measured.get("provenance")
-    provenance = provenance if isinstance(provenance, dict) else {}
+    provenance, trained = found.provenance, found.trained
     packages = provenance.get("packages")
     changed = {
-        name: value for name, value in evaluated.items() if trained and value != trained.get(name, "null")
+        name: value
+        for name, value in found.evaluated.items()
+        if trained and value != trained.get(name, "null")
     }
     facts = {
         "process": get("sde.name"),
@@ -241,13 +137,13 @@ def _facts(config, trained, evaluated, rows, record, measured):
         **{name: None if value is None else short(value) for name, value in numbers.items()},
         "sampler": sampler,
         "network": None if get("mixture.name") else get("model.name"),
-        "images a second": None if not rows else _last(rows, "images_per_second"),
+        "images a second": found.last("images_per_second"),
         "evaluated with": ", ".join(f"{name}={value}" for name, value in changed.items()),
         "code": provenance.get("git_revision"),
         "version": provenance.get("version"),
         "device": f"{provenance['devices']} x {provenance['device']}" if "device" in provenance else None,
         "packages": " ".join(f"{k} {v}" for k, v in packages.items()) if isinstance(packages, dict) else None,
-        "recipe of the data": record.get("data_recipe"),
+        "recipe of the data": found.record.get("data_recipe"),
     }
     return {
         name: short(value) if isinstance(value, float) else str(value)
@@ -271,7 +167,7 @@ def _followed(folder, problems):
     """The figures with a known error in the `metrics_<step>.json` of several checkpoints, as curves."""
     found = {}
     for path in sorted(folder.glob("metrics_*.json")):
-        measured = _json(path, problems)
+        measured = run_folder.json_content(path, problems)
         step = shown.real(measured.get("step"))
         for name, figure in shown.figures(measured).items():
             if step is not None and figure.interval and math.isfinite(figure.value):
@@ -292,7 +188,7 @@ def _pictures(folder, name, problems):
         try:
             content, media, size, smaller = pictures.for_page(path)
         except (OSError, ValueError) as error:
-            problems.append(f"{file} cannot be read ({_first_line(error)})")
+            problems.append(f"{file} cannot be read ({run_folder.first_line(error)})")
             continue
         kind = kinds.get(file, "other")
         what = f"{kind.lower()} of {name}" if file in kinds else f"{path.stem.replace('_', ' ')} of {name}"

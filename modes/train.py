@@ -27,6 +27,7 @@ from training.watch import MetricsWatch
 from workdir import averages
 from workdir.checkpoints import Checkpoints
 from workdir.compatibility import trained_on
+from workdir.full_disk import left_out
 from workdir.lock import Lock
 from workdir.provenance import collect
 from workdir.records import Progress, Records, read_metrics, say
@@ -50,9 +51,17 @@ def refusals(config):
     yield from positive(config.checkpoint, "checkpoint", "every", "keep")
     yield from positive(config.eval, "eval", "loss_levels", "max_images")
     values = {path: config[path.split(".")[0]][path.split(".")[1]] for path in FREQUENCIES}
-    for path, value in {**values, "checkpoint.keep_every": config.checkpoint.keep_every}.items():
+    kept = {f"checkpoint.{field}": config.checkpoint[field] for field in ("keep_every", "keep_best")}
+    for path, value in {**values, **kept}.items():
         if value < 0:
             yield f"{path}={value} must not be negative; 0 means never."
+    measured = training.eval_every > 0 and config.checkpoint.every % training.eval_every == 0
+    if config.checkpoint.keep_best > 0 and not measured:
+        yield (
+            f"checkpoint.keep_best={config.checkpoint.keep_best} chooses by the held-out loss, which must be "
+            f"measured whenever a checkpoint is saved: training.eval_every={training.eval_every} must "
+            f"divide checkpoint.every={config.checkpoint.every}."
+        )
     jitted = max(training.jitted_steps, 1)
     uneven = {p: v for p, v in {"training.steps": training.steps, **values}.items() if v % jitted}
     if uneven:
@@ -197,7 +206,7 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
     records = Records(workdir, start)
     progress = Progress(steps, "step", "train", initial=start)
     watch, key, by_level = MetricsWatch(), experiment.key("train"), None
-    since_log = (time.monotonic(), start)
+    since_log, lost = (time.monotonic(), start), []
 
     def average(state):
         return layout.local(state.ema[experiment.ema_names[0]])
@@ -231,19 +240,25 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
             named = {name: tree for name, tree in state.ema.items() if name.startswith("power_")}
             powers = layout.host(named)
             if results.writes:
-                averages.save_snapshot(workdir, powers, checkpoints.record(step))
+                with left_out(f"the snapshot of step {step}", say) as lost:
+                    averages.save_snapshot(workdir, powers, checkpoints.record(step))
         if due(config.checkpoint.every) or last:
             watch.check()
             lock.require()
-            checkpoints.save(layout.host(state))
+            # What is not saved at the end is lost.
+            save = checkpoints.save if last else checkpoints.try_save
+            save(layout.host(state))
         if due(config.training.eval_every) or (config.training.eval_every and step == steps):
             by_level = held_out_loss(average(state))
             records.scalars(step, {"held_out_loss": float(by_level.mean())})
+            checkpoints.measured(step, float(by_level.mean()))
         if due(config.training.sample_every):
             count = config.sampling.num_samples
             pixels = preview.draw(average(state), count, convert=experiment.transform.to_pixels)
             picture = pictures.samples(pixels, config.data.pixel_values, preview.labels(range(count)))
-            results.write(f"samples_{step:07d}.png", pictures.save_picture, picture)
+            name = f"samples_{step:07d}.png"
+            with left_out(name, say):
+                results.write(name, pictures.save_picture, picture)
             records.image(step, "samples", picture)
         if quality and due(config.training.sample_quality_every):
             measured = quality(average(state))
@@ -255,6 +270,8 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
     progress.close()
     records.close()
     checkpoints.finish()
+    if lost and last:
+        raise lost[0]
     if step < steps:
         command = shlex.join(["python", *sys.orig_argv[1:]])
         signal = stop.signal or "a signal to another process"

@@ -122,7 +122,11 @@ def test_keys_are_made_in_one_place():
 
 def test_no_room_s_door_is_a_room_of_its_own():
     for path in ROOT.glob("*/__init__.py"):
-        assert len(path.read_text().splitlines()) <= 60, path
+        text = path.read_text()
+        # A table grows by its entries.
+        tables = [n for n in ast.parse(text).body if isinstance(getattr(n, "value", None), ast.Dict)]
+        entries = sum(table.end_lineno - table.lineno for table in tables)
+        assert len(text.splitlines()) - entries <= 50, path
 
 
 def _called(tree):

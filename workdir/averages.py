@@ -57,12 +57,7 @@ def read(path, names, params, config, field):
     """
     templates = {name: _named(name, params) for name in names}
     try:
-        found = archives.read(path)
-        record = strict_json.loads(str(found.pop("record")))
-        written = str(found.pop("checksum"))
-        if checksum(found) != written:
-            raise ValueError("its arrays do not match their checksum")
-        _ = record["step"], record["provenance"]
+        found, record = _whole(path)
         changes = config_changes(record["config"], config, _OF_PARAMETERS)
     except FileNotFoundError:
         raise ConfigError(f'{field}="{path}": there is no such file; --mode=ema writes it.') from None
@@ -79,6 +74,31 @@ def read(path, names, params, config, field):
     structure = jax.tree.structure(params)
     trees = {name: structure.unflatten([found[n] for n in t]) for name, t in templates.items()}
     return trees, record
+
+
+def _whole(path):
+    """(arrays by name, record) of a file; raises one of UNREADABLE, or RecursionError, if it is damaged."""
+    found = archives.read(path)
+    record = strict_json.loads(str(found.pop("record")))
+    written = str(found.pop("checksum"))
+    if checksum(found) != written:
+        raise ValueError("its arrays do not match their checksum")
+    _ = record["step"], record["provenance"], record["config"]
+    return found, record
+
+
+def damage(path):
+    """What is wrong with a file of averages, in a few words; "" where it is whole."""
+    try:
+        _whole(path)
+    except (*UNREADABLE, RecursionError) as error:
+        return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ""
+
+
+def files(workdir):
+    """Paths of all files of averages in a workdir: snapshots, and what --mode=ema made of them."""
+    return [*snapshots(workdir).values(), *sorted(Path(workdir).glob("ema_*.npz"))]
 
 
 def save_snapshot(workdir, averages, record):

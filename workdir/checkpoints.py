@@ -1,20 +1,23 @@
 """Checkpoints with Orbax: asynchronous, verified on reading, with an older one to fall back on.
 
 A checkpoint holds the items `params`, `ema`, `optimizer` (step and optax state) and
-`record` (config, provenance, identity of the data and a checksum of each item). Orbax does not notice a
-flipped bit in an array file, so the checksums are compared on every restore; what does
+`record` (config, provenance, identity of the data and a digest of each array). Orbax does not notice a
+flipped bit in an array file, so the digests are compared on every restore; what does
 not match is set aside and the next older checkpoint taken. Where a training run deletes what
-is just being read, nothing is damaged, and its newest checkpoint is taken.
+is just being read, nothing is damaged, and its newest checkpoint is taken. What a full disk does not take is
+no end of a training run, which keeps what was complete and tries again at its next save.
 """
 
 import contextlib
+import datetime
 import functools
 import itertools
-import json
 import logging
+import math
 import shutil
-import zlib
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -22,20 +25,30 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from components import ConfigError, UserError
-from workdir import strict_json
+from parallel.processes import is_first
+from workdir import strict_json, verification
 from workdir.compatibility import FROM_SOURCE, OF_THE_MODEL, OF_THE_TRAINING, config_changes
-from workdir.files import checksum
+from workdir.digests import digests
 from workdir.provenance import collect
-from workdir.records import say
+from workdir.records import read_metrics, say
 from workdir.saved_config import refuse_classifier
 
 
 class CheckpointError(UserError):
-    """No checkpoint to read, or one that could not be written."""
+    """No checkpoint to read, or one that could not be written.
+
+    Attributes:
+      what: what happened, without what to do.
+    """
+
+    def __init__(self, what, advice=""):
+        super().__init__(f"{what} {advice}".strip())
+        self.what = what
 
 
 # Orbax narrates every save, and what goes wrong in one reaches the user as an error of ours.
-logging.getLogger("absl").setLevel(logging.CRITICAL)
+for _name in ("absl", "asyncio"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 # How often a reader begins again because a training run has meanwhile saved, and may have deleted.
 NEW_LISTS = 100
@@ -45,13 +58,8 @@ class _Damaged(Exception):
     """A checkpoint that cannot be trusted: the path of the part that cannot be read, and why."""
 
     def __init__(self, path, error):
-        super().__init__(_reason(error))
+        super().__init__(verification.reason(error))
         self.path = path
-
-
-def _reason(error):
-    """The first line of an error's message; its type where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _undisturbed(list_steps):
@@ -62,16 +70,44 @@ def _undisturbed(list_steps):
     return list_steps()
 
 
-def _text_checksum(record):
-    text = json.dumps({k: v for k, v in record.items() if k != "checksum"}, sort_keys=True)
-    return f"{zlib.crc32(text.encode()):08x}"
-
-
-def _items(state):
+def items_of(state):
+    """{item: tree} of what a checkpoint holds of a TrainState, beside its record."""
     optimizer = {"step": state.step, "state": state.opt_state}
     if state.loss_history is not None:
         optimizer["loss_history"] = state.loss_history
     return {"params": state.params, "ema": state.ema, "optimizer": optimizer}
+
+
+class _Measured(NamedTuple):
+    """What a policy of Orbax asks of a checkpoint; `metrics` is its held-out loss, or None."""
+
+    step: int
+    time: datetime.datetime
+    metrics: float | None
+
+
+class _Best:
+    """Preserves the checkpoints whose steps have the smallest held-out losses, by Orbax's policy BestN.
+
+    The losses are those of metrics.jsonl: a checkpoint is written before its loss is measured.
+
+    Args:
+      count: how many; losses: {step: loss}, which grows.
+    """
+
+    def __init__(self, count, losses):
+        self._losses = losses
+        self._best = checkpoint_managers.BestN(
+            n=count,
+            get_metric_fn=lambda loss: loss,
+            reverse=True,
+            keep_checkpoints_without_metrics=False,
+        )
+
+    def should_preserve(self, checkpoints, *, context):
+        """Whether each of the checkpoints is among the best."""
+        known = [_Measured(found.step, found.time, self._losses.get(found.step)) for found in checkpoints]
+        return self._best.should_preserve(known, context=context)
 
 
 class Checkpoints:
@@ -98,7 +134,7 @@ class Checkpoints:
         self._meaning = OF_THE_TRAINING if to_train or not read_only else OF_THE_MODEL
         self._config, self._read_only, self._field = config, read_only, field
         self.trained_on, self.imported = [], None
-        self._manager = None
+        self._manager, self._losses, self._last = None, {}, None
         if not read_only or self.folder.is_dir():
             self._open()
 
@@ -109,11 +145,20 @@ class Checkpoints:
             policies = [checkpoint_managers.LatestN(self._config.checkpoint.keep)]
             if self._config.checkpoint.keep_every:
                 policies.append(checkpoint_managers.EveryNSteps(self._config.checkpoint.keep_every))
+            if self._config.checkpoint.keep_best:
+                for row in read_metrics(self.folder.parent):
+                    self.measured(row["step"], row.get("held_out_loss", math.nan))
+                policies.append(_Best(self._config.checkpoint.keep_best, self._losses))
             options = ocp.CheckpointManagerOptions(
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
                 cleanup_tmp_directories=True,
             )
         self._manager = _undisturbed(lambda: ocp.CheckpointManager(self.folder, options=options))
+
+    def measured(self, step, loss):
+        """Takes the held-out loss at a step, by which `checkpoint.keep_best` chooses."""
+        if math.isfinite(loss):
+            self._losses[step] = loss
 
     def all_steps(self):
         """Steps on disk, whether damaged or not."""
@@ -138,17 +183,20 @@ class Checkpoints:
     def save(self, state):
         """Starts writing the state; returns once it is copied to the host.
 
+        That the save before this one could not be written is said.
+
         Raises:
-          CheckpointError: this save, or the one before it, could not be written.
+          CheckpointError: this save could not be written.
         """
+        self._settle()
         host = jax.device_get(state)
         step = int(host.step)
         if step in self._manager.all_steps():
             return
-        items = _items(host)
+        items = items_of(host)
         record = self.record(step)
-        record["checksums"] = {name: checksum(tree) for name, tree in items.items()}
-        record["checksum"] = _text_checksum(record)
+        record["checksums"] = {name: digests(tree) for name, tree in items.items()}
+        record["checksum"] = verification.text_checksum(record)
         self._require_space(sum(leaf.nbytes for leaf in jax.tree.leaves(items)), step)
         with self._guarded(step):
             arguments = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
@@ -157,6 +205,27 @@ class Checkpoints:
             )
             if not started:
                 raise OSError(f"Orbax declined to save; on disk are {self.all_steps()}")
+        self._last = step
+
+    def try_save(self, state):
+        """Saves as `save` does, for a run that goes on: what cannot be written is said, and no error."""
+        try:
+            self.save(state)
+        except CheckpointError as error:
+            self._say_unsaved(error)
+
+    def _settle(self):
+        """Waits for the save before, and says so where it failed."""
+        try:
+            self.finish()
+        except CheckpointError as error:
+            self._say_unsaved(error)
+
+    def _say_unsaved(self, error):
+        say(
+            f"warning: {error.what} {self._kept()} The run goes on and tries again at its next save: free "
+            "some space until then."
+        )
 
     def finish(self):
         """Waits until everything is written.
@@ -164,7 +233,7 @@ class Checkpoints:
         Raises:
           CheckpointError: the last save could not be written.
         """
-        with self._guarded("the last one"):
+        with self._guarded(self._last):
             self._manager.wait_until_finished()
 
     def close(self):
@@ -177,8 +246,13 @@ class Checkpoints:
         if free < 1.1 * needed:
             raise CheckpointError(
                 f"The disk of {self.folder} is full: the checkpoint of step {step} needs "
-                f"{needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are free. {self._advice()}"
+                f"{needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are free.",
+                self._advice(),
             )
+
+    def _kept(self):
+        good = max(self.all_steps(), default=None)
+        return f"The checkpoint of step {good} is complete." if good is not None else "None is complete yet."
 
     def _advice(self):
         good = max(self.all_steps(), default=None)
@@ -196,11 +270,29 @@ class Checkpoints:
         except UserError:
             raise
         except Exception as error:
-            self._reload()
-            reason = _reason(error)[:300]
+            self._reopen()
+            reason = verification.reason(error)[:300].rstrip(".")
             raise CheckpointError(
-                f"Checkpoint {step} could not be written to {self.folder}: {reason} {self._advice()}"
+                f"Checkpoint {step} could not be written to {self.folder}: {reason}.", self._advice()
             ) from error
+
+    def _reopen(self):
+        # An error stays in a manager of Orbax, and the unfinished files of the save on a full disk.
+        for act in (self._manager.close, self._remove_unfinished, self._open):
+            with contextlib.suppress(Exception):
+                act()
+
+    def _remove_unfinished(self, seconds=5.0):
+        # Where one item failed, others may still be written: Orbax, which removes such a folder once, would
+        # fail for it at the next save.
+        until = time.monotonic() + seconds
+        while is_first() and time.monotonic() < until:
+            unfinished = [path for path in self.folder.iterdir() if verification.UNFINISHED in path.name]
+            if not unfinished:
+                break
+            for path in unfinished:
+                shutil.rmtree(path, ignore_errors=True)
+            time.sleep(0.05)
 
     def _reload(self):
         # What Orbax believes to have saved is not what is on disk after an error.
@@ -220,7 +312,7 @@ class Checkpoints:
           ConfigError: the checkpoint was made with a config that differs where it matters.
           CheckpointError: there are checkpoints, but every one is damaged.
         """
-        found = self._newest_good(functools.partial(self._read, _items(template)))
+        found = self._newest_good(functools.partial(self._read, items_of(template)))
         if found is None:
             return None
         items, record = found
@@ -397,15 +489,16 @@ class Checkpoints:
 
     def _read_record(self, step):
         record = self._restored(step, "record", ocp.args.JsonRestore())
-        if not isinstance(record, dict) or record.get("checksum") != _text_checksum(record):
+        if not isinstance(record, dict) or record.get("checksum") != verification.text_checksum(record):
             raise _Damaged(self.folder / str(step) / "record", "it does not match its checksum")
         return record
 
     def _read_item(self, step, name, tree, record):
         empty = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)
         item = self._restored(step, name, ocp.args.StandardRestore(empty))
-        if checksum(item) != record["checksums"][name]:
-            raise _Damaged(self.folder / str(step) / name, "its arrays do not match their checksum")
+        wrong = verification.wrong_arrays(item, record["checksums"][name])
+        if wrong:
+            raise _Damaged(self.folder / str(step) / name, verification.told(wrong))
         return item
 
     def _restored(self, step, name, arguments):
@@ -417,9 +510,18 @@ class Checkpoints:
         except Exception as error:
             raise _Damaged(self.folder / str(step) / name, error) from error
 
+    def _which(self, error):
+        """What is damaged, by the names of the arrays where they are known."""
+        wrong = {}
+        if error.path.name != verification.RECORD and error.__cause__ is not None:
+            # Orbax reads all arrays at once, and says of none which one it was.
+            with contextlib.suppress(Exception):
+                wrong = verification.unreadable(error.path)
+        return (verification.told(wrong) if wrong and "" not in wrong else str(error))[:400]
+
     def _set_aside(self, step, error):
         """Moves a damaged checkpoint out of the way, where this run writes; the path of what is damaged."""
-        said = f"warning: {error.path} is damaged ({str(error)[:200]})"
+        said = f"warning: {error.path} is damaged ({self._which(error)})"
         if self._read_only:
             say(f"{said}; trying an older checkpoint.")
             return error.path

@@ -1,5 +1,6 @@
 """What a run shows and records: a progress bar, metrics.jsonl, TensorBoard files."""
 
+import contextlib
 import math
 import os
 import sys
@@ -12,13 +13,15 @@ from components import told
 from parallel.processes import is_first, is_silent
 from workdir import strict_json
 from workdir.files import replacing
+from workdir.full_disk import OF_THE_DISK, unheard
 
 
 def say(message):
     """Prints a line to standard error without breaking a progress bar; process 0 does so for all."""
     if is_silent():
         return
-    tqdm.write("\n".join(told("", message.splitlines())), file=sys.stderr)
+    with unheard():
+        tqdm.write("\n".join(told("", message.splitlines())), file=sys.stderr)
 
 
 class Progress:
@@ -52,7 +55,8 @@ class Progress:
         done = self._bar.n >= self._bar.total
         if not self._terminal and not is_silent() and (done or time.monotonic() - self._last > self._seconds):
             self._last = time.monotonic()
-            print(str(self._bar), file=sys.stderr, flush=True)
+            with unheard():
+                print(str(self._bar), file=sys.stderr, flush=True)
 
     def close(self):
         """Ends the bar."""
@@ -71,7 +75,8 @@ class Records:
     """Scalars and pictures of a run by step, in `metrics.jsonl` and TensorBoard files of process 0.
 
     What a killed run recorded after the step it resumes from is dropped, so that each
-    step stands in the file once.
+    step stands in the file once. What a full disk does not take is kept in memory and written with what
+    comes next; TensorBoard goes without it.
 
     Args:
       workdir: folder of the run.
@@ -86,8 +91,10 @@ class Records:
         kept = [row for row in read_metrics(workdir) if row["step"] <= start]
         with replacing(path) as temporary:
             temporary.write_text("".join(strict_json.dumps(row) + "\n" for row in kept))
-        self._file = path.open("a")
-        self._events = _Events(Path(workdir) / "tensorboard", start)
+        # Without a buffer, which would keep half of what a full disk refused.
+        self._file, self._waiting = path.open("ab", buffering=0), []
+        self._folder, self._events, self._dark = Path(workdir) / "tensorboard", None, False
+        self._to_events(start, lambda events: None)
 
     def scalars(self, step, values):
         """Records a dict of numbers at a step; one that is not finite is left out, which is said."""
@@ -96,20 +103,64 @@ class Records:
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         for name in values.keys() - finite.keys():
             say(f"warning: {name} is {values[name]} at step {step}, and is left out of the records")
-        self._file.write(strict_json.dumps({"step": step, **finite}) + "\n")
-        self._file.flush()
-        self._events.scalars(step, finite)
+        told = bool(self._waiting)
+        self._waiting.append(strict_json.dumps({"step": step, **finite}) + "\n")
+        try:
+            self._write()
+        except OSError as error:
+            if error.errno not in OF_THE_DISK:
+                raise
+            if not told:
+                say(
+                    f"warning: metrics.jsonl cannot be written ({error.strerror}); what it has not got is "
+                    "kept until it can"
+                )
+        self._to_events(step, lambda events: events.scalars(step, finite))
 
     def image(self, step, name, picture):
         """Records a uint8 picture [H, W, C] in TensorBoard."""
         if self._writes:
-            self._events.image(step, name, picture)
+            self._to_events(step, lambda events: events.image(step, name, picture))
 
     def close(self):
-        """Flushes both."""
-        if self._writes:
-            self._file.close()
-            self._events.close()
+        """Flushes both.
+
+        Raises:
+          OSError: metrics.jsonl still cannot be written.
+        """
+        if not self._writes:
+            return
+        if self._events:
+            self._to_events(0, lambda events: events.close())
+        with contextlib.closing(self._file):
+            self._write()
+
+    def _write(self):
+        """Appends the lines that wait, all of them or none."""
+        content = memoryview("".join(self._waiting).encode())
+        whole = os.fstat(self._file.fileno()).st_size
+        try:
+            while content:
+                content = content[self._file.write(content) :]
+        except OSError:
+            # Half a line would damage the next one.
+            self._file.truncate(whole)
+            raise
+        self._waiting = []
+
+    def _to_events(self, step, write):
+        """Hands TensorBoard's file to `write`; after an error a new file is begun at the next step."""
+        try:
+            self._events = self._events or _Events(self._folder, step)
+            write(self._events)
+            self._dark = False
+        except OSError as error:
+            self._events = None
+            if error.errno not in OF_THE_DISK:
+                raise
+            if not self._dark:
+                say(f"warning: TensorBoard's file cannot be written ({error.strerror}), and goes without")
+            self._dark = True
 
 
 class _Events:

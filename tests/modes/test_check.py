@@ -120,7 +120,7 @@ def test_check_says_that_another_run_trains_here(trained, capsys):
 
 
 def test_every_mode_with_settings_is_among_them():
-    assert set(WRONG) == set(MODES) - {"check", "inspect", "prepare", "report", "table"}
+    assert set(WRONG) == set(MODES) - {"check", "diff", "inspect", "prepare", "report", "table", "verify"}
 
 
 def test_a_sound_run_is_refused_nothing(trained, capsys):

@@ -102,8 +102,8 @@ def test_two_processes_draw_and_evaluate_as_one(tmp_path, alone):
                 ended = Two(mode, alone, fields, f"--output={folder}").ended()
                 assert [code for code, _ in ended] == [0, 0], ended
         with np.load(folder / "samples.npz") as file:
-            found[name] = file["x"], json.loads((folder / "metrics.json").read_text())
-    np.testing.assert_allclose(found["two"][0], found["one"][0], atol=1e-4)
+            found[name] = file["images"], json.loads((folder / "metrics.json").read_text())
+    np.testing.assert_array_equal(found["two"][0], found["one"][0])
     one, two = (found[name][1]["bits_per_dim"] for name in ("one", "two"))
     assert json.dumps(one) and abs(one["bits_per_dim"] - two["bits_per_dim"]) < 1e-4
 
@@ -136,7 +136,10 @@ def test_the_loss_of_one_ends_the_other_and_the_run_goes_on(tmp_path, victim):
     begin = time.monotonic()
     code, said = run.ended(4 * processes.SECONDS_OF_SILENCE)[1 - victim]
     assert time.monotonic() - begin < 2 * processes.SECONDS_OF_SILENCE
-    assert code != 0 and "another task died" in "\n".join(said)
+    assert code != 0
+    # Of JAX's runtime, unless a sum over both failed before.
+    words = ("another task died", "another process of this run has ended")
+    assert any(word in line for word in words for line in said), said
     last = max(int(path.name) for path in (tmp_path / "checkpoints").glob("[0-9]*"))
     _run_alone("train", tmp_path, RUN | {"training.steps": last + 2})
     assert _rows(tmp_path)[-1]["step"] == last + 2

@@ -1,5 +1,7 @@
 """Checkpoints: what is written comes back, and what is damaged is noticed."""
 
+import json
+import resource
 import shutil
 
 import jax
@@ -9,7 +11,8 @@ import pytest
 
 import experiment
 from components import ConfigError, UserError
-from modes import MODES
+from modes import MODES, train
+from tests.workdir.small_runs import CONFIG, small_run, small_state
 from workdir.checkpoints import Checkpoints
 from workdir.compatibility import config_changes
 from workdir.files import checksum
@@ -233,6 +236,37 @@ def test_config_changes_see_through_json(tiny_config):
     assert config_changes(saved, tiny_config) == ["model.multipliers: [1] -> [1, 2]"]
 
 
+def test_those_with_the_smallest_held_out_loss_are_kept(tmp_path):
+    config = CONFIG.copy_and_resolve_references()
+    config.checkpoint.keep, config.checkpoint.keep_best = 1, 2
+    losses = {1: 0.5, 2: 0.2, 3: float("nan"), 4: 0.3, 5: 0.4, 6: 0.9}
+    checkpoints = Checkpoints(tmp_path, config)
+    for step in (1, 2, 3, 4):
+        # As in a run, the loss is known once the checkpoint is written.
+        checkpoints.save(small_state(step))
+        checkpoints.measured(step, losses[step])
+    checkpoints.finish()
+    checkpoints.close()
+    assert sorted(checkpoints.all_steps()) == [1, 2, 4]
+    # A restart takes the losses from what was recorded.
+    rows = [json.dumps({"step": step, "held_out_loss": losses[step]}) for step in (1, 2, 4)]
+    (tmp_path / "metrics.jsonl").write_text("".join(f"{row}\n" for row in rows))
+    checkpoints = Checkpoints(tmp_path, config)
+    for step in (5, 6, 7):
+        checkpoints.save(small_state(step))
+        checkpoints.measured(step, losses.get(step, 0.0))
+    checkpoints.finish()
+    assert sorted(checkpoints.all_steps()) == [2, 4, 7]
+
+
+def test_the_best_need_a_loss_for_each(tiny_config):
+    tiny_config.checkpoint.keep_best, tiny_config.checkpoint.every = 1, 10
+    for every, refused in ((0, 1), (20, 1), (4, 1), (5, 0), (10, 0)):
+        tiny_config.training.eval_every = every
+        told = [line for line in train.refusals(tiny_config) if "keep_best=1" in line]
+        assert len(told) == refused, (every, told)
+
+
 def test_a_full_disk_is_seen_before_writing(tmp_path, tiny_config, setup, monkeypatch):
     _saved(tmp_path, tiny_config, setup, [3])
     checkpoints = Checkpoints(tmp_path, tiny_config)
@@ -244,10 +278,47 @@ def test_a_full_disk_is_seen_before_writing(tmp_path, tiny_config, setup, monkey
     assert int(restored.step) == 3
 
 
+def test_a_run_goes_on_beside_a_full_disk_and_saves_once_there_is_space(tmp_path, monkeypatch, capfd):
+    checkpoints = Checkpoints(small_run(tmp_path, [3]), CONFIG)
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+        checkpoints.try_save(small_state(5))
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("warning: The disk of ") and "The checkpoint of step 3 is complete." in line
+    checkpoints.try_save(small_state(7))
+    checkpoints.finish()
+    assert checkpoints.all_steps() == [3, 7] and capfd.readouterr().err == ""
+
+
+def test_a_write_that_failed_is_told_at_the_next_save_which_is_whole(tmp_path, capfd):
+    config = CONFIG.copy_and_resolve_references()
+    config.checkpoint.keep = 1
+    checkpoints = Checkpoints(small_run(tmp_path, [3]), config)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        for step in (5, 6):
+            checkpoints.try_save(small_state(step))
+        # The first one fails in the background.
+        assert not list((tmp_path / "checkpoints").glob("5*"))
+        with pytest.raises(UserError, match="Checkpoint 6 could not be written"):
+            checkpoints.finish()
+        # It takes no other's place before it is complete.
+        assert checkpoints.all_steps() == [3]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    checkpoints.try_save(small_state(7))
+    checkpoints.finish()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("warning: Checkpoint 5 could not be written") and "step 3 is complete. The" in line
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["7"]
+    restored, _ = Checkpoints(tmp_path, CONFIG).restore(small_state(0))
+    assert _same(restored, small_state(7))
+
+
 def test_a_write_that_fails_is_one_clear_error(tmp_path, tiny_config, setup):
     # A file-size limit makes writes fail inside Orbax, as a quota does.
-    import resource
-
     _saved(tmp_path, tiny_config, setup, [3])
     checkpoints = Checkpoints(tmp_path, tiny_config)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

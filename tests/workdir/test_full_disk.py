@@ -4,8 +4,11 @@ A limit on the size of files stands for the full disk: it makes a write fail as 
 """
 
 import contextlib
+import errno
+import io
 import json
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -15,10 +18,11 @@ from PIL import Image
 
 import main
 from components import FileKind, Numbers, UserError
-from tests.conftest import ROOT, as_flags, environment
+from tests.conftest import ROOT, as_flags, command_line, environment
+from workdir import records
 from workdir.files import read_measured, write_measured
 from workdir.lock import Lock
-from workdir.records import Records
+from workdir.records import Progress, Records, say
 from workdir.results import Results
 
 FIELDS = {"sampling.num_samples": 600, "sampling.batch_size": 200, "sampling.steps": 5}
@@ -120,15 +124,51 @@ def test_a_lock_that_could_not_be_written_keeps_nobody_waiting(tmp_path):
             pass
 
 
-def test_the_records_fail_where_they_are_written_and_hold_what_they_held(tmp_path):
-    records = Records(tmp_path, start=0)
-    records.scalars(1, {"loss": 0.5})
-    size = (tmp_path / "metrics.jsonl").stat().st_size
-    with _largest_file(size + 5):
+def test_the_records_of_a_full_disk_are_written_once_it_takes_them(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(records, "say", said.append)
+    found = Records(tmp_path, start=0)
+    found.scalars(1, {"loss": 0.5})
+    path = tmp_path / "metrics.jsonl"
+    before = path.read_text()
+    with _largest_file(len(before) + 5):
+        found.scalars(2, {"loss": 0.25})
+        found.scalars(3, {"loss": 0.125})
+        # Half a line is worse than none.
+        assert path.read_text() == before
+    assert sum("metrics.jsonl cannot be written (File too large)" in line for line in said) == 1
+    assert sum("TensorBoard" in line for line in said) == 1
+    found.scalars(4, {"loss": 0.0625})
+    with _largest_file(path.stat().st_size + 5):
+        found.scalars(5, {"loss": 0.0})
+        # What no later record can take with it is no warning.
         with pytest.raises(OSError):
-            records.scalars(2, {"loss": 0.25})
-    again = Records(tmp_path, start=1)
-    again.scalars(2, {"loss": 0.25})
-    again.close()
-    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [1, 2]
+            found.close()
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4] and rows[1]["loss"] == 0.25
+
+
+def test_a_message_that_the_disk_does_not_take_ends_nothing(monkeypatch):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stderr", Full())
+    say("a warning")
+    Progress(1, "step", "train").update(1)
+
+
+def test_a_training_run_goes_on_beside_a_full_disk_but_ends_by_saving(tmp_path, monkeypatch, capfd):
+    usage, looks = shutil.disk_usage(tmp_path), iter([True, False, True, False])
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: usage._replace(free=1 << 40 if next(looks) else 1000)
+    )
+    fields = {"training.steps": 4, "checkpoint.every": 1, "checkpoint.keep": 9}
+    assert main.main(command_line("train", tmp_path, fields)[1:]) == 1
+    lines = capfd.readouterr().err.splitlines()
+    warning, error = (line for line in lines if line.startswith(("warning: The disk of ", "error: ")))
+    assert "the checkpoint of step 2 needs" in warning and "step 1 is complete. The run goes on" in warning
+    # What is not saved at the end is lost, and no later save takes its place.
+    assert error.startswith("error: The disk of ") and "the checkpoint of step 4 needs" in error
+    assert "The checkpoint of step 3 is complete: free some space and run the same command" in error
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["1", "3"]

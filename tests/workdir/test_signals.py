@@ -53,7 +53,7 @@ def test_every_mode_says_whether_the_same_command_goes_on(mode, tmp_path):
     (tmp_path / "sleeping.py").write_text(SLEEPING)
     command = [sys.executable, "main.py", f"--config={tmp_path}/sleeping.py", f"--workdir={tmp_path}"]
     of_runs = ["--runs=nowhere"]
-    own = {"import": ["--from=nowhere"], "table": of_runs, "report": of_runs}.get(mode, [])
+    own = {"import": ["--from=nowhere"], **dict.fromkeys(("table", "report", "diff"), of_runs)}.get(mode, [])
     process = _start([*command, *own, f"--mode={mode}"])
     _wait_for(process.stdout, "reading")
     process.send_signal(signal.SIGTERM)
