@@ -104,8 +104,9 @@ def test_split_parameters_are_gathered_and_their_gradients_scattered(setup, of_m
     found = _collectives(text)
     assert split <= sum(found["all-gather"]) < 1.02 * split + 2_000
     assert 0.99 * split < 4 * sum(found["reduce-scatter"]) <= split
-    # The parts that two devices have alike, what is not split, and the metrics.
-    assert sum(found["all-reduce"]) < split // 4 + whole - split + 200
+    # The parts that two devices have alike, what is not split, two norms of each part, and the metrics.
+    norms = 8 * len(jax.tree.leaves(params))
+    assert sum(found["all-reduce"]) <= split // 4 + whole - split + norms + 100
     # Moments and averages lie where their parameters do.
     kernel = state.params["input"]["kernel"].sharding.spec
     assert kernel and state.ema[next(iter(state.ema))]["input"]["kernel"].sharding.spec == kernel
