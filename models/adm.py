@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from models import adm_blocks, fields
-from models.adm_blocks import UNIFORM, ClassEmbedding, convolution, double_size, group_norm, half_size, linear
+from models.adm_blocks import UNIFORM, ClassEmbedding, convolution, double_size, half_size, linear, norm_silu
 from models.embeddings import timestep_embedding
 
 ATTENTION_ORDERS = ("legacy", "new")
@@ -123,7 +123,7 @@ class ADM(nn.Module):
         skips = adm_blocks.way_down(h, self, block, attend, down)
         h = adm_blocks.middle(skips[-1], block, attend)
         h = adm_blocks.way_up(h, skips, self, block, attend, up)
-        last = nn.silu(group_norm(h, 1e-5, GROUPS, "output_norm"))
+        last = norm_silu(h, 1e-5, GROUPS, "output_norm")
         output = convolution(last, self.channels, dtype, UNIFORM, last=True, name="output")
         return output.astype(jnp.promote_types(x.dtype, jnp.float32)), h
 

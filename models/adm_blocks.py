@@ -112,10 +112,15 @@ def linear(x, features, dtype, init, kernel=None, use_bias=True, name=None):
     return layer(x)
 
 
-def group_norm(x, epsilon, groups, name):
+def group_norm(x, epsilon, groups, name, silu=False, dtype=None):
     """Group normalization of x in `groups` groups, where they divide its channels; else see GroupNorm."""
     divides = groups is not None and x.shape[-1] % groups == 0
-    return layers.GroupNorm(epsilon, groups if divides else None, name=name)(x)
+    return layers.GroupNorm(epsilon, groups if divides else None, silu, dtype, name=name)(x)
+
+
+def norm_silu(x, epsilon, groups, name):
+    """SiLU of `group_norm`, rounded once with it."""
+    return group_norm(x, epsilon, groups, name, silu=True)
 
 
 def refuse_kernel(kernel):
@@ -219,16 +224,17 @@ class ResidualBlock(nn.Module):
                 return half_size(x, self.kernel)
             return double_size(x, self.size, self.kernel) if self.resample == "up" else x
 
-        h = resampled(nn.silu(group_norm(x, self.epsilon, self.groups, "norm_0")))
+        h = resampled(norm_silu(x, self.epsilon, self.groups, "norm_0"))
         h = convolution(h, self.features, self.dtype, self.init, name="conv_0")
         time = linear(time, (1 + self.scale_shift) * self.features, self.dtype, self.init, name="time")
         time = time[:, None, None, :]
         if self.scale_shift:
-            scale, shift = jnp.split(time, 2, axis=-1)
-            h = group_norm(h, self.epsilon, self.groups, "norm_1") * (1 + scale) + shift
+            scale, shift = map(layers.to_float32, jnp.split(time, 2, axis=-1))
+            normed = group_norm(h, self.epsilon, self.groups, "norm_1", dtype=scale.dtype)
+            h = layers.silu_rounded(normed * (1 + scale) + shift, h.dtype)
         else:
-            h = group_norm(h + time, self.epsilon, self.groups, "norm_1")
-        h = Dropout(self.dropout, name="dropout")(nn.silu(h), dropout_keys)
+            h = norm_silu(h + time, self.epsilon, self.groups, "norm_1")
+        h = Dropout(self.dropout, name="dropout")(h, dropout_keys)
         h = convolution(h, self.features, self.dtype, self.init, last=True, name="conv_1")
         changed = x.shape[-1] != self.features
         x = resampled(x)

@@ -16,7 +16,7 @@ from models.adm import (
     refuse_heads,
     time_embedding,
 )
-from models.adm_blocks import UNIFORM, attend, convolution, group_norm, heads_of, linear
+from models.adm_blocks import UNIFORM, attend, convolution, heads_of, linear, norm_silu
 from models.layers import normal
 
 
@@ -100,7 +100,7 @@ class ADMClassifier(nn.Module):
         block, attention, down, _ = parts(self, time, dtype, dropout_keys)
         h = convolution(x, int(self.width * self.multipliers[0]), dtype, UNIFORM, name="input")
         h = adm_blocks.middle(adm_blocks.way_down(h, self, block, attention, down)[-1], block, attention)
-        h = nn.silu(group_norm(h, 1e-5, GROUPS, "output_norm"))
+        h = norm_silu(h, 1e-5, GROUPS, "output_norm")
         heads = int(heads_at(self, h.shape[-1]))
         logits = AttentionPooling(self.classes, heads, dtype, name="pooling")(h)
         return logits.astype(jnp.promote_types(x.dtype, jnp.float32))

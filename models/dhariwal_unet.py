@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from models import adm_blocks, fields
-from models.adm_blocks import UNIFORM, AugmentationEmbedding, ClassEmbedding, convolution, group_norm, linear
+from models.adm_blocks import UNIFORM, AugmentationEmbedding, ClassEmbedding, convolution, linear, norm_silu
 from models.embeddings import timestep_embedding
 
 
@@ -109,6 +109,6 @@ class DhariwalUNet(nn.Module):
         skips = adm_blocks.way_down(h, self, block, attend, down)
         h = adm_blocks.middle(skips[-1], block, attend)
         h = adm_blocks.way_up(h, skips, self, block, attend, up)
-        last = nn.silu(group_norm(h, 1e-5, None, "output_norm"))
+        last = norm_silu(h, 1e-5, None, "output_norm")
         output = convolution(last, self.channels, dtype, init, last=True, name="output")
         return output.astype(jnp.promote_types(x.dtype, jnp.float32)), h

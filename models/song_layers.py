@@ -1,6 +1,5 @@
 """What the networks of Song et al. (2021), DDPM and NCSN++, share: blocks, embedding, refusals."""
 
-import functools
 import math
 
 import flax.linen as nn
@@ -159,7 +158,7 @@ class SelfAttention(nn.Module):
     @nn.compact
     def __call__(self, x):
         b, height, width, c = x.shape
-        h = group_norm(self.groups, "norm", x)(x).reshape(b, height * width, c)
+        h = group_norm(self.groups, "norm", x).reshape(b, height * width, c)
         # One product for all three; twice the scale gives each the variance of a layer of its own.
         together = dense(3 * c, self.dtype, scale=2 * NIN_SCALE, name="query_key_value")(h)
         query, key, value = jnp.split(together, 3, axis=-1)
@@ -170,28 +169,11 @@ class SelfAttention(nn.Module):
         return add(x, h, self.skip_rescale)
 
 
-def group_norm(groups, name, x, dtype=None):
+def group_norm(groups, name, x, silu=False):
     """The group normalization of x; where x has too few channels for `groups`, of as many as divide them."""
-    return GroupNorm(groups=groups and math.gcd(groups, x.shape[-1]), dtype=dtype, name=name)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _silu_rounded(x, dtype):
-    """SiLU of float32, rounded to dtype."""
-    return nn.silu(x).astype(dtype)
-
-
-@_silu_rounded.defjvp
-def _(dtype, primals, tangents):
-    # That of SiLU in dtype, so that no image is kept in float32 for the way back.
-    (x,), (change,) = primals, tangents
-    return _silu_rounded(x, dtype), jax.jvp(nn.silu, (x.astype(dtype),), (change.astype(dtype),))[1]
+    return GroupNorm(groups=groups and math.gcd(groups, x.shape[-1]), silu=silu, name=name)(x)
 
 
 def norm_silu(groups, name, x):
-    """SiLU of `group_norm`, both in float32 and rounded once.
-
-    In bfloat16, rounding the norm and each step of SiLU costs a network more than rounding all of its sums.
-    """
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    return _silu_rounded(group_norm(groups, name, x, wide)(x), x.dtype)
+    """SiLU of `group_norm`, rounded once with it."""
+    return group_norm(groups, name, x, silu=True)

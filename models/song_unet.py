@@ -21,9 +21,9 @@ from models.adm_blocks import (
     convolution,
     double_size,
     filtered_half,
-    group_norm,
     half_size,
     linear,
+    norm_silu,
 )
 from models.embeddings import Fourier, Sinusoidal
 
@@ -208,7 +208,7 @@ class SongUNet(nn.Module):
                 h = jnp.concatenate([h, skips.pop()], axis=-1)
                 h = block(h, int(self.width * multiplier), f"up_{level}_block_{i}", attention)
             if level == 0 or self.progressive_output == "output_skip":
-                last = nn.silu(group_norm(h, EPSILON, None, f"output_{level}_norm"))
+                last = norm_silu(h, EPSILON, None, f"output_{level}_norm")
                 part = convolution(last, self.channels, dtype, init, last=True, name=f"output_{level}")
                 output = part if output is None else part + double_size(output, size, self.fir_kernel)
         return output.astype(jnp.promote_types(x.dtype, jnp.float32)), h

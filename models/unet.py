@@ -131,5 +131,5 @@ class UNet(nn.Module):
             if level > 0:
                 h = conv3x3(h.shape[-1], dtype)(upsample_to(h, *skips[-1].shape[1:3]))
 
-        output = conv3x3(self.channels, dtype, scale=0.0, name="output")(nn.silu(GroupNorm()(h)))
+        output = conv3x3(self.channels, dtype, scale=0.0, name="output")(GroupNorm(silu=True)(h))
         return output.astype(jnp.float32), h
