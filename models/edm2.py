@@ -94,7 +94,7 @@ class Block(nn.Module):
         gain = self.param("embedding_gain", constant(0.0), ())
         scale = 1 + mp.Convolution(self.features, 0, name="embedding")(embedding, gain)
         h = mp.Convolution(self.features, 3, name="convolution_0")(mp.silu(x))
-        h = mp.silu(h * scale[:, None, None, :].astype(h.dtype))
+        h = mp.silu(h * scale[:, None, None, :], h.dtype)
         h = Dropout(self.dropout)(h, dropout_keys)
         h = mp.Convolution(self.features, 3, name="convolution_1")(h)
         x = mp.add(shortcut(x) if self.decoder else x, h, self.residual_balance)

@@ -126,19 +126,20 @@ def _(groups, epsilon, primals, tangents):
     return y * scale + bias, tangent
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def silu_rounded(x, dtype):
-    """SiLU of float32, rounded to dtype: in bfloat16, rounding each of its steps costs a network more than
-    rounding all of its sums.
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def silu_rounded(x, dtype, scale=1.0):
+    """SiLU of float32 times a scale, rounded to dtype: in bfloat16, rounding each of its steps costs a
+    network more than rounding all of its sums.
     """
-    return nn.silu(x).astype(dtype)
+    return (scale * nn.silu(x)).astype(dtype)
 
 
 @silu_rounded.defjvp
-def _(dtype, primals, tangents):
+def _(dtype, scale, primals, tangents):
     # That of SiLU in dtype, so that no image is kept in float32 for the way back.
     (x,), (change,) = primals, tangents
-    return silu_rounded(x, dtype), jax.jvp(nn.silu, (x.astype(dtype),), (change.astype(dtype),))[1]
+    slope = jax.jvp(lambda x: scale * nn.silu(x), (x.astype(dtype),), (change.astype(dtype),))[1]
+    return silu_rounded(x, dtype, scale), slope
 
 
 class GroupNorm(nn.Module):
