@@ -33,7 +33,7 @@ def run(config, workdir):
       ConfigError: there is nothing of a run in the workdir.
       UserError: something is damaged.
     """
-    folder = Path(workdir)
+    folder = Path(workdir).absolute()
     refuse_classifier(workdir)
     steps, aside = _steps(folder), sorted(folder.glob("damaged-checkpoint-*"))
     if not (steps or aside or (folder / "config.json").exists() or averages.files(folder)):

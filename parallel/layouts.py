@@ -31,13 +31,15 @@ def refusals(config):
             f'training.parallel="{config.parallel}" is unknown.{closest(config.parallel, LAYOUTS)} Known: '
             f"{', '.join(LAYOUTS)}."
         )
-    elif config.parallel == "pmap" and (config.fsdp != 1 or config.sharding):
+    elif config.parallel == "pmap":
+        for field, plain in (("fsdp", 1), ("sharding", ())):
+            if config[field] != plain:
+                yield f'training.{field}={config[field]} is of training.parallel="mesh".'
+    elif config.fsdp < 1 or devices % config.fsdp:
         yield (
-            f"training.fsdp={config.fsdp} and training.sharding={config.sharding} are of "
-            'training.parallel="mesh".'
+            f"training.fsdp={config.fsdp} must be a divisor of the {devices} devices. A run may go on with "
+            "another one."
         )
-    if config.fsdp < 1 or devices % config.fsdp:
-        yield f"training.fsdp={config.fsdp} must be a divisor of the {devices} devices."
     for rule in config.sharding:
         yield from _refused(rule)
     yield from uneven("training.batch_size", config.batch_size, devices)

@@ -167,7 +167,7 @@ def test_flags_that_do_not_go_together_are_refused(tmp_path, capsys, flags, word
     ("fields", "words"),
     [
         ({"training.fsdp": 3, "training.parallel": "mesh"}, "training.fsdp=3 must be a divisor of the 8"),
-        ({"training.fsdp": 2}, 'are of training.parallel="mesh"'),
+        ({"training.fsdp": 2}, 'training.fsdp=2 is of training.parallel="mesh"'),
         ({"training.parallel": "mess"}, 'training.parallel="mess" is unknown. Did you mean "mesh"?'),
         ({"training.parallel": "mesh", "training.sharding": "(('(','fsdp'),)"}, "is no regular expression"),
         ({"training.parallel": "mesh", "training.sharding": "(('a','split'),)"}, "'split' is unknown"),

@@ -240,3 +240,9 @@ def test_what_is_no_run_is_refused_in_one_line(tmp_path, capsys):
     code, out, err = _verify(tmp_path, capsys)
     assert code == 2 and out == "" and err.startswith(f"error: --workdir={tmp_path} holds nothing of a run")
     assert len(err.splitlines()) == 1
+
+
+def test_a_workdir_may_be_given_by_a_relative_path(workdir, capsys, monkeypatch):
+    monkeypatch.chdir(workdir.parent)
+    code, out, _ = _verify(workdir.name, capsys)
+    assert code == 0 and out == _verify(workdir, capsys)[1]
