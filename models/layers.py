@@ -81,23 +81,24 @@ def _over_groups(image, groups):
     return _group_means(image.mean(axis=(1, 2)), groups)
 
 
-def _statistics(x, groups, epsilon):
-    """The mean and the inverse standard deviation of each group, [B, 1, 1, C] in float32 or wider."""
+def _centered(x, groups, epsilon):
+    """x without the mean of its groups, in float32 or wider, and their inverse deviations [B, 1, 1, C]."""
     wide = to_float32(x)
     mean = _over_groups(wide, groups)[:, None, None, :]
+    centered = wide - mean
     if x.dtype == wide.dtype:
         # Centered first: E[x^2] - E[x]^2 cancels when the mean is large.
-        variance = _over_groups(jnp.square(wide - mean), groups)[:, None, None, :]
+        variance = _over_groups(jnp.square(centered), groups)[:, None, None, :]
     else:
         # x is read once for both sums. What cancels is less than the rounding of x itself has cost.
         square = _over_groups(jnp.square(wide), groups)[:, None, None, :]
         variance = jnp.maximum(square - jnp.square(mean), 0)
-    return mean, jax.lax.rsqrt(variance + epsilon)
+    return centered, jax.lax.rsqrt(variance + epsilon)
 
 
 def _normalized(x, scale, bias, groups, epsilon):
-    mean, factor = _statistics(x, groups, epsilon)
-    return (to_float32(x) - mean) * (factor * scale) + bias
+    centered, factor = _centered(x, groups, epsilon)
+    return centered * (factor * scale) + bias
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
@@ -109,8 +110,8 @@ def _normalized_narrow(x, scale, bias, groups, epsilon):
 def _(groups, epsilon, primals, tangents):
     x, scale, bias = primals
     x_dot, scale_dot, bias_dot = tangents
-    mean, factor = _statistics(x, groups, epsilon)
-    y = (to_float32(x) - mean) * factor
+    centered, factor = _centered(x, groups, epsilon)
+    y = centered * factor
     change = to_float32(x_dot) * factor
     shift = bias_dot - scale * _over_groups(change, groups)
     slope = scale_dot - scale * _over_groups(change * y, groups)
