@@ -82,7 +82,7 @@ def _over_groups(image, groups):
 
 
 def _centered(x, groups, epsilon):
-    """X without the mean of its groups, in float32 or wider, and their inverse deviations [B, 1, 1, C]."""
+    """Images without the means of groups, in float32 or wider, and inverse deviations [B, 1, 1, C]."""
     wide = to_float32(x)
     mean = _over_groups(wide, groups)[:, None, None, :]
     centered = wide - mean
