@@ -32,13 +32,15 @@ def join(coordinator, processes=None, process=None):
             raise ConfigError(f"--coordinator={AUTOMATIC} finds --processes and --process by itself.")
     else:
         host, _, port = coordinator.rpartition(":")
-        if not (host and port.isdigit()):
+        if not (host and port.isdigit() and 0 < int(port) < 2**16):
             raise ConfigError(
                 f"--coordinator={coordinator} must be HOST:PORT of process 0, or {AUTOMATIC} under SLURM, "
                 "Open MPI, on a TPU pod or GKE."
             )
         count, index = _whole("processes", processes), _whole("process", process)
-        if not 0 <= index < count:
+        if count < 1:
+            raise ConfigError(f"--processes={count} must be at least 1.")
+        if index >= count:
             raise ConfigError(f"--process={index} must lie in 0..{count - 1}, with --processes={count}.")
         options = {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
     try:
@@ -60,7 +62,7 @@ def _whole(flag, text):
     if text is None:
         raise ConfigError(f"--coordinator needs --{flag}. Example: --processes=2 --process=0.")
     if not text.isdigit():
-        raise ConfigError(f"--{flag}={text} must be a whole number.")
+        raise ConfigError(f"--{flag}={text} must be a whole number, not below 0.")
     return int(text)
 
 

@@ -149,6 +149,8 @@ def test_the_loss_of_one_ends_the_other_and_the_run_goes_on(tmp_path, victim):
     ("flags", "words"),
     [
         (["--coordinator=here"], ["--coordinator=here must be HOST:PORT"]),
+        (["--coordinator=a:99999"], ["--coordinator=a:99999 must be HOST:PORT"]),
+        (["--coordinator=a:1", "--processes=0", "--process=0"], ["--processes=0 must be at least 1"]),
         (["--coordinator=a:1"], ["--coordinator needs --processes"]),
         (["--coordinator=a:1", "--processes=2", "--process=2"], ["--process=2 must lie in 0..1"]),
         (["--coordinator=a:1", "--processes=two", "--process=0"], ["--processes=two must be a whole number"]),
