@@ -53,6 +53,7 @@ FLAGS = {
     "processes": "N    how many there are; with --coordinator=HOST:PORT",
     "process": "I      which one this is, 0 for the first",
 }
+OF_SEVERAL = ("coordinator", "processes", "process")
 PATH_FLAGS = ("config", "workdir", "output", "from", "runs")
 # Arguments of a mode's `run` whose flags are words of Python.
 ARGUMENTS = {"for": "for_mode", "from": "source"}
@@ -133,9 +134,14 @@ def _check_flags(given):
         flags = _mode_of(checked, "for").flags
         if "from" in given and "from" not in flags:
             raise ConfigError(f"--from is of --for=import, and this is --for={checked}.")
-    for flag in ("processes", "process"):
+    for flag in OF_SEVERAL[1:]:
         if flag in given and "coordinator" not in given:
             raise ConfigError(f"--{flag} goes with --coordinator=HOST:PORT, the address of process 0.")
+    if "coordinator" in given and not mode.shared:
+        shared = ", ".join(owner for owner, row in MODES.items() if row.shared)
+        raise ConfigError(
+            f"--mode={name} is the work of one process: leave out --coordinator, which is of --mode={shared}."
+        )
     if "workdir" in mode.needs and not given.get("workdir"):
         raise ConfigError(f"--mode={name} needs --workdir. Example: --workdir=runs/digits")
     if "from" in mode.needs and not given.get("from"):
@@ -271,7 +277,9 @@ def main(argv):
         from parallel import processes
 
         if "coordinator" in given:
-            processes.join(*(given.get(flag) for flag in ("coordinator", "processes", "process")))
+            processes.join(*(given.get(flag) for flag in OF_SEVERAL))
+            flags = {f"--{flag}": given.get(flag) for flag in FLAGS if flag not in (*OF_SEVERAL, "config")}
+            processes.require_same(flags | dict(leaves(config)))
         if name != "check":
             check.require(name, config)
         _set_up_jax()

@@ -9,14 +9,14 @@ MODES = {
     "train": Mode(
         "modes.train", ("loss", "optim", "ema", "training", "checkpoint", "sampling"), (),
         ("config", "workdir", "data"), "train, or resume from the newest checkpoint in the workdir",
-        "resumes from the newest checkpoint, or begins anew where there is none"),
+        "resumes from the newest checkpoint, or begins anew where there is none", shared=True),
     "sample": Mode(
         "modes.sample", ("restore", "sampling"), **_OF_A_RUN,
-        summary="draw samples: samples.png, samples.npz, trajectory.png", after_a_stop=_GOES_ON),
+        summary="draw samples: samples.png, samples.npz, trajectory.png", after_a_stop=_GOES_ON, shared=True),
     "eval": Mode(
         "modes.eval", ("restore", "data", "sampling", "eval"), **_OF_A_RUN,
         summary="loss, bits/dim, bounds, FID, ... by eval.evaluators: metrics.json, evaluation.md",
-        after_a_stop=_GOES_ON),
+        after_a_stop=_GOES_ON, shared=True),
     "encode": Mode(
         "modes.encode", ("restore", "data", "encoding"), **_OF_A_RUN,
         summary="latent codes of held-out data, decoded and interpolated: encoding.png"),
@@ -26,11 +26,11 @@ MODES = {
     "variance": Mode(
         "modes.variance", ("restore", "data", "variance"), **_OF_A_RUN,
         summary="measure what optimal reverse variances need: variance.npz, variance.png",
-        after_a_stop=_GOES_ON),
+        after_a_stop=_GOES_ON, shared=True),
     "optimal_grid": Mode(
         "modes.optimal_grid", ("restore", "data", "optimal_grid", "eval.bound"), **_OF_A_RUN,
         summary="the noise levels with the best bound, for any number of steps: optimal_grid.npz",
-        after_a_stop=_GOES_ON),
+        after_a_stop=_GOES_ON, shared=True),
     "ema": Mode(
         "modes.ema", ("ema",), **_OF_A_RUN, summary="averages of any width, from snapshots: ema_<std>_*.npz"),
     "table": Mode(

@@ -108,6 +108,8 @@ def _section(name, a, b, what):
     rows = [(n, *_cut(a.get(n, NONE), b.get(n, NONE))) for n in sorted(names) if a.get(n) != b.get(n)]
     if not names:
         return f"{name}: not recorded", []
+    if not (a and b):
+        return f"{name}: {'the second' if a else 'the first'} has none that can be read", []
     count = f"{len(rows)} of {len(names)} {what}"
     return (f"{name}: {count} differ" if rows else f"{name}: no difference"), rows
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 import data
-from components import positive
+from components import ConfigError, positive
 from data.pipeline import Pipeline
 from evaluation import few_samples
 from evaluation.held_out import HeldOut, HeldOutLoss
@@ -93,6 +93,12 @@ def require_files(config, workdir=None, record=None):
         require_reference(config)
 
 
+def require_layout(config, experiment):
+    """Raises ConfigError where training.sharding does not fit the parameters."""
+    if lines := list(layouts.create(config.training).unfit(experiment.params_template())):
+        raise ConfigError("\n".join(lines))
+
+
 def run(config, workdir):
     """--mode=train: trains to `training.steps`, from the newest checkpoint in the workdir if there is one.
 
@@ -109,6 +115,7 @@ def run(config, workdir):
     require_files(config)
     results = Results(workdir)
     experiment = create(config, MODES["train"].reads)
+    require_layout(config, experiment)
     with Lock(workdir) as lock:
         checkpoints = Checkpoints(workdir, resolved(config))
         try:
@@ -193,6 +200,8 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
     pipeline = Pipeline(source, config.seed, batch_size, jax.process_index(), jax.process_count())
     step_body = TrainStep.from_experiment(experiment, batch_size, config.training.accumulation)
     layout = layouts.create(config.training)
+    if line := layout.described(state.params):
+        say(line)
     state, one_call = layout.place(state), layout.compile(step_body)
     one_call = memory.guarded("training", "training.batch_size", "model.width")(one_call)
     held_out = HeldOut.images(experiment, found.test, HeldOutLoss.examples(config.eval))

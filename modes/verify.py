@@ -59,8 +59,9 @@ def run(config, workdir):
     if damaged:
         advice = "Restore what is damaged from a copy, or begin in another --workdir."
         if good:
-            advice = "A restart of the training sets damaged checkpoints aside; other files come from a copy."
-        raise UserError(f"{damaged} of the files and checkpoints in {workdir} are damaged. {advice}")
+            advice = "A restart of the training moves damaged checkpoints aside; copy other files back."
+        what = "file or checkpoint is" if damaged == 1 else "files and checkpoints are"
+        raise UserError(f"{workdir}: {damaged} {what} damaged. {advice}")
     print("all is well")
 
 
@@ -120,7 +121,8 @@ def _files(folder, good):
         yield _line("config.json", reason), not reason
     if (folder / "metrics.jsonl").exists():
         rows, reason = rows_and_damage(folder)
-        yield _line("metrics.jsonl", reason, f", {len(rows)} rows"), not reason
+        torn = "" if _ends_whole(folder / "metrics.jsonl") else " and a last one that a kill cut short"
+        yield _line("metrics.jsonl", reason, f", {len(rows)} rows{torn}"), not reason
     for path in sorted(folder.glob("metrics*.json")):
         try:
             strict_json.loads(path.read_text())
@@ -128,6 +130,11 @@ def _files(folder, good):
         except (*UNREADABLE, RecursionError) as error:
             reason = verification.reason(error)
         yield _line(path.name, reason), not reason
+
+
+def _ends_whole(path):
+    content = path.read_bytes()
+    return not content or content.endswith(b"\n")
 
 
 def _line(name, reason, more=""):

@@ -51,6 +51,14 @@ class Pmap:
             devices=self.devices,
         )
 
+    def described(self, params):
+        """A line on how the parameters lie on devices; none where there is nothing to say."""
+        return ""
+
+    def unfit(self, params):
+        """Lines about what cannot be for these parameters."""
+        return []
+
     def host(self, tree):
         """The tree as NumPy arrays."""
         return jax.device_get(tree)

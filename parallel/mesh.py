@@ -32,6 +32,10 @@ def tactic_of(path, rules):
     return next((tactic for pattern, tactic in rules if re.search(pattern, path)), "fsdp")
 
 
+def _text(path):
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
 def split_dimension(shape, tactic, parts):
     """Which dimension of an array is split into so many parts, or None.
 
@@ -69,22 +73,59 @@ class Mesh:
         devices = np.array(self.devices or jax.devices()).reshape(-1, self.fsdp)
         return jax.sharding.Mesh(devices, AXES, axis_types=(AxisType.Auto,) * 2)
 
-    def specs(self, tree):
-        """PartitionSpecs of parameters, or of a tree that holds arrays like them: a TrainState."""
+    def specs(self, params):
+        """PartitionSpecs of parameters."""
 
         def spec(path, leaf):
-            path = jax.tree_util.keystr(path, simple=True, separator="/")
             shape = np.shape(leaf)
-            dimension = split_dimension(shape, tactic_of(path, self.rules), self.fsdp)
-            if dimension is None or path.startswith("loss_history"):
-                return PartitionSpec()
-            return PartitionSpec(*(None,) * dimension, "fsdp")
+            dimension = split_dimension(shape, tactic_of(_text(path), self.rules), self.fsdp)
+            return PartitionSpec() if dimension is None else PartitionSpec(*(None,) * dimension, "fsdp")
 
-        return jax.tree_util.tree_map_with_path(spec, tree)
+        return jax.tree_util.tree_map_with_path(spec, params)
 
-    def _shardings(self, tree):
-        # A key is an array to JAX and no array to NumPy; nothing of a TrainState is one.
-        return jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), self.specs(tree))
+    def _shardings(self, state):
+        """Of a TrainState: what holds an array for each parameter is split like these, the rest is whole."""
+        specs, _ = jax.tree_util.tree_flatten_with_path(self.specs(state.params))
+        of_parameter = {
+            (_text(path), np.shape(leaf)): spec
+            for (path, spec), leaf in zip(specs, jax.tree.leaves(state.params), strict=True)
+        }
+
+        def sharding(path, leaf):
+            # ema/decay_0.999/Conv_0/kernel ends in a parameter's path.
+            ends = ((_text(path[start:]), np.shape(leaf)) for start in range(len(path)))
+            spec = next((of_parameter[end] for end in ends if end in of_parameter), PartitionSpec())
+            return NamedSharding(self.mesh, spec)
+
+        return jax.tree_util.tree_map_with_path(sharding, state)
+
+    def described(self, params):
+        """A line on how so many of the parameters (arrays or ShapeDtypeStructs) are split."""
+        mesh = f"a mesh of {self.mesh.shape['data']} x {self.fsdp} devices (data x fsdp)"
+        leaves = list(zip(jax.tree.leaves(params), jax.tree.leaves(self.specs(params)), strict=True))
+        split = [leaf.size for leaf, spec in leaves if spec]
+        if not split:
+            return f"{mesh}: every device holds all parameters"
+        share = sum(split) / sum(leaf.size for leaf, _ in leaves)
+        return (
+            f"{mesh}: {len(split)} of {len(leaves)} arrays, {share:.1%} of the parameters, are split into "
+            f"{self.fsdp}; every device holds the others"
+        )
+
+    def unfit(self, params):
+        """Lines about rules that do nothing, or cannot be followed, for these parameters."""
+        arrays = [(_text(path), leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(params)]
+        for pattern, _ in self.rules:
+            if not any(re.search(pattern, path) for path, _ in arrays):
+                some = ", ".join(path for path, _ in arrays[:: max(len(arrays) // 3, 1)][:3])
+                yield f"training.sharding: {pattern!r} is found in no parameter's path; some are {some}."
+        for path, shape in arrays:
+            tactic = tactic_of(path, self.rules)
+            if ":" in tactic and self.fsdp > 1 and split_dimension(shape, tactic, self.fsdp) is None:
+                yield (
+                    f"training.sharding: {tactic} cannot split {path} of shape {shape} into "
+                    f"training.fsdp={self.fsdp} parts."
+                )
 
     def place(self, state):
         """The state's arrays, equal on all processes, on the devices."""

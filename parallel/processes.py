@@ -1,8 +1,10 @@
 """Several processes: how they find each other, who writes, and waiting for each other."""
 
 import contextlib
+import json
 import os
 import sys
+import threading
 
 import jax
 import numpy as np
@@ -12,6 +14,8 @@ from components import ConfigError, UserError
 AUTOMATIC = "auto"
 # After so long without a sign of life a process is given up, and JAX ends the others.
 SECONDS_OF_SILENCE = 60
+# So long a process waits for the others at the beginning, and says so every so many seconds.
+SECONDS_TO_JOIN, SECONDS_TO_SAY = 300, 20
 
 
 def join(coordinator, processes=None, process=None):
@@ -43,8 +47,14 @@ def join(coordinator, processes=None, process=None):
         if index >= count:
             raise ConfigError(f"--process={index} must lie in 0..{count - 1}, with --processes={count}.")
         options = {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
+    own = f"process {process} of {processes}" if options else "this process"
     try:
-        jax.distributed.initialize(**options, heartbeat_timeout_seconds=SECONDS_OF_SILENCE)
+        with _waiting(f"{own} waits for the others, whose first is to answer at {coordinator}"):
+            jax.distributed.initialize(
+                **options,
+                initialization_timeout=SECONDS_TO_JOIN,
+                heartbeat_timeout_seconds=SECONDS_OF_SILENCE,
+            )
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         if coordinator == AUTOMATIC:
@@ -64,6 +74,59 @@ def _whole(flag, text):
     if not text.isdigit():
         raise ConfigError(f"--{flag}={text} must be a whole number, not below 0.")
     return int(text)
+
+
+@contextlib.contextmanager
+def _waiting(line):
+    """Prints the line, with the time, every SECONDS_TO_SAY within the block."""
+    over = threading.Event()
+
+    def say():
+        waited = 0
+        while not over.wait(SECONDS_TO_SAY):
+            waited += SECONDS_TO_SAY
+            print(f"{line}; {waited} of at most {SECONDS_TO_JOIN} seconds", file=sys.stderr, flush=True)
+
+    threading.Thread(target=say, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def require_same(settings):
+    """Stops all processes where one was started with other settings than process 0; they meet here.
+
+    Args:
+      settings: {name: value that JSON can hold, or text can} of all that must be the same, by the same names
+        on all.
+
+    Raises:
+      ConfigError: on a process whose settings differ, which and how; elsewhere, which processes those are.
+    """
+    if jax.process_count() == 1:
+        return
+    from jax.experimental import multihost_utils
+
+    own = {name: json.dumps(value, default=str) for name, value in settings.items()}
+    text = np.frombuffer(json.dumps(own).encode(), np.uint8)
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+    sent = multihost_utils.broadcast_one_to_all(np.resize(text, size).astype(np.int32))
+    first = json.loads(bytes(np.asarray(sent).astype(np.uint8)))
+    names = [name for name in dict.fromkeys([*first, *own]) if first.get(name) != own.get(name)]
+    differs = np.flatnonzero(multihost_utils.process_allgather(np.bool_(bool(names))))
+    if names:
+        shown = "; ".join(f"{name}={own.get(name)}, there {first.get(name)}" for name in names[:3])
+        more = f"; and {len(names) - 3} more" if len(names) > 3 else ""
+        raise ConfigError(
+            f"process {jax.process_index()} was started with another command than process 0: {shown}{more}. "
+            "Give all processes the same --mode, --workdir, --config and fields."
+        )
+    if differs.size:
+        raise ConfigError(
+            f"process {', '.join(map(str, differs))} was started with another command than process 0, and "
+            "says how it differs. Give all processes the same --mode, --workdir, --config and fields."
+        )
 
 
 def is_silent():

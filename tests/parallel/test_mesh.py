@@ -126,3 +126,43 @@ def test_rules_say_which_arrays_are_split(setup):
     specs = layout.specs(setup.create_params())
     assert specs["ResidualBlock_0"]["Conv_0"]["kernel"] == jax.sharding.PartitionSpec(None, None, "fsdp")
     assert specs["ResidualBlock_0"]["Conv_0"]["bias"] == jax.sharding.PartitionSpec()
+
+
+def _by_path(tree):
+    """[(path as text, leaf)]."""
+    found = jax.tree_util.tree_leaves_with_path(tree)
+    return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in found]
+
+
+def test_rules_that_do_nothing_or_cannot_be_followed_are_told(setup):
+    params = setup.params_template()
+    first, shape = next(
+        (path, leaf.shape) for path, leaf in _by_path(params) if path.endswith("Conv_0/kernel")
+    )
+    rules = ((f"^{first}$", "fsdp:0"), ("nowhere", "replicated"))
+    nowhere, of_first = Mesh(4, rules).unfit(params)
+    assert "'nowhere' is found in no parameter's path" in nowhere
+    assert f"fsdp:0 cannot split {first} of shape {shape} into training.fsdp=4" in of_first
+    assert not list(Mesh(4, ((f"^{first}$", "replicated"),)).unfit(params))
+
+
+def test_a_rule_is_of_a_parameter_wherever_the_state_has_its_like(setup):
+    first = next(path for path, _ in _by_path(setup.params_template()) if path.endswith("Conv_0/kernel"))
+    whole = Mesh(4, ((f"^{first}$", "replicated"),)).place(setup.create_state())
+    split = Mesh(4).place(setup.create_state())
+    # The parameter, its average, and both of its moments.
+    same = [path for path, _ in _by_path(whole) if path.endswith(f"/{first}")]
+    assert len(same) == 4
+    for (path, a), (_, b) in zip(_by_path(whole), _by_path(split), strict=True):
+        assert a.is_fully_replicated == (b.is_fully_replicated or path in same), path
+        assert not (path in same and b.is_fully_replicated), path
+
+
+def test_the_layout_is_told(setup):
+    params = setup.params_template()
+    assert (
+        Mesh(1).described(params)
+        == "a mesh of 8 x 1 devices (data x fsdp): every device holds all parameters"
+    )
+    told = Mesh(4, (("bias|scale", "replicated"),)).described(params)
+    assert told.startswith("a mesh of 2 x 4 devices (data x fsdp): ") and "are split into 4" in told

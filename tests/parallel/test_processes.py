@@ -18,16 +18,16 @@ MESH = {"training.parallel": "mesh", "training.fsdp": 2}
 
 
 class Two:
-    """The two processes of one command; see `ended`."""
+    """The two processes of one command, of which the second may have other arguments; see `ended`."""
 
-    def __init__(self, mode, workdir, fields, *more):
+    def __init__(self, mode, workdir, fields, *more, of_second=()):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         command = [*command_line(mode, workdir, fields), *more, f"--coordinator={address}", "--processes=2"]
         self.both = [
             subprocess.Popen(
-                [*command, f"--process={i}"],
+                [*command, f"--process={i}", *(of_second if i else ())],
                 env=environment(2),
                 cwd=ROOT,
                 stdout=subprocess.PIPE,
@@ -118,6 +118,21 @@ def _started(tmp_path, **fields):
 
 
 @pytest.mark.slow
+def test_processes_of_different_commands_are_refused_by_what_differs(tmp_path):
+    other = ["--config.training.steps=5", "--config.optim.learning_rate=1e-3"]
+    (code, said), (other_code, other_said) = Two("train", tmp_path, RUN, of_second=other).ended()
+    assert (code, other_code) == (2, 2) and not list(tmp_path.iterdir())
+    assert said == [
+        "error: process 1 was started with another command than process 0, and says how it differs. Give all "
+        "processes the same --mode, --workdir, --config and fields."
+    ]
+    assert "process 1 was started with another command than process 0: " in other_said[-1]
+    assert (
+        "training.steps=5, there 4" in other_said[-1] and "optim.learning_rate=0.001, there" in other_said[-1]
+    )
+
+
+@pytest.mark.slow
 def test_a_signal_to_one_stops_both_at_one_step(tmp_path):
     run = _started(tmp_path)
     run.both[1].send_signal(signal.SIGTERM)
@@ -156,6 +171,7 @@ def test_the_loss_of_one_ends_the_other_and_the_run_goes_on(tmp_path, victim):
         (["--coordinator=a:1", "--processes=two", "--process=0"], ["--processes=two must be a whole number"]),
         (["--coordinator=auto", "--process=1"], ["--coordinator=auto finds"]),
         (["--processes=2"], ["--processes goes with --coordinator=HOST:PORT"]),
+        (["--mode=verify", "--coordinator=a:1"], ["--mode=verify is the work of one process"]),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(tmp_path, capsys, flags, words):
@@ -180,6 +196,13 @@ def test_layouts_that_cannot_be_are_refused(tmp_path, capsys, fields, words):
     assert main.main(command_line("train", tmp_path, fields)[1:]) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1, error
+
+
+def test_a_process_that_waits_for_the_others_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(processes, "SECONDS_TO_SAY", 0.01)
+    with processes._waiting("process 1 waits"):
+        time.sleep(0.2)
+    assert capsys.readouterr().err.startswith("process 1 waits; 0.01 of at most 300 seconds")
 
 
 def test_a_flag_of_one_process_is_its_own():
