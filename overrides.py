@@ -121,7 +121,8 @@ def _parsed(flag, text, field):
     try:
         return (_texts if field.of_texts else _PARSERS[field.kind])(text)
     except (ValueError, KeyError, ArithmeticError):
-        raise ConfigError(f"{shown} {_KINDS[field.kind]}.") from None
+        in_pairs = flag.removeprefix("config.") in schema.OF_PAIRS
+        raise ConfigError(f"{shown} {schema.IN_PAIRS if in_pairs else _KINDS[field.kind]}.") from None
 
 
 def _replaced(flag, text):

@@ -15,6 +15,7 @@ SEEDS = ("seed",)  # whole numbers that are no sizes
 # Tuples of texts, and of pairs of them; every other tuple is of numbers.
 OF_TEXTS = ("eval.evaluators", "eval.sample_quality.samplers", "eval.sample_quality.metrics")
 OF_PAIRS = ("training.sharding",)
+IN_PAIRS = "must hold pairs of texts: (('bias', 'replicated'),)"
 
 
 class Field(NamedTuple):
@@ -87,7 +88,7 @@ def no_numbers(config, takes_infinity=lambda path: False):
             continue
         if path in OF_PAIRS:
             if not all(map(_is_pair_of_texts, value)):
-                yield f"{path}={value} must hold pairs of texts: (('bias', 'replicated'),)."
+                yield f"{path}={value} {IN_PAIRS}."
             continue
         for number in value if isinstance(value, tuple) else (value,):
             reason = None if isinstance(number, str | bool | None) else _reason(number, path, takes_infinity)

@@ -189,6 +189,7 @@ def test_flags_that_do_not_go_together_are_refused(tmp_path, capsys, flags, word
         ({"training.parallel": "mess"}, 'training.parallel="mess" is unknown. Did you mean "mesh"?'),
         ({"training.parallel": "mesh", "training.sharding": "(('(','fsdp'),)"}, "is no regular expression"),
         ({"training.parallel": "mesh", "training.sharding": "(('a','split'),)"}, "'split' is unknown"),
+        ({"training.parallel": "mesh", "training.sharding": "bias"}, "=bias must hold pairs of texts"),
         ({"training.parallel": "mesh", "training.sharding": "('a','fsdp')"}, "must hold pairs of texts"),
     ],
 )
