@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-import time
 
 import jax
 import numpy as np
@@ -13,7 +12,7 @@ from data.pipeline import Pipeline
 from evaluation import few_samples
 from evaluation.held_out import HeldOut, HeldOutLoss
 from evaluation.sample_quality import require_reference
-from experiment.create import create, resolved
+from experiment.create import create, resolved, subtree
 from experiment.draw import NumberedSamples
 from experiment.load import load
 from experiment.run_data import open_data, open_splits
@@ -21,9 +20,9 @@ from modes import MODES, check
 from parallel import devices, layouts, memory
 from parallel.processes import on_any
 from reports import figures, pictures
-from training import frozen_network, optimizers
+from training import frozen_network, levels, optimizers
 from training.step import TrainStep
-from training.watch import MetricsWatch
+from training.watch import MetricsWatch, Stopwatch
 from workdir import averages
 from workdir.checkpoints import Checkpoints
 from workdir.compatibility import trained_on
@@ -44,13 +43,18 @@ FREQUENCIES = (
 )
 
 
+def _frequencies(config):
+    """{path: steps between two times of something}."""
+    return {path: subtree(config, path) for path in FREQUENCIES}
+
+
 def refusals(config):
     """Lines about the subtrees `training`, `checkpoint` and what the held-out loss reads of `eval`."""
     training = config.training
     yield from positive(training, "training", "steps", "jitted_steps", "log_every", "accumulation")
     yield from positive(config.checkpoint, "checkpoint", "every", "keep")
     yield from positive(config.eval, "eval", "loss_levels", "max_images")
-    values = {path: config[path.split(".")[0]][path.split(".")[1]] for path in FREQUENCIES}
+    values = _frequencies(config)
     kept = {f"checkpoint.{field}": config.checkpoint[field] for field in ("keep_every", "keep_best")}
     for path, value in {**values, **kept}.items():
         if value < 0:
@@ -214,14 +218,15 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
         quality = few_samples.FewSamples(experiment, config, found)
     records = Records(workdir, start)
     progress = Progress(steps, "step", "train", initial=start)
-    watch, key, by_level = MetricsWatch(), experiment.key("train"), None
-    since_log, lost = (time.monotonic(), start), []
+    watch, key, by_level = MetricsWatch(levels.edges(experiment.sde)), experiment.key("train"), None
+    clock, logged, lost = Stopwatch(), start, []
 
     def average(state):
         return layout.local(state.ema[experiment.ema_names[0]])
 
+    frequencies = _frequencies(config).values()
     calls = range(start, steps, jitted)
-    for first, batches in zip(calls, pipeline.batches(start, steps, jitted), strict=True):
+    for first, batches in zip(calls, clock.waits(pipeline.batches(start, steps, jitted)), strict=True):
         state, metrics = one_call(state, layout.split(batches), key)
         watch.add(first + 1, metrics)
         step = first + jitted
@@ -234,45 +239,47 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
 
         shown = {}
         if due(config.training.log_every) or last:
-            shown = watch.means()
-            now = time.monotonic()
-            rate = batch_size * (step - since_log[1]) / (now - since_log[0])
-            since_log = (now, step)
-            records.scalars(step, {**shown, "images_per_second": rate})
+            shown, seconds = watch.means(), clock.split(step - logged)
+            logged, rate = step, batch_size / sum(seconds.values())
+            learning_rate = float(optimizers.learning_rate(config.optim, steps)(step - 1))
+            speed = {"images_per_second": rate, **seconds, **memory.in_use()}
+            records.scalars(step, {**shown, "learning_rate": learning_rate, **speed})
             shown = {"loss": shown["loss"], "images/s": round(rate)}
         progress.update(jitted, **shown)
 
-        # Before evaluations and pictures, so that nothing is lost where one of them fails.
-        if due(config.ema.snapshot_every) or (config.ema.snapshot_every and step == steps):
+        if any(map(due, frequencies)):
+            # Else the host's time below would hold that of the steps.
             watch.check()
-            lock.require()
-            named = {name: tree for name, tree in state.ema.items() if name.startswith("power_")}
-            powers = layout.host(named)
-            if results.writes:
-                with left_out(f"the snapshot of step {step}", say) as lost:
-                    averages.save_snapshot(workdir, powers, checkpoints.record(step))
-        if due(config.checkpoint.every) or last:
-            watch.check()
-            lock.require()
-            # What is not saved at the end is lost.
-            save = checkpoints.save if last else checkpoints.try_save
-            save(layout.host(state))
-        if due(config.training.eval_every) or (config.training.eval_every and step == steps):
-            by_level = held_out_loss(average(state))
-            records.scalars(step, {"held_out_loss": float(by_level.mean())})
-            checkpoints.measured(step, float(by_level.mean()))
-        if due(config.training.sample_every):
-            count = config.sampling.num_samples
-            pixels = preview.draw(average(state), count, convert=experiment.transform.to_pixels)
-            picture = pictures.samples(pixels, config.data.pixel_values, preview.labels(range(count)))
-            name = f"samples_{step:07d}.png"
-            with left_out(name, say):
-                results.write(name, pictures.save_picture, picture)
-            records.image(step, "samples", picture)
-        if quality and due(config.training.sample_quality_every):
-            measured = quality(average(state))
-            records.scalars(step, measured)
-            say(quality.said(step, measured))
+        with clock.of("host"):
+            # Before evaluations and pictures, so that nothing is lost where one of them fails.
+            if due(config.ema.snapshot_every) or (config.ema.snapshot_every and step == steps):
+                lock.require()
+                named = {name: tree for name, tree in state.ema.items() if name.startswith("power_")}
+                powers = layout.host(named)
+                if results.writes:
+                    with left_out(f"the snapshot of step {step}", say) as lost:
+                        averages.save_snapshot(workdir, powers, checkpoints.record(step))
+            if due(config.checkpoint.every) or last:
+                lock.require()
+                # What is not saved at the end is lost.
+                save = checkpoints.save if last else checkpoints.try_save
+                save(layout.host(state))
+            if due(config.training.eval_every) or (config.training.eval_every and step == steps):
+                by_level = held_out_loss(average(state))
+                records.scalars(step, {"held_out_loss": float(by_level.mean())})
+                checkpoints.measured(step, float(by_level.mean()))
+            if due(config.training.sample_every):
+                count = config.sampling.num_samples
+                pixels = preview.draw(average(state), count, convert=experiment.transform.to_pixels)
+                picture = pictures.samples(pixels, config.data.pixel_values, preview.labels(range(count)))
+                name = f"samples_{step:07d}.png"
+                with left_out(name, say):
+                    results.write(name, pictures.save_picture, picture)
+                records.image(step, "samples", picture)
+            if quality and due(config.training.sample_quality_every):
+                measured = quality(average(state))
+                records.scalars(step, measured)
+                say(quality.said(step, measured))
         if last:
             break
 

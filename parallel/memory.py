@@ -30,6 +30,15 @@ def of_devices():
     return of_machine() if None in limits else sum(limits)
 
 
+def in_use():
+    """{name: GiB} in use, and at most in use so far, of this process's first device; {} where it computes in
+    the machine's memory.
+    """
+    found = jax.local_devices()[0].memory_stats() or {}
+    names = {"bytes_in_use": "device_memory_gib", "peak_bytes_in_use": "device_memory_peak_gib"}
+    return {name: found[key] / GIB for key, name in names.items() if key in found}
+
+
 def too_large(what, needed, limit, **fields):
     """A line, if `needed` bytes are more than memory holds.
 

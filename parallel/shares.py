@@ -1,8 +1,8 @@
 """How a training step that knows no devices is put together from shares of its batch.
 
-A step is given an object with two methods: `averaged(function)`, of a function (params, examples) ->
+A step is given an object with three methods: `averaged(function)`, of a function (params, examples) ->
 ((loss [], losses [b]), gradient), makes loss and gradient means over all shares; `gather(tree)` makes of [b]
-[batch], all shares one after the other.
+[batch], all shares one after the other; `total(tree)` adds what each share has.
 """
 
 import dataclasses
@@ -18,6 +18,10 @@ class Whole:
         return function
 
     def gather(self, tree):
+        """The tree itself."""
+        return tree
+
+    def total(self, tree):
         """The tree itself."""
         return tree
 
@@ -41,3 +45,7 @@ class Named:
     def gather(self, tree):
         """[b] of every share -> [batch]."""
         return jax.lax.all_gather(tree, self.axis, tiled=True)
+
+    def total(self, tree):
+        """The sum over all shares."""
+        return jax.lax.psum(tree, self.axis)

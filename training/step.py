@@ -14,7 +14,7 @@ from data.transforms import Transform
 from denoisers.network import Denoiser
 from losses import Objective, weighted_by_uncertainty
 from sde_lib import noise
-from training import ema, frozen_network
+from training import ema, frozen_network, levels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ class TrainStep:
         """Runs `one` for each leading entry of `batches` [n, b, ...], with the same further arguments.
 
         Returns:
-          the new state, and metrics, each [n].
+          the new state, and metrics, each [n, ...].
         """
 
         def one(state, batch):
@@ -84,7 +84,8 @@ class TrainStep:
           shares: see parallel/shares.py.
 
         Returns:
-          (TrainState, dict of metrics []), equal for all shares.
+          (TrainState, dict of metrics), equal for all shares: the loss [], the gradient's norm [], and of the
+          losses by noise level [2, intervals], see training/levels.py.
         """
         # The draws of an example depend on the step and its place in the global batch alone, so that a run
         # is the same on any number of devices.
@@ -124,7 +125,13 @@ class TrainStep:
             params = self.denoiser.normalized(params)
         step = state.step + 1
         averages = ema.update(self.averages, state.ema, params, step)
-        metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradient)}
+        log_snr = self.objective.sde.log_snr(times.t)
+        by_level = levels.totals(levels.edges(self.objective.sde), log_snr, losses)
+        metrics = {
+            "loss": loss,
+            "gradient_norm": optax.tree.norm(gradient),
+            "by_level": shares.total(by_level),
+        }
         state = state.replace(
             step=step, params=params, opt_state=opt_state, ema=averages, loss_history=history
         )

@@ -112,7 +112,7 @@ def test_a_new_network_gives_zero_and_later_all_magnitudes_are_about_one():
     fields = {"width": 32, "multipliers": (1, 2), "blocks": 1, "attention": (4,), "head_width": 16}
     network = EDM2(channels=3, classes=5, **fields)
     x, noise, label, _ = inputs(3, 8, 3, 5)
-    params = network.init(jax.random.key(0), x, noise, label)["params"]
+    params = jax.jit(network.init)(jax.random.key(0), x, noise, label)["params"]
     features = jax.jit(lambda params: network.apply({"params": params}, x, noise, label, method="features"))
     output, last = features(params)
     assert jnp.all(output == 0) and last.shape == (3, 8, 8, 32)

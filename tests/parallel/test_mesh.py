@@ -4,12 +4,15 @@ import functools
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import experiment
 from modes import MODES
+from parallel.devices import Pmap
 from parallel.mesh import Mesh
+from parallel.shares import Whole
 from training.step import TrainStep
 
 STEPS = 20
@@ -32,6 +35,22 @@ def setup():
     return experiment.create(config, MODES["train"].reads)
 
 
+class Alone:
+    """The step compiled by `jax.jit` for one device, on the whole batch: what every layout has to give."""
+
+    def place(self, state):
+        return state
+
+    def split(self, batches):
+        return batches
+
+    def compile(self, body):
+        return jax.jit(lambda state, batches, key: body(state, batches, jnp.arange(16), key, Whole()))
+
+    def host(self, tree):
+        return jax.device_get(tree)
+
+
 def _program(setup, layout):
     parts = (setup.denoiser, setup.objective, setup.optimizer, setup.transform)
     step = TrainStep(*parts, batch_size=16, averages=setup.averages, unroll=True)
@@ -44,13 +63,15 @@ def _trained(setup, layout):
     losses = []
     for i in range(STEPS):
         state, metrics = program(state, layout.split({"image": IMAGES[i : i + 1]}), setup.key("train"))
-        losses.append(float(metrics["loss"][0]))
-    return layout.host(state), losses, program.as_text(), state
+        losses.append((metrics["loss"][0], metrics["gradient_norm"][0], *metrics["by_level"][0].ravel()))
+    return layout.host(state), np.array(losses), program.as_text(), state
 
 
 @pytest.fixture(scope="module")
 def of_one(setup):
-    return _trained(setup, Mesh(devices=jax.devices()[:1]))
+    # Dropout is on, and dequantization: all noise belongs to examples.
+    assert setup.denoiser.network.dropout > 0 and setup.transform.dequantize
+    return _trained(setup, Alone())
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +79,14 @@ def of_mesh(setup):
     return functools.cache(lambda fsdp, rules=(): _trained(setup, Mesh(fsdp, rules)))
 
 
-@pytest.mark.parametrize("fsdp", [1, 4])
-def test_every_mesh_gives_the_parameters_of_one_device(of_one, of_mesh, fsdp):
-    state, losses, _, _ = of_mesh(fsdp)
-    np.testing.assert_allclose(losses, of_one[1], rtol=1e-5)
+@pytest.mark.parametrize("name", ["pmap", "mesh", "mesh, split"])
+def test_every_layout_of_eight_devices_gives_the_parameters_of_one(setup, of_one, of_mesh, name):
+    if name == "pmap":
+        state, metrics, _, _ = _trained(setup, Pmap())
+    else:
+        state, metrics, _, _ = of_mesh(4 if name == "mesh, split" else 1)
+    np.testing.assert_allclose(metrics, of_one[1], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(metrics[:, 0], of_one[1][:, 0], rtol=1e-5)
     for found, expected in (
         (state.params, of_one[0].params),
         (state.ema, of_one[0].ema),

@@ -1,18 +1,17 @@
-"""One training step: the same on any number of devices, and what it changes."""
+"""One training step: what it computes and changes; tests/parallel has it on several devices."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.sharding import PartitionSpec
 
 import experiment
 from modes import MODES
 from parallel.batches import BatchMap, one_by_one
 from parallel.devices import Pmap, shard
 from parallel.mesh import Mesh
-from parallel.shares import Named, Whole
+from parallel.shares import Whole
 from sde_lib import noise
 from training.step import TrainStep
 
@@ -37,16 +36,6 @@ def _run(setup, devices, unroll=False, accumulation=1):
     return compiled(jax.device_get(setup.create_state()), {"image": images}, setup.key("train"))
 
 
-def test_eight_devices_give_the_curve_of_one(setup):
-    # Dropout is on, flips and dequantization too: all noise belongs to examples.
-    assert setup.denoiser.network.dropout > 0 and setup.transform.dequantize
-    one, eight = _run(setup, 1), _run(setup, 8)
-    np.testing.assert_allclose(eight[1]["loss"], one[1]["loss"], rtol=1e-5)
-    np.testing.assert_allclose(eight[1]["gradient_norm"], one[1]["gradient_norm"], rtol=1e-4)
-    for a, b in zip(jax.tree.leaves(eight[0].params), jax.tree.leaves(one[0].params), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
-
-
 @pytest.mark.slow
 def test_the_loss_history_is_the_same_on_every_number_of_devices(tiny_config):
     tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
@@ -56,36 +45,6 @@ def test_the_loss_history_is_the_same_on_every_number_of_devices(tiny_config):
     assert one.counts.sum() == 3 * 16 and one.losses.shape == (5, 10)
     np.testing.assert_array_equal(eight.counts, one.counts)
     np.testing.assert_allclose(eight.losses, one.losses, rtol=1e-4)
-
-
-def test_the_body_of_a_step_is_the_same_under_pmap_jit_and_shard_map(tiny_config):
-    # With a loss history, which needs every way in which shares are put together.
-    tiny_config.data.update({"image_size": 8, "channels": 1, "pixel_values": 17})
-    tiny_config.loss.update({"time_sampling": {"name": "loss_history"}, "noise_levels": 5})
-    setup = experiment.create(tiny_config, MODES["train"].reads)
-    step, key, state = _step(setup), setup.key("train"), jax.device_get(setup.create_state())
-    batch = {"image": jnp.asarray(IMAGES)}
-    mesh = jax.make_mesh((8,), ("shares",), axis_types=(jax.sharding.AxisType.Auto,))
-
-    def alone(state, batch, key):
-        return step(state, batch, jnp.arange(16), key, Whole())
-
-    def sharded(state, batch, key):
-        index = 2 * jax.lax.axis_index("shares") + jnp.arange(2)
-        return step(state, batch, index, key, Named("shares"))
-
-    everywhere, split = PartitionSpec(), PartitionSpec(None, "shares")
-    mapped = jax.shard_map(
-        sharded, mesh=mesh, in_specs=(everywhere, split, everywhere), out_specs=everywhere, check_vma=False
-    )
-    expected = jax.jit(alone)(state, batch, key)
-    for found in (_run(setup, 8), jax.jit(mapped)(state, batch, key)):
-        np.testing.assert_allclose(found[1]["loss"], expected[1]["loss"], rtol=1e-5)
-        np.testing.assert_allclose(found[1]["gradient_norm"], expected[1]["gradient_norm"], rtol=1e-4)
-        np.testing.assert_array_equal(found[0].loss_history.counts, expected[0].loss_history.counts)
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found[0].params, expected[0].params
-        )
 
 
 @pytest.mark.slow
