@@ -24,9 +24,9 @@ import jax.numpy as jnp
 from jax.experimental import topologies
 
 from bench.networks import CHANNELS, NETWORKS, SIDE, training_step
-from parallel.program_text import KINDS, costs
 from models.layers import rematerialized
 from models.song_layers import ResidualBlock
+from parallel.program_text import KINDS, costs
 from sde_lib.noise import root_key
 
 # Side and channels of the levels of DDPM and DDPM++ on CIFAR-10.

@@ -1,5 +1,5 @@
-"""What the instructions of a program that XLA compiled cost, by what they belong to, and what crosses devices:
-counted in its text.
+"""What the instructions of a program that XLA compiled cost, by what they belong to, and what crosses
+devices, counted in its text.
 
 The instructions of the entry computation run one after the other. Most are fusions, which call a computation
 of their own; those of a loop run as often as it goes round, once where XLA does not know how often. For each:
@@ -9,7 +9,8 @@ of their own; those of a loop run as often as it goes round, once where XLA does
 - bytes: of all operands and results, whether they lie in the chip's main memory or stay in its own;
 - main: those of them in main memory, and what is moved between the two. A program for anything but a TPU
   tells no memories apart;
-- cycles: XLA's own estimate, by which it chooses how to tile, of programs for TPUs alone. It is no measurement.
+- cycles: XLA's own estimate, by which it chooses how to tile, of programs for TPUs alone. It is no
+  measurement. Collectives have none.
 
 An instruction belongs to the convolutions (dense layers among them) or to attention where it holds a
 product, with whatever is fused to it; else to the optimizer, the norms (activations that are fused to them
@@ -262,11 +263,14 @@ def collectives(text, devices):
             kind = part.opcode.removesuffix("-start")
             if kind not in COLLECTIVES:
                 continue
+            group = _group(part.more, devices)
+            if group == 1:
+                continue
             size = part.bytes
             if part.opcode in ("all-gather-start", "collective-permute-start"):
                 # Their results hold the operands, too.
                 size -= sum(computation[name].bytes for name in part.operands if name in computation)
-            found.append(Collective(kind, size, _group(part.more, devices), times))
+            found.append(Collective(kind, size, group, times))
     return found
 
 

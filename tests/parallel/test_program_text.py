@@ -64,7 +64,7 @@ def test_costs_are_those_counted_by_hand(kind, expected):
     assert tuple(costs(TEXT)[kind].values()) == expected
 
 
-# A loop of 5 rounds with a product and two sums over pairs of devices, then a gathering that has begun before.
+# A loop of 5 rounds with a product and two sums over pairs of devices, then a gathering of what is left.
 LOOP = """\
 %body (state: (s32[], f32[4,8])) -> (s32[], f32[4,8]) {
   %state = (s32[], f32[4,8]{1,0}) parameter(0)
