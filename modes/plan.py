@@ -1,6 +1,9 @@
 """--mode=plan: what a training and its samples cost on chips that need not be there."""
 
+import contextlib
 import dataclasses
+
+import jax
 
 import data
 from components import UserError, positive
@@ -98,7 +101,8 @@ def run(config, workdir, output=None):
     check.require("plan", config)
     results = Results(workdir, output) if workdir or output else None
     experiment = create(config, MODES["plan"].reads)
-    with topologies.uncached():
+    local = config.plan.topology == topologies.LOCAL
+    with contextlib.nullcontext() if local else topologies.uncached():
         found = _planned(config, experiment, topologies.devices(config.plan.topology))
     tables = shown.tables(found)
     _print(tables)
@@ -154,8 +158,6 @@ def _planned(config, experiment, all_devices):
 
 
 def _count(tree):
-    import jax
-
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 

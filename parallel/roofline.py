@@ -191,7 +191,10 @@ def _next(tried, fits, limit, step):
     known = sorted((abs(size - limit), share, size) for share, size in tried.items() if size is not None)
     if len(known) < 2:
         # A single one tells no slope. Twice as many show how memory grows; half as many may fit.
-        return rounded(low * 2 if low else max(high // 2, step), step)
+        if not low:
+            return rounded(max(high // 2, step), step)
+        guess = rounded(int(min(low * 2, (low + high) / 2)), step)
+        return guess if guess > low else 0
     (_, a, of_a), (_, b, of_b) = known[:2]
     slope = (of_b - of_a) / (b - a)
     guess = high - 1 if slope <= 0 else a + (limit - of_a) / slope
