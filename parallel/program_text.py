@@ -84,12 +84,14 @@ class Instruction:
     """One line of a program.
 
     Attributes:
+      name: of its result.
       opcode: what it does.
       arrays: of its result.
       operands: names of instructions of the same computation.
       more: the rest of the line.
     """
 
+    name: str
     opcode: str
     arrays: tuple
     operands: tuple
@@ -172,7 +174,7 @@ def parse(text):
                 for kind, shape, layout in _ARRAY.findall(result)
             )
             operands = tuple(re.findall(r"%([\w.-]+)", operands))
-            current[name] = Instruction(opcode, arrays, operands, more)
+            current[name] = Instruction(name, opcode, arrays, operands, more)
     return computations
 
 
@@ -264,7 +266,9 @@ def collectives(text, devices):
             if kind not in COLLECTIVES:
                 continue
             group = _group(part.more, devices)
-            if group == 1:
+            # A TPU's program names what it exchanges beside its work in each fusion, from the start to the end.
+            goes_on = "chain_id=" in part.more and not instruction.name.startswith("async-collective-start")
+            if group == 1 or goes_on:
                 continue
             size = part.bytes
             if part.opcode in ("all-gather-start", "collective-permute-start"):

@@ -64,7 +64,7 @@ def test_costs_are_those_counted_by_hand(kind, expected):
     assert tuple(costs(TEXT)[kind].values()) == expected
 
 
-# A loop of 5 rounds with a product and two sums over pairs of devices, then a gathering of what is left.
+# A loop of 5 rounds with a product and two sums over pairs of devices, then gatherings.
 LOOP = """\
 %body (state: (s32[], f32[4,8])) -> (s32[], f32[4,8]) {
   %state = (s32[], f32[4,8]{1,0}) parameter(0)
@@ -77,17 +77,27 @@ LOOP = """\
   ROOT %next = (s32[], f32[4,8]{1,0}) tuple(%i, %sum)
 }
 
+%exchange (part.1: f32[2,8]) -> f32[16,8] {
+  %part.1 = f32[2,8]{1,0} parameter(0)
+  ROOT %whole = f32[16,8]{1,0} all-gather(%part.1), replica_groups=[1,8]<=[8], frontend_attributes={chain_id="3"}
+}
+
 %condition (state.1: (s32[], f32[4,8])) -> pred[] {
   %state.1 = (s32[], f32[4,8]{1,0}) parameter(0)
   ROOT %goes = pred[] constant(true)
 }
 
-ENTRY %main (start: (s32[], f32[4,8])) -> f32[32,8] {
+ENTRY %main (start: (s32[], f32[4,8])) -> f32[16,8] {
   %start = (s32[], f32[4,8]{1,0}) parameter(0)
   %loop = (s32[], f32[4,8]{1,0}) while(%start), condition=%condition, body=%body, backend_config={"known_trip_count":{"n":"5"}}
   %last = f32[4,8]{1,0} get-tuple-element(%loop), index=1
   %begun = (f32[4,8]{1,0}, f32[32,8]{1,0}) all-gather-start(%last), dimensions={0}, replica_groups={{0,1,2,3,4,5,6,7}}
-  ROOT %all = f32[32,8]{1,0} all-gather-done(%begun)
+  %all = f32[32,8]{1,0} all-gather-done(%begun)
+  %part = f32[2,8]{1,0} slice(%all), slice={[0:2],[0:8]}
+  %async-collective-start.1 = f32[16,8]{1,0} fusion(%part), kind=kCustom, calls=%exchange
+  %fusion.7 = f32[16,8]{1,0} fusion(%part), kind=kOutput, calls=%exchange
+  %alone = f32[] all-reduce(%last), replica_groups={{0},{1}}, to_apply=%add
+  ROOT %async-collective-done.1 = f32[16,8]{1,0} fusion(%part), kind=kCustom, calls=%exchange
 }
 """  # noqa: E501
 
@@ -100,4 +110,6 @@ def test_collectives_are_counted_with_their_groups_and_rounds():
     assert collectives(LOOP, 8) == [
         Collective("all-reduce", 4 * 32 + 2 * 16, group=2, times=5),
         Collective("all-gather", 4 * 256, group=8, times=1),
+        # What goes on beside other work is one, and what stays on its device is none.
+        Collective("all-gather", 4 * 128, group=8, times=1),
     ]
