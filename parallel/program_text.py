@@ -266,7 +266,7 @@ def collectives(text, devices):
             if kind not in COLLECTIVES:
                 continue
             group = _group(part.more, devices)
-            # A TPU's program names what it exchanges beside its work in each fusion, from the start to the end.
+            # A TPU's program names what it exchanges beside its work in each fusion from start to end.
             goes_on = "chain_id=" in part.more and not instruction.name.startswith("async-collective-start")
             if group == 1 or goes_on:
                 continue

@@ -131,6 +131,16 @@ def test_a_data_set_that_is_not_at_hand_is_what_is_common(tiny_config, capsys):
     assert "data.channels=3" in capsys.readouterr().err
 
 
+def test_the_memory_at_hand_does_not_limit_a_plan_for_other_devices(tiny_config):
+    # 2^20 samples of 1024 x 1024 and the states beside them are 16 TiB.
+    tiny_config.update_from_flattened_dict(
+        {"data.image_size": 1024, "data.channels": 1, "sampling.batch_size": 2**20}
+    )
+    assert any("GiB" in line for line in check.problems("plan", tiny_config))
+    tiny_config.plan.topology = "v5e:2x2"
+    assert check.problems("plan", tiny_config) == []
+
+
 def test_a_mixture_needs_no_plan():
     from configs import gaussian_mixture
 
