@@ -6,7 +6,7 @@
     python -m bench.tpu_programs ddpm --rematerialization none blocks full
 
 A block is a residual block of DDPM++ at that side, or a few of them, with the gradients by weights and input;
-a network is its whole training step (bench/networks.py). bench/program_text.py says what is counted.
+a network is its whole training step (bench/networks.py). parallel/program_text.py says what is counted.
 Compilation is what takes long here: about a second for each convolution of a program in bfloat16 at batch 8,
 five at batch 64, and three times as much in float32.
 """
@@ -24,9 +24,9 @@ import jax.numpy as jnp
 from jax.experimental import topologies
 
 from bench.networks import CHANNELS, NETWORKS, SIDE, training_step
-from bench.program_text import KINDS, costs
 from models.layers import rematerialized
 from models.song_layers import ResidualBlock
+from parallel.program_text import KINDS, costs
 from sde_lib.noise import root_key
 
 # Side and channels of the levels of DDPM and DDPM++ on CIFAR-10.

@@ -414,6 +414,12 @@ def get_config():
     optimal_grid.batch_size = 256  # over all devices together
     optimal_grid.steps = (5, 10, 25, 50, 100)  # shown in the figure; the file serves any number
 
+    plan = config.plan = ConfigDict()  # --mode=plan: what a training costs; docs/plans.md
+    plan.topology = "local"  # local: the devices at hand; v4, v5e, v5p, v6e with a slice: v5e:4x4, v5p:2x2x1
+    plan.compilations = 4  # of training steps, until the largest batch that fits is given up; 1: one step
+    plan.sampler = True  # also of the sampler
+    plan.sweep = ()  # numbers of chips on which a step is estimated, each with the same share of the batch
+
     config.export = ConfigDict()  # --mode=export
     config.export.format = "safetensors"  # safetensors (all averages and the config), diffusers
 

@@ -267,7 +267,8 @@ def _create_parts(config, reads, refusals):
                 network = models.create(config.model, config.data.channels or 1, config.data.classes or 0)
                 parts.denoiser = denoisers.create(config.denoiser, network, parts.sde)
                 refusals.add(checks.network_refusals(config, network, parts.sde))
-                if not refusals.lines and config.data.image_size and config.data.channels:
+                known = config.data.image_size and config.data.channels
+                if not refusals.lines and known and _is_done_here(config, reads):
                     shape, labelled = data_shape(config), config.data.class_frequencies is not None
                     trained, averages = "training" in reads, len(parts.averages)
                     refusals.add(sizes.of_network(config, parts.denoiser, shape, labelled, trained, averages))
@@ -305,9 +306,14 @@ def refused_numbers(config, reads=OF_A_RUN):
     """
     return (
         [*schema.mismatches(config)]
-        or [*_too_large(config, reads)]
+        or [*(_too_large(config, reads) if _is_done_here(config, reads) else ())]
         or [*schema.no_numbers(config, lambda path: _takes_infinity(config, path))]
     )
+
+
+def _is_done_here(config, reads):
+    """Whether the memory at hand has to hold it: a plan for other devices allocates nothing."""
+    return "plan" not in reads or config.plan.topology == "local"
 
 
 def _too_large(config, reads):

@@ -52,6 +52,8 @@ class NumberedSamples:
     Attributes:
       sampler: samplers.Sampler in float32.
       times: [K] of the sampler's calls; None where they are chosen on the way.
+      function: ((params, sampler, key), {"index": [b], "label": [b] where there are labels}) -> Samples, of a
+        device's share of a batch.
       nfe: network calls a sample; where they are chosen on the way, None until `draw` has their mean.
     """
 
@@ -88,6 +90,7 @@ class NumberedSamples:
             examples_first = (jnp.moveaxis(a, 0, 1) for a in (drawn.trajectory, drawn.predictions))
             return samplers.Samples(drawn.x, drawn.nfe, *examples_first)
 
+        self.function = draw
         self._map = BatchMap(draw, batch_size or config.batch_size)
         self.batch_size = self._map.batch_size
 

@@ -51,6 +51,10 @@ MODES = {
     "diff": Mode(
         "modes.diff", (), ("runs",), ("runs",),
         "print what differs between two runs, --runs=A,B: config, code, data, metrics, figures"),
+    "plan": Mode(
+        "modes.plan", ("loss", "optim", "ema", "training", "sampling", "plan"), ("output",),
+        ("config", "data"),
+        "what a training costs on chips that need not be there, --config.plan.topology=v5e:4x4"),
     "coefficients": Mode(
         "modes.coefficients", ("sampling",), (), ("config",),
         "print the sampler's table, one line a network call"),

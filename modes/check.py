@@ -70,8 +70,13 @@ def run(config, workdir, for_mode=None, source=None):
 
 def _learn(config, name, workdir, source, found):
     """Fills in what the data, the run's record or the file knows, and takes what they refuse."""
+    learn = getattr(importlib.import_module(MODES[name].module), "learn", None)
     try:
-        if "from" in MODES[name].needs:
+        if learn is not None:
+            if not problems(name, config):
+                learn(config)
+                _check_files(config, name, workdir, None, found)
+        elif "from" in MODES[name].needs:
             if source:
                 importlib.import_module(MODES[name].module).check_file(config, workdir, source)
         elif workdir and "config" not in MODES[name].needs:

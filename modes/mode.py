@@ -17,7 +17,8 @@ class Mode(NamedTuple):
         where "from" stands, the one that the module's `config_for(path)` finds for that file; its
         `check_file(config, workdir, path)` refuses what the mode would of it. A module's
         `require_files(config, workdir, record)` raises UserError for what the mode would refuse of other
-        files, given the record of the run's checkpoint; what is not there yet is None.
+        files, given the record of the run's checkpoint; what is not there yet is None. A module that does
+        without the data set has `learn(config)`, which fills in what the mode takes of it.
       summary: one line for --help.
       after_a_stop: what the same command does after a signal or a kill.
       shared: whether several processes share its work, by --coordinator.

@@ -75,12 +75,6 @@ def refusals(config):
             "Change these to multiples of it, or use training.jitted_steps=1."
         )
     yield from layouts.refusals(training)
-    share = training.batch_size // jax.device_count()
-    if training.accumulation > 1 and share % training.accumulation:
-        yield (
-            f"training.accumulation={training.accumulation} must divide the {share} examples of "
-            f"training.batch_size={training.batch_size} on each device."
-        )
     if config.ema.snapshot_every and not config.ema.power_stds:
         yield (
             f"ema.snapshot_every={config.ema.snapshot_every} needs averages of power functions: "

@@ -32,6 +32,19 @@ class Pmap:
         """Batches [n, b, ...] of this process as arrays [local devices, n, share, ...]."""
         return shard(batches, axis=1)
 
+    def templates(self, state, batches, key):
+        """The arguments of a compiled step as shapes, with which `lower` needs no arrays.
+
+        Args:
+          state, batches [n, batch, ...], key: trees of what has a shape and a dtype, of all devices.
+        """
+        devices = len(self.devices or jax.devices())
+
+        def split(a):
+            return jax.ShapeDtypeStruct((devices, a.shape[0], a.shape[1] // devices, *a.shape[2:]), a.dtype)
+
+        return state, jax.tree.map(split, batches), key
+
     def compile(self, body):
         """A training.step.TrainStep compiled: (state, batches, key) -> (state, metrics), with batches as
         `split` gives them; takes the state's buffers.

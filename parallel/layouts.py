@@ -1,8 +1,8 @@
 """The layouts that `training.parallel` chooses from: where a training step and its state live.
 
-A layout has `place(state)`, `split(batches)`, `compile(body)`, `host(tree)` and `local(tree)`, and says of
-parameters what cannot be, `unfit(params)`, and how they lie, `described(params)`; see those of
-parallel/devices.py. A new one is a class and a line here.
+A layout has `place(state)`, `split(batches)`, `compile(body)`, `templates(state, batches, key)`,
+`host(tree)` and `local(tree)`, and says of parameters what cannot be, `unfit(params)`, and how they lie,
+`described(params)`; see those of parallel/devices.py. A new one is a class and a line here.
 """
 
 import re
@@ -14,19 +14,27 @@ from parallel.devices import Pmap, uneven
 from parallel.mesh import Mesh
 
 LAYOUTS = {
-    "pmap": lambda config: Pmap(),
-    "mesh": lambda config: Mesh(config.fsdp, tuple(map(tuple, config.sharding))),
+    "pmap": lambda config, devices: Pmap(devices),
+    "mesh": lambda config, devices: Mesh(config.fsdp, tuple(map(tuple, config.sharding)), devices),
 }
 
 
-def create(config):
-    """The layout of the subtree `training`, one that `refusals` does not refuse."""
-    return LAYOUTS[config.parallel](config)
+def create(config, devices=None):
+    """The layout of the subtree `training`, one that `refusals` does not refuse.
+
+    Args:
+      devices: None: all of all processes.
+    """
+    return LAYOUTS[config.parallel](config, devices)
 
 
-def refusals(config):
-    """Lines about what the subtree `training` says of devices."""
-    devices = jax.device_count()
+def refusals(config, devices=None):
+    """Lines about what the subtree `training` says of devices.
+
+    Args:
+      devices: how many there are; None: those of all processes.
+    """
+    devices = devices or jax.device_count()
     if config.parallel not in LAYOUTS:
         yield (
             f'training.parallel="{config.parallel}" is unknown.{closest(config.parallel, LAYOUTS)} Known: '
@@ -44,6 +52,12 @@ def refusals(config):
     for rule in config.sharding:
         yield from _refused(rule)
     yield from uneven("training.batch_size", config.batch_size, devices)
+    share = config.batch_size // devices
+    if config.accumulation > 1 and share % config.accumulation:
+        yield (
+            f"training.accumulation={config.accumulation} must divide the {share} examples of "
+            f"training.batch_size={config.batch_size} on each device."
+        )
 
 
 def _refused(rule):

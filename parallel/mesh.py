@@ -141,6 +141,18 @@ class Mesh:
         sharding = NamedSharding(self.mesh, PartitionSpec(None, AXES))
         return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), batches)
 
+    def templates(self, state, batches, key):
+        """See parallel/devices.py."""
+
+        def placed(leaf, sharding):
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+        split, whole = (
+            NamedSharding(self.mesh, spec) for spec in (PartitionSpec(None, AXES), PartitionSpec())
+        )
+        state = jax.tree.map(placed, state, self._shardings(state))
+        return state, jax.tree.map(lambda a: placed(a, split), batches), placed(key, whole)
+
     def compile(self, body):
         """A training.step.TrainStep compiled: (state, batches, key) -> (state, metrics); takes the state's
         buffers.

@@ -256,6 +256,38 @@ def variance_figure(path, measured):
     plt.close(figure)
 
 
+def scaling_figure(path, rows, topology):
+    """The cost of an image and the weak-scaling efficiency against the number of chips.
+
+    Args:
+      rows: dicts with `chips`, `chip_seconds` and `efficiency`.
+      topology: for which the program was compiled, for the title.
+    """
+    plt = pyplot()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    numbers = [row["chips"] for row in rows]
+    left.plot(numbers, [1e3 * row["chip_seconds"] for row in rows], "o-", color=BLUE)
+    left.set(ylabel="chip milliseconds an image", title=f"Cost of an image, compiled for {topology}")
+    right.plot(numbers, [100 * row["efficiency"] for row in rows], "o-", color=BLUE, label="of one chip")
+    right.plot(
+        numbers,
+        [100 * row["against_first"] for row in rows],
+        "o-",
+        color=ORANGE,
+        label=f"of {numbers[0]} chips",
+    )
+    right.axhline(95, color=GREY, ls="--", lw=1)
+    right.set(ylabel="efficiency, %", title="Weak scaling, without overlap")
+    right.legend(frameon=False)
+    for axis in (left, right):
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(numbers, numbers)
+        axis.set(xlabel="chips")
+        axis.set_ylim(bottom=0)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def samples_figure(path, images, pixel_values):
     """A grid of uint8 samples [N, h, w, c] with values 0..pixel_values-1."""
     save_picture(path, grid(np.asarray(images), pixel_values))

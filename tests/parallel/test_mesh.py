@@ -12,12 +12,12 @@ import experiment
 from modes import MODES
 from parallel.devices import Pmap
 from parallel.mesh import Mesh
+from parallel.program_text import collectives
 from parallel.shares import Whole
 from training.step import TrainStep
 
 STEPS = 20
 IMAGES = np.random.default_rng(0).integers(0, 17, (STEPS, 16, 8, 8, 1), dtype=np.uint8)
-BYTES = {"f32": 4, "s32": 4, "u32": 4, "pred": 1}
 
 
 @pytest.fixture(scope="module")
@@ -98,15 +98,8 @@ def test_every_layout_of_eight_devices_gives_the_parameters_of_one(setup, of_one
 def _collectives(text):
     """Bytes of the results of each kind of collective of a compiled program."""
     found = {}
-    pattern = r"= (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
-    for line in text.splitlines():
-        match = re.search(pattern, line)
-        if match:
-            arrays = re.findall(r"(f32|s32|u32|pred)\[([\d,]*)\]", match[1])
-            size = sum(
-                BYTES[kind] * np.prod([int(n) for n in shape.split(",") if n]) for kind, shape in arrays
-            )
-            found.setdefault(match[2], []).append(int(size))
+    for collective in collectives(text, len(jax.devices())):
+        found.setdefault(collective.kind, []).append(collective.bytes)
     return found
 
 

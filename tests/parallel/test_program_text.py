@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.program_text import costs
+from parallel.program_text import Collective, collectives, costs
 
 # A norm's sum over 4x4 pixels, a convolution whose input a SiLU of that norm is fused to, its gradient with a
 # dilated input, an optimizer's update that is named like a norm, and what costs nothing or runs beside.
@@ -49,14 +49,67 @@ X, W, Y, BACK = 2 * 2 * 4 * 4 * 8, 4 * 9 * 8 * 16, 2 * 2 * 4 * 4 * 16, 2 * 2 * 8
     ("kind", "expected"),
     [
         # Two for each multiply-add, and one for each number of the SiLU that is fused to it.
-        ("convolutions", (1, 2 * 2 * 16 * 16 * 9 * 8 + 2 * 16 * 8, X + W + Y, 300)),
-        ("norms", (1, 2 * 16 * 8, X + 4 * 2 * 8, 100)),
+        # The weights lie in the chip's own memory by then.
+        ("convolutions", (1, 2 * 2 * 16 * 16 * 9 * 8 + 2 * 16 * 8, X + W + Y, X + Y, 300)),
+        ("norms", (1, 2 * 16 * 8, X + 4 * 2 * 8, X + 4 * 2 * 8, 100)),
         # Of the dilated input three numbers in four are zeros.
-        ("attention", (1, 2 * 2 * 64 * 8 * 9 * 16 // 4, Y + W + BACK, 0)),
-        ("optimizer", (1, 9 * 8 * 16, 3 * W, 0)),
-        ("dropout", (0, 0, 0, 0)),
-        ("rest", (0, 0, 0, 0)),
+        ("attention", (1, 2 * 2 * 64 * 8 * 9 * 16 // 4, Y + W + BACK, Y + W + BACK, 0)),
+        ("optimizer", (1, 9 * 8 * 16, 3 * W, W, 0)),
+        ("dropout", (0, 0, 0, 0, 0)),
+        # The move of the weights costs the main memory's bytes alone.
+        ("rest", (0, 0, 0, W, 0)),
     ],
 )
 def test_costs_are_those_counted_by_hand(kind, expected):
     assert tuple(costs(TEXT)[kind].values()) == expected
+
+
+# A loop of 5 rounds with a product and two sums over pairs of devices, then gatherings.
+LOOP = """\
+%body (state: (s32[], f32[4,8])) -> (s32[], f32[4,8]) {
+  %state = (s32[], f32[4,8]{1,0}) parameter(0)
+  %i = s32[] get-tuple-element(%state), index=0
+  %x = f32[4,8]{1,0} get-tuple-element(%state), index=1
+  %w = f32[8,8]{1,0} constant({...})
+  %product = f32[4,8]{1,0} dot(%x, %w), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+  %sums = (f32[4,8]{1,0}, bf16[16]{0}) all-reduce(%product, %w), channel_id=1, replica_groups=[4,2]<=[8], to_apply=%add
+  %sum = f32[4,8]{1,0} get-tuple-element(%sums), index=0
+  ROOT %next = (s32[], f32[4,8]{1,0}) tuple(%i, %sum)
+}
+
+%exchange (part.1: f32[2,8]) -> f32[16,8] {
+  %part.1 = f32[2,8]{1,0} parameter(0)
+  ROOT %whole = f32[16,8]{1,0} all-gather(%part.1), replica_groups=[1,8]<=[8], frontend_attributes={chain_id="3"}
+}
+
+%condition (state.1: (s32[], f32[4,8])) -> pred[] {
+  %state.1 = (s32[], f32[4,8]{1,0}) parameter(0)
+  ROOT %goes = pred[] constant(true)
+}
+
+ENTRY %main (start: (s32[], f32[4,8])) -> f32[16,8] {
+  %start = (s32[], f32[4,8]{1,0}) parameter(0)
+  %loop = (s32[], f32[4,8]{1,0}) while(%start), condition=%condition, body=%body, backend_config={"known_trip_count":{"n":"5"}}
+  %last = f32[4,8]{1,0} get-tuple-element(%loop), index=1
+  %begun = (f32[4,8]{1,0}, f32[32,8]{1,0}) all-gather-start(%last), dimensions={0}, replica_groups={{0,1,2,3,4,5,6,7}}
+  %all = f32[32,8]{1,0} all-gather-done(%begun)
+  %part = f32[2,8]{1,0} slice(%all), slice={[0:2],[0:8]}
+  %async-collective-start.1 = f32[16,8]{1,0} fusion(%part), kind=kCustom, calls=%exchange
+  %fusion.7 = f32[16,8]{1,0} fusion(%part), kind=kOutput, calls=%exchange
+  %alone = f32[] all-reduce(%last), replica_groups={{0},{1}}, to_apply=%add
+  ROOT %async-collective-done.1 = f32[16,8]{1,0} fusion(%part), kind=kCustom, calls=%exchange
+}
+"""  # noqa: E501
+
+
+def test_a_loop_costs_what_its_rounds_do():
+    assert costs(LOOP)["convolutions"]["flops"] == 5 * 2 * 4 * 8 * 8
+
+
+def test_collectives_are_counted_with_their_groups_and_rounds():
+    assert collectives(LOOP, 8) == [
+        Collective("all-reduce", 4 * 32 + 2 * 16, group=2, times=5),
+        Collective("all-gather", 4 * 256, group=8, times=1),
+        # What goes on beside other work is one, and what stays on its device is none.
+        Collective("all-gather", 4 * 128, group=8, times=1),
+    ]
