@@ -420,6 +420,9 @@ def get_config():
     plan.sampler = True  # also of the sampler
     plan.sweep = ()  # numbers of chips on which a step is estimated, each with the same share of the batch
 
+    config.profile = ConfigDict()  # --mode=profile: where the time of a training step goes
+    config.profile.steps = 5  # that are measured
+
     config.export = ConfigDict()  # --mode=export
     config.export.format = "safetensors"  # safetensors (all averages and the config), diffusers
 

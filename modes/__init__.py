@@ -55,6 +55,10 @@ MODES = {
         "modes.plan", ("loss", "optim", "ema", "training", "sampling", "plan"), ("output",),
         ("config", "data"),
         "what a training costs on chips that need not be there, --config.plan.topology=v5e:4x4"),
+    "profile": Mode(
+        "modes.profile", ("loss", "optim", "ema", "training", "profile"), ("output",),
+        ("config", "data"),
+        "where the time of a training step goes, measured on a few: profile/, profile.json, profile.md"),
     "coefficients": Mode(
         "modes.coefficients", ("sampling",), (), ("config",),
         "print the sampler's table, one line a network call"),

@@ -248,6 +248,17 @@ def costs(text):
     return totals
 
 
+def belongings(text):
+    """{instruction: (its kind, one of KINDS, the name of the operation it comes from)} of all that runs."""
+    computations, found = parse(text), {}
+    for instruction, home, _ in _executed(computations):
+        if not instruction.is_free:
+            parts = [part for part, _ in [(instruction, home), *_parts(computations, instruction)]]
+            place = next((part.names for part in parts if part.names), "")
+            found[instruction.name] = _kind(parts), place
+    return found
+
+
 def collectives(text, devices):
     """The Collectives of a compiled program.
 
