@@ -102,6 +102,11 @@ def measured(lowered, devices):
     )
 
 
+def flops(lowered):
+    """FLOPs of a device in a call of a jax.stages.Lowered, before XLA rewrites it; nothing is compiled."""
+    return float(lowered.cost_analysis()["flops"])
+
+
 def training_step(experiment, config, devices, batch_size):
     """The Program of one optimizer step, as --mode=train compiles it with training.jitted_steps=1.
 

@@ -12,12 +12,13 @@ from data.pipeline import Pipeline
 from evaluation import few_samples
 from evaluation.held_out import HeldOut, HeldOutLoss
 from evaluation.sample_quality import require_reference
+from experiment import ahead
 from experiment.create import create, resolved, subtree
 from experiment.draw import NumberedSamples
 from experiment.load import load
 from experiment.run_data import open_data, open_splits
 from modes import MODES, check
-from parallel import devices, layouts, memory
+from parallel import chips, devices, layouts, memory
 from parallel.processes import on_any
 from reports import figures, pictures
 from training import frozen_network, levels, optimizers
@@ -201,7 +202,6 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
     if line := layout.described(state.params):
         say(line)
     state, one_call = layout.place(state), layout.compile(step_body)
-    one_call = memory.guarded("training", "training.batch_size", "model.width")(one_call)
     held_out = HeldOut.images(experiment, found.test, HeldOutLoss.examples(config.eval))
     held_out_loss = HeldOutLoss(experiment, held_out, config.eval)
     preview = NumberedSamples(experiment, config.sampling)
@@ -214,6 +214,7 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
     progress = Progress(steps, "step", "train", initial=start)
     watch, key, by_level = MetricsWatch(levels.edges(experiment.sde)), experiment.key("train"), None
     clock, logged, lost = Stopwatch(), start, []
+    chip, flops = chips.of_device(jax.devices()[0]), None
 
     def average(state):
         return layout.local(state.ema[experiment.ema_names[0]])
@@ -221,7 +222,11 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
     frequencies = _frequencies(config).values()
     calls = range(start, steps, jitted)
     for first, batches in zip(calls, clock.waits(pipeline.batches(start, steps, jitted)), strict=True):
-        state, metrics = one_call(state, layout.split(batches), key)
+        arguments = state, layout.split(batches), key
+        if chip and flops is None:
+            flops = ahead.flops(one_call.lower(*arguments)) / jitted
+        with memory.guarded("training", "training.batch_size", "model.width"):
+            state, metrics = one_call(*arguments)
         watch.add(first + 1, metrics)
         step = first + jitted
         # Several processes ask each other where they wait for metrics anyway, and so stop at the same step.
@@ -237,6 +242,9 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
             logged, rate = step, batch_size / sum(seconds.values())
             learning_rate = float(optimizers.learning_rate(config.optim, steps)(step - 1))
             speed = {"images_per_second": rate, **seconds, **memory.in_use()}
+            if chip:
+                achieved = flops / sum(seconds.values())
+                speed |= {"tflops_a_device": achieved / 1e12, "mfu": achieved / chip.flops}
             records.scalars(step, {**shown, "learning_rate": learning_rate, **speed})
             shown = {"loss": shown["loss"], "images/s": round(rate)}
         progress.update(jitted, **shown)

@@ -1,0 +1,62 @@
+"""The records of a run at Weights & Biases, an extra: requirements/wandb.txt."""
+
+import hashlib
+import importlib.util
+import os
+
+from components import ConfigError
+
+
+def require(project):
+    """Refuses `training.wandb_project` where the package is not installed.
+
+    Raises:
+      ConfigError: it says what to install.
+    """
+    if project is not None and importlib.util.find_spec("wandb") is None:
+        raise ConfigError(
+            f'training.wandb_project="{project}" needs the package wandb, which is not installed: '
+            "python -m pip install -r requirements/wandb.txt"
+        )
+
+
+class WeightsAndBiases:
+    """Takes scalars and pictures by step, as workdir/records.py hands them on.
+
+    A workdir is one run there, which goes on when the training does. Of steps that a killed run had
+    recorded after the checkpoint from which it goes on, the first values stay. Where the network or the
+    account is missing, wandb's own settings decide: WANDB_MODE=offline keeps all in the folder wandb of the
+    workdir, for `wandb sync`.
+
+    Args:
+      project: its name there.
+      workdir: folder of the run, whose name is that of the run there.
+      config: dict of nested fields.
+    """
+
+    def __init__(self, project, workdir, config):
+        import wandb
+
+        place = os.path.abspath(workdir)
+        self._picture = wandb.Image
+        self._run = wandb.init(
+            project=project,
+            name=os.path.basename(place),
+            id=hashlib.sha256(f"{project} {place}".encode()).hexdigest()[:16],
+            resume="allow",
+            dir=place,
+            config=config,
+            settings=wandb.Settings(console="off", silent=True),
+        )
+
+    def scalars(self, step, values):
+        """Records a dict of numbers."""
+        self._run.log(values, step=step)
+
+    def image(self, step, name, picture):
+        """Records a uint8 picture [H, W, C]."""
+        self._run.log({name: self._picture(picture)}, step=step)
+
+    def close(self):
+        """Sends what waits."""
+        self._run.finish()
