@@ -201,6 +201,8 @@ def get_config():
     training.sample_every = 0  # a grid of samples while training; 0: never
     training.sample_quality_every = 0  # metrics of eval.sample_quality, of few samples; 0: never
     training.sample_quality_samples = 1_000  # how few
+    # Records go to this project of Weights & Biases, too (requirements/wandb.txt); None: they do not
+    training.wandb_project = placeholder(str)
     training.network_from = placeholder(str)  # workdir of a trained network: the head alone is trained
     # pmap: whole parameters on each device; mesh: one program over all, which can split them
     training.parallel = "pmap"
