@@ -130,7 +130,7 @@ def _planned(config, experiment, all_devices):
     share = training.batch_size // count
     found = largest_share(search.measure, share, limit, config.plan.compilations, training.accumulation)
     if share in search.programs:
-        programs["training"] = _figures(search.programs[share], chip)
+        programs["training"] = figures_of(search.programs[share], chip)
     compiled = max(search.programs, default=None) if share not in search.programs else share
     if config.plan.sampler:
         programs["sampling"] = _sampling(config, experiment, all_devices[0], chip)
@@ -194,10 +194,10 @@ def _sampling(config, experiment, device, chip):
         say(f"  does not fit: {str(error).splitlines()[0]}")
         return {"share": share, "too_large": str(error).splitlines()[0]}
     say(f"  {program.seconds:.0f} s; {program.memory / GIB:.2f} GiB a device")
-    return {"share": share, "nfe": nfe, **_figures(program, chip)}
+    return {"share": share, "nfe": nfe, **figures_of(program, chip)}
 
 
-def _figures(program, chip):
+def figures_of(program, chip):
     """A Program, and what follows from it and the chip's figures, where these are known."""
     found = dataclasses.asdict(program)
     found["collectives"] = _by_kind(program.collectives)
@@ -230,21 +230,25 @@ def _by_kind(collectives):
     return found
 
 
-def _compute(program, chip):
-    """Seconds of a program without its collectives: by XLA's cycles, and no less than the roofline."""
-    by_cycles = chip.seconds(program.cycles) if chip.cycle_flops else 0.0
-    return max(by_cycles, roofline(program.flops, program.main, chip).seconds)
-
-
 def _sweep(config, program, share, count, chip):
     if not config.plan.sweep:
         return []
     if program is None:
         say("no table of chips: no training step fits")
         return []
-    arguments = (share, config.plan.sweep, count, config.training.fsdp, chip)
-    scaled = weak_scaling(_compute(program, chip), program.collectives, *arguments)
-    return [{**dataclasses.asdict(row), "chip_seconds": row.chip_seconds} for row in scaled]
+    return scaled(program, share, config.plan.sweep, count, config.training.fsdp, chip)
+
+
+def scaled(program, share, numbers, compiled_for, split_over, chip):
+    """Dicts of the fields of roofline.Scaled, one for each of `numbers` of chips; see `weak_scaling`.
+
+    The chip's own work is that of the program without its collectives: by XLA's cycles, and no less than the
+    roofline.
+    """
+    by_cycles = chip.seconds(program.cycles) if chip.cycle_flops else 0.0
+    compute = max(by_cycles, roofline(program.flops, program.main, chip).seconds)
+    rows = weak_scaling(compute, program.collectives, share, numbers, compiled_for, split_over, chip)
+    return [{**dataclasses.asdict(row), "chip_seconds": row.chip_seconds} for row in rows]
 
 
 def _print(tables):

@@ -1,5 +1,6 @@
 """Plans: what a training costs, against figures counted by hand."""
 
+import dataclasses
 import importlib.util
 import json
 
@@ -12,6 +13,10 @@ import main
 from components import ConfigError
 from experiment import ahead
 from modes import MODES, check, plan
+from parallel.chips import CHIPS
+from parallel.program_text import Collective
+from reports import figures
+from reports import plan as shown
 from tests.conftest import TINY, as_flags
 
 READS = MODES["plan"].reads
@@ -93,6 +98,35 @@ def test_split_parameters_take_a_part_of_the_memory(tiny, planned):
     # Biases and norms of 8 channels are split, too; what 4 does not divide is whole.
     assert found.arguments < 0.35 * planned[0]["training"]["arguments"]
     assert {c.kind for c in found.collectives} >= {"all-gather", "reduce-scatter", "all-reduce"}
+
+
+def test_the_time_of_a_program_on_a_chip_is_that_worked_out_by_hand(planned, tmp_path):
+    # 1.97 TFLOP take 10 ms of a v5e, 4.095 GB of its main memory 5 ms, 30 million cycles 20 ms; a sum of
+    # 160 MB over 4 chips has each send 240 MB, 1.2 ms of its links.
+    program = ahead.Program(
+        seconds=1.0, flops=1.97e12, main=4.095e9, cycles=30_060_000, optimum=None, arguments=100, outputs=90,
+        temporaries=50, aliased=80, code=5, collectives=(Collective("all-reduce", 160_000_000, 4, 1),),
+    )  # fmt: skip
+    found = plan.figures_of(program, CHIPS["v5e"])
+    assert found["memory"] == 100 + 90 - 80 + 50 + 5
+    time = found["time"]
+    assert time["roofline"] == time["arithmetic"] == pytest.approx(0.010)
+    assert time["main_memory"] == pytest.approx(0.005)
+    assert time["cycles"] == pytest.approx(0.020, rel=1e-3)
+    assert time["exchange"] == pytest.approx(0.0012)
+    assert time["utilization_bound"] == 1.0
+    assert time["utilization"] == pytest.approx(10 / 21.2, rel=1e-3)
+
+    sweep = plan.scaled(program, 8, (4, 16), 4, 1, CHIPS["v5e"])
+    assert sweep[0]["efficiency"] == pytest.approx(20 / 21.2, rel=1e-3)
+    assert sweep[1]["against_first"] == pytest.approx(21.2 / 21.5, rel=1e-3)
+    whole = {**planned[0], "chip": dataclasses.asdict(CHIPS["v5e"]), "training": found, "sweep": sweep}
+    tables = shown.tables(whole)
+    assert dict(tables["plan"])["step: XLA's estimate"] == "20 ms by 30.06 million cycles; MFU 47%"
+    assert "MFU at most 100%" in dict(tables["plan"])["step: roofline"]
+    assert tables["sweep"][2][-2:] == ("93.0%", "98.6%")
+    figures.scaling_figure(tmp_path / "plan.png", sweep, "v5e:2x2")
+    assert (tmp_path / "plan.png").stat().st_size > 0
 
 
 @pytest.mark.parametrize(
