@@ -245,6 +245,7 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
         if due(config.checkpoint.every) or last:
             watch.check()
             lock.require()
+            records.flush()
             # What is not saved at the end is lost.
             save = checkpoints.save if last else checkpoints.try_save
             save(layout.host(state))

@@ -8,12 +8,12 @@ takes a template.
 import dataclasses
 import json
 import zlib
-from pathlib import Path
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from workdir import storage
 from workdir.digests import by_path, differences, digests
 from workdir.files import checksum
 
@@ -70,7 +70,7 @@ def read_record(folder):
     Raises:
       ValueError, OSError: it is damaged.
     """
-    record = json.loads((Path(folder) / RECORD / "metadata").read_text())
+    record = json.loads(storage.read_text(storage.path(folder) / RECORD / "metadata"))
     if not isinstance(record, dict) or record.get("checksum") != text_checksum(record):
         raise ValueError("it does not match its checksum")
     if not isinstance(record.get("checksums"), dict):
@@ -154,7 +154,7 @@ def verify(folder, template=None):
       template: () -> {item: tree of arrays or ShapeDtypeStructs}, for checkpoints without digests;
         None: these cannot be checked beyond whether they can be read.
     """
-    folder = Path(folder)
+    folder = storage.path(folder)
     try:
         record = read_record(folder)
     except (OSError, ValueError, RecursionError) as error:
