@@ -20,6 +20,7 @@ class Mode(NamedTuple):
         files, given the record of the run's checkpoint; what is not there yet is None.
       summary: one line for --help.
       after_a_stop: what the same command does after a signal or a kill.
+      stores: whether --workdir and --output may lie on an object store.
     """
 
     module: str
@@ -28,3 +29,4 @@ class Mode(NamedTuple):
     needs: tuple[str, ...]
     summary: str
     after_a_stop: str = "begins anew"
+    stores: bool = True

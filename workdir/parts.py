@@ -61,6 +61,9 @@ class Parts:
         if len(self._content) > self._written:
             self._write(self._content)
 
+    def close(self):
+        """Nothing is open; what was taken and is not written is lost."""
+
     def _write(self, content):
         self._next = time.monotonic() + SECONDS_AFTER_A_FAILURE
         storage.write_bytes(self._folder / _name(self._name, self._number), content)

@@ -25,6 +25,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 import tempfile
 from pathlib import Path, PurePath
 
@@ -153,7 +154,7 @@ class Unreachable(OSError):
     """A store that does not do what it is asked, for whatever reason; its number is EIO."""
 
     def __init__(self, place, reason):
-        super().__init__(errno.EIO, reason, str(place))
+        super().__init__(errno.EIO, reason, str(place) or None)
 
 
 @contextlib.contextmanager
@@ -175,6 +176,18 @@ def _taken(place):
             yield
     except FileNotFoundError as error:
         raise Unreachable(place, "there is no such bucket, or it may not be written to") from error
+
+
+# Packages that raise errors of their own where a store does not answer.
+_DRIVERS = ("aiobotocore", "aiohttp", "botocore", "gcsfs", "google", "requests", "s3fs")
+
+
+def as_of_a_disk(error):
+    """An error of a driver as Unreachable; any other as it is."""
+    package = type(error).__module__.partition(".")[0]
+    # gcsfs has OSErrors without a number for what it may not read.
+    unnumbered = type(error) is OSError and error.errno is None and "fsspec" in sys.modules
+    return Unreachable("", _reason(error)) if package in _DRIVERS or unnumbered else error
 
 
 class _Object(io.RawIOBase):
@@ -249,8 +262,10 @@ class Pieces:
       FileNotFoundError: there is none; OSError: it cannot be read.
     """
 
+    _file = None
+
     def __init__(self, place):
-        self._path, self._file = path(place), None
+        self._path = path(place)
         if not on_store(self._path):
             self._file = os.open(self._path, os.O_RDONLY)
 

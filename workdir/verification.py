@@ -20,6 +20,8 @@ from workdir.files import checksum
 RECORD = "record"
 # In the name of the folder of a save that Orbax has not finished.
 UNFINISHED = ".orbax-checkpoint-tmp"
+# The object that Orbax writes last on a store, where it renames nothing.
+COMMITTED = "commit_success.txt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +64,11 @@ def text_checksum(record):
     """CRC-32 of a record, without the one that stands in it, as hexadecimal text."""
     text = json.dumps({k: v for k, v in record.items() if k != "checksum"}, sort_keys=True)
     return f"{zlib.crc32(text.encode()):08x}"
+
+
+def is_finished(folder):
+    """Whether the save into a folder named by a step has ended."""
+    return not storage.on_store(folder) or (folder / COMMITTED).exists()
 
 
 def read_record(folder):
