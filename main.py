@@ -144,8 +144,8 @@ def _check_flags(given):
     for flag in STORE_FLAGS:
         if storage.on_store(given.get(flag, "")) and not mode.stores:
             raise ConfigError(
-                f"--mode={name} works in folders of this machine, and --{flag}={given[flag]} lies on an object "
-                "store: copy it, and name the copy."
+                f"--mode={name} works in folders of this machine, and --{flag}={given[flag]} lies on an "
+                "object store: name a folder, and copy."
             )
     refused = storage.without_checkpoints(given.get("workdir", "")) if name == "train" else None
     if refused:

@@ -32,8 +32,8 @@ def refusals(config):
     kind, argument = parse(config.source)
     if kind == "folder" and storage.on_store(argument):
         yield (
-            f'data.source="{config.source}": image folders are read of this machine alone. Pack the images into '
-            "an archive, zip:<address>, or copy them here."
+            f'data.source="{config.source}": image folders are read of this machine alone. Pack the images '
+            "into an archive, zip:<address>, or copy them here."
         )
     yield from _cut_refusals(config, kind)
     if not 0 < config.holdout < 1:

@@ -1,6 +1,5 @@
 """The evaluation loop: what a model is worth, by the evaluators that `eval.evaluators` names."""
 
-
 import data
 from components import Refusals
 from evaluation import evaluators, follow

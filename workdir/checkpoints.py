@@ -293,7 +293,7 @@ class Checkpoints:
         # Where one item failed, others may still be written: Orbax, which removes such a folder once, would
         # fail for it at the next save.
         until = time.monotonic() + seconds
-        # On a store nothing tells an unfinished folder but that it lacks an object, and Orbax deletes it as it opens.
+        # On a store an unfinished folder has its final name, and Orbax deletes it as it opens.
         while is_first() and not storage.on_store(self.folder) and time.monotonic() < until:
             unfinished = [path for path in self.folder.iterdir() if verification.UNFINISHED in path.name]
             if not unfinished:

@@ -144,8 +144,8 @@ def prepare_workdir(workdir, flag="--workdir", value=None, advice="Choose anothe
 def replacing(path):
     """A path beside `path`, with its suffix, whose file takes the place of `path` once it is whole.
 
-    A kill leaves the old file or the new one, and of two writers at once the later one wins. Of an object of a
-    store the file lies on this machine, and is uploaded.
+    A kill leaves the old file or the new one, and of two writers at once the later one wins. Of a path
+    on a store the file lies on this machine and is uploaded.
     """
     path = storage.path(path)
     if storage.on_store(path):

@@ -33,11 +33,10 @@ class Parts:
 
     Args:
       folder: path on a store; name: of the file.
-      seconds: the shortest time between two writes of `append`.
     """
 
-    def __init__(self, folder, name, seconds=SECONDS_BETWEEN_WRITES):
-        self._folder, self._name, self._seconds = folder, name, seconds
+    def __init__(self, folder, name):
+        self._folder, self._name = folder, name
         self._number = max(numbered(folder, name), default=-1) + 1
         self._content, self._written, self._next = b"", 0, time.monotonic()
 
@@ -67,7 +66,7 @@ class Parts:
     def _write(self, content):
         self._next = time.monotonic() + SECONDS_AFTER_A_FAILURE
         storage.write_bytes(self._folder / _name(self._name, self._number), content)
-        self._next = time.monotonic() + self._seconds
+        self._next = time.monotonic() + SECONDS_BETWEEN_WRITES
         self._content, self._written = content, len(content)
         if len(content) >= MOST_BYTES:
             self._number, self._content, self._written = self._number + 1, b"", 0

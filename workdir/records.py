@@ -194,7 +194,6 @@ class Records:
                 say(f"warning: TensorBoard's file cannot be written ({error.strerror}), and goes without")
             self._dark = True
 
-
     def _new_events(self, step):
         return (_UploadedEvents if storage.on_store(self._folder) else _Events)(self._folder, step)
 

@@ -1,6 +1,5 @@
 """The files that a mode leaves behind, written by one process, each of them whole or not at all."""
 
-
 import numpy as np
 
 from parallel.processes import is_first

@@ -10,8 +10,8 @@ What a store does otherwise than a disk:
   one of two at once is refused: see `read_version` and `write_version`.
 
 What a driver raises becomes an OSError with the number EIO, as of a disk that fails, so that what goes on
-without a full disk (workdir/full_disk.py) goes on without its store too. Listings are never kept: what another
-process has written is seen at once. Nothing here is imported where no address is given.
+without a full disk (workdir/full_disk.py) goes on without its store too. Listings are never kept: what
+another process has written is seen at once. Nothing of a driver is imported where no address is given.
 """
 
 import contextlib
@@ -91,14 +91,14 @@ def named(place, field):
 
 
 def without_checkpoints(place):
-    """A sentence on why no checkpoints can lie on the store of an address; None where they can, or on a disk."""
+    """Why no checkpoints can lie at an address, in a sentence; None where they can, and of a path."""
     scheme = _scheme(place)
     if scheme is None or STORES[scheme].checkpoints:
         return None
     able = " and ".join(f"{name}://" for name, store in STORES.items() if store.checkpoints)
     return (
-        f"Orbax writes checkpoints to disks and to {able}, and not to {scheme}://: train into a folder of this "
-        f"machine; what is read and results may lie on {scheme}://"
+        f"Orbax has checkpoints on disks and on {able}, and none on {scheme}://. Name a folder of this "
+        f"machine for the run; data and the results of --output may lie on {scheme}://"
     )
 
 
@@ -308,14 +308,14 @@ def staged(place):
 
 @contextlib.contextmanager
 def staged_folder(place):
-    """A folder of this machine whose files take the place of those below an address once the block has ended."""
+    """A folder of this machine whose files take the place of those at an address once the block has ended."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
         _upload_folder(Path(folder), place)
 
 
 def _upload_folder(folder, place):
-    """Writes the files of a folder of this machine below an address; other objects there are removed after."""
+    """Writes the files of a folder of this machine to an address, and removes the other objects there."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     names = [file.relative_to(folder).as_posix() for file in files]
     for file, name in zip(files, names, strict=True):

@@ -1,10 +1,11 @@
-"""Objects that are written on condition: only where none is, or only in the place of the version that was read.
+"""Objects that are written on condition: where none is, or in the place of the version that was read.
 
-Of two who write at once the store refuses one, so that an object can be a lock (workdir/lock.py). Google Cloud
-Storage numbers the generations of an object (`ifGenerationMatch`, 0 for none); S3 compares its digest
+Of two who write at once the store refuses one, so that an object can be a lock (workdir/lock.py). Google
+Cloud Storage numbers the generations of an object (`ifGenerationMatch`, 0 for none); S3 compares its digest
 (`If-Match`, `If-None-Match: *`).
 """
 
+import contextlib
 import functools
 
 
@@ -39,10 +40,8 @@ class Google:
 
     def remove(self, bucket, name, version):
         """Deletes the object where it still is this version."""
-        try:
+        with contextlib.suppress(self._exceptions.NotFound, self._exceptions.PreconditionFailed):
             self._blob(bucket, name).delete(if_generation_match=version)
-        except (self._exceptions.NotFound, self._exceptions.PreconditionFailed):
-            pass
 
 
 class Amazon:
