@@ -11,7 +11,8 @@ What a store does otherwise than a disk:
 
 What a driver raises becomes an OSError with the number EIO, as of a disk that fails, so that what goes on
 without a full disk (workdir/full_disk.py) goes on without its store too. Listings are never kept: what
-another process has written is seen at once. Nothing of a driver is imported where no address is given.
+another process has written is seen at once. Nothing of a driver is imported where no address is given, and
+little else: the command line decides what is a path before it does anything.
 """
 
 import contextlib
@@ -23,10 +24,7 @@ import io
 import logging
 import os
 import re
-import secrets
-import shutil
 import sys
-import tempfile
 from pathlib import Path, PurePath
 
 from components import ConfigError, local_path
@@ -300,6 +298,8 @@ def upload(file, place):
 @contextlib.contextmanager
 def staged(place):
     """A path of this machine, with the name of an object, whose file is uploaded once the block has ended."""
+    import tempfile
+
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / place.name
         yield file
@@ -309,6 +309,8 @@ def staged(place):
 @contextlib.contextmanager
 def staged_folder(place):
     """A folder of this machine whose files take the place of those at an address once the block has ended."""
+    import tempfile
+
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
         _upload_folder(Path(folder), place)
@@ -339,6 +341,8 @@ def remove(place):
 def remove_folder(place):
     """Deletes a folder with all that is in it, if it is there; what cannot be deleted stays."""
     if not on_store(place):
+        import shutil
+
         shutil.rmtree(place, ignore_errors=True)
         return
     with contextlib.suppress(OSError), _answered(place):
@@ -348,6 +352,8 @@ def remove_folder(place):
 def move_folder(place, target):
     """Gives a folder another name. On a store each object is copied, and deleted once all are."""
     if not on_store(place):
+        import shutil
+
         shutil.move(place, target)
         return
     with _answered(place):
@@ -368,6 +374,9 @@ def require_writable(place):
     Raises:
       OSError: it cannot be written to.
     """
+    import secrets
+    import tempfile
+
     make_folder(place)
     if not on_store(place):
         with tempfile.TemporaryFile(dir=place) as file:

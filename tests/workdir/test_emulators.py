@@ -105,7 +105,9 @@ def test_a_run_that_was_killed_on_a_store_ends_as_one_on_a_disk(on_disk, on_stor
 def test_samples_and_figures_of_a_store_are_those_of_a_disk(on_disk, on_store, tmp_path):
     for workdir in (on_disk, on_store):
         _run("sample", f"--workdir={workdir}")
-        _run("eval", f"--workdir={workdir}", fields={"eval.evaluators": "('loss','bits_per_dim','two_sample')"})
+        _run(
+            "eval", f"--workdir={workdir}", fields={"eval.evaluators": "('loss','bits_per_dim','two_sample')"}
+        )
     samples, figures = [], []
     for workdir in map(storage.path, (on_disk, on_store)):
         with storage.opened(workdir / "samples.npz") as file:
@@ -213,7 +215,10 @@ def test_data_of_a_store_is_that_of_a_disk(store, request, tmp_path):
 
 def test_a_run_on_a_disk_writes_its_results_to_amazon(amazon, on_disk):
     _run("sample", f"--workdir={on_disk}", f"--output={amazon}/results")
-    assert {path.name for path in storage.path(f"{amazon}/results").iterdir()} >= {"samples.npz", "samples.png"}
+    assert {path.name for path in storage.path(f"{amazon}/results").iterdir()} >= {
+        "samples.npz",
+        "samples.png",
+    }
     code, _, lines = _train(f"{amazon}/runs/x", check=False)
     assert code == 2 and len(lines) == 1 and "Orbax has checkpoints on disks and on gs://" in lines[0]
     code, _, lines = _run("sample", f"--workdir={amazon}/runs/x", check=False)
