@@ -1,12 +1,17 @@
 """Object stores for tests: one in memory, and emulators on this machine, where there are their packages."""
 
 import contextlib
+import io
+import json
 import os
 import socket
 import subprocess
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from workdir import storage, versions
 
@@ -65,6 +70,21 @@ def memory_store(monkeypatch):
     monkeypatch.setattr(versions, "of", lambda scheme: known)
     yield driver
     backend.fsspec_backend._get_filesystem.cache_clear()
+
+
+def image_files(folder):
+    """{kind of data.source: a file with 40 images 8x8 of three classes}."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (40, 8, 8, 3), np.uint8), rng.integers(0, 3, 40)
+    np.savez(folder / "set.npz", images=images, labels=labels)
+    with zipfile.ZipFile(folder / "set.zip", "w") as archive:
+        for number, image in enumerate(images):
+            file = io.BytesIO()
+            Image.fromarray(image).save(file, "png")
+            archive.writestr(f"{number:04d}.png", file.getvalue())
+        named = [[f"{number:04d}.png", int(label)] for number, label in enumerate(labels)]
+        archive.writestr("dataset.json", json.dumps({"labels": named}))
+    return {"npz": folder / "set.npz", "zip": folder / "set.zip"}
 
 
 @contextlib.contextmanager

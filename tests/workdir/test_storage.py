@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import data
 import main
 from components import ConfigError, UserError
-from tests.conftest import ROOT
-from tests.workdir.stores import memory_store  # noqa: F401
+from configs import base
+from tests.conftest import ROOT, events
+from tests.workdir.stores import image_files, memory_store  # noqa: F401
 from workdir import parts, storage
 from workdir.files import prepare_workdir, write_json
 from workdir.lock import Lock, refusals
@@ -124,6 +126,32 @@ def test_a_store_that_does_not_answer_is_told_in_one_line(memory_store, monkeypa
     assert len(str(told.value).splitlines()) == 1
 
 
+def _opened(source):
+    config = base.get_config().data
+    config.source = source
+    return [data.create(config, split) for split in ("train", "test")]
+
+
+def test_data_of_a_store_is_that_of_a_disk(memory_store, tmp_path):  # noqa: F811
+    for kind, file in image_files(tmp_path).items():
+        storage.upload(file, f"gs://bucket/data/{file.name}")
+        on_disk, on_store = _opened(f"{kind}:{file}"), _opened(f"{kind}:gs://bucket/data/{file.name}")
+        for there, here in zip(on_store, on_disk, strict=True):
+            np.testing.assert_array_equal(there.images[:], here.images[:])
+            np.testing.assert_array_equal(there.labels, here.labels)
+            assert there.identity() == here.identity()
+
+
+@pytest.mark.parametrize("kind", ["npz", "zip"])
+def test_data_that_is_not_there_is_named(memory_store, kind):  # noqa: F811
+    place = "gs://bucket/none"
+    with pytest.raises(UserError, match=f'data.source="{kind}:{place}": there is no such file'):
+        _opened(f"{kind}:{place}")
+    memory_store.pipe_file(place, b"no archive")
+    with pytest.raises(UserError, match=f'data.source="{kind}:{place}" cannot be read: File is not a zip'):
+        _opened(f"{kind}:{place}")
+
+
 def _rows(steps):
     return [{"step": step, "loss": 1.0 / step} for step in steps]
 
@@ -146,8 +174,6 @@ def test_records_are_numbered_parts_and_a_resumed_run_drops_what_came_after(memo
     _record(second, range(13, 20))
     second.close()
     assert read_metrics(RUN) == _rows(range(1, 20))
-    found = storage.path(RUN) / "tensorboard"
-    assert len(list(found.iterdir())) == 1
 
 
 def test_rows_are_written_every_few_seconds_and_before_a_checkpoint(memory_store):  # noqa: F811
@@ -157,6 +183,19 @@ def test_rows_are_written_every_few_seconds_and_before_a_checkpoint(memory_store
     records.flush()
     assert read_metrics(RUN) == _rows(range(1, 6))
     assert len(parts.numbered(storage.path(RUN), "metrics.jsonl")) == 1
+
+
+def test_events_of_a_store_are_those_that_were_recorded(memory_store):  # noqa: F811
+    records = Records(RUN, 4)
+    _record(records, range(5, 40))
+    records.image(39, "samples", np.zeros((2, 3, 3), np.uint8))
+    folder = storage.path(RUN) / "tensorboard"
+    assert len(events(folder)) < 38
+    records.close()
+    found = events(folder)
+    scalars = {event.step: event.summary.value[0].simple_value for event in found if event.summary.value}
+    assert sorted(scalars) == list(range(5, 40)) and scalars[8] == 0.125
+    assert found[1].step == 5 and found[-1].summary.value[0].image.width == 3
 
 
 def test_rows_that_a_store_does_not_take_are_kept_and_said_once(memory_store, monkeypatch, capfd):  # noqa: F811
