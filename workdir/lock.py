@@ -263,7 +263,7 @@ class Lock:
 def refusals(workdir):
     """A line, if a run that is known to be alive holds the lock of a workdir; nobody is waited for."""
     with contextlib.suppress(OSError):
-        holder = _parsed(storage.read_text(storage.path(workdir) / "train.lock"))
+        holder = _parsed(storage.read_text(storage.path(workdir) / "train.lock", "replace"))
         if holder.get("machine") == _machine() and not _is_dead(holder):
             yield _held(workdir, holder)
 

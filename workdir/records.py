@@ -302,7 +302,7 @@ def _resumed(folder, start):
 def _resumed_parts(folder, start):
     """The parts of metrics.jsonl on a store, without what a killed run recorded after the step `start`."""
     for part in _files(folder):
-        rows, _ = _rows_of(storage.read_text(part).splitlines())
+        rows, _ = _rows_of(storage.read_text(part, "replace").splitlines())
         kept = [row for row in rows if row["step"] <= start]
         if not kept:
             storage.remove(part)
@@ -325,7 +325,7 @@ def read_metrics(workdir):
 
 def rows_and_damage(workdir):
     """(the rows of a run's metrics.jsonl, what is said of its unreadable lines, or "")."""
-    texts = [storage.read_text(file) for file in _files(storage.path(workdir))]
+    texts = [storage.read_text(file, "replace") for file in _files(storage.path(workdir))]
     rows, unreadable = _rows_of([line for text in texts for line in text.splitlines()])
     if not unreadable:
         return rows, ""

@@ -238,9 +238,13 @@ def read_bytes(place):
         return _driver(place).cat_file(str(place))
 
 
-def read_text(place):
-    """What a file or an object holds as text; bytes that are no UTF-8 are replaced. See `read_bytes`."""
-    return read_bytes(place).decode(errors="replace")
+def read_text(place, errors="strict"):
+    """What a file or an object holds as text; `errors` says what of bytes that are no UTF-8.
+
+    Raises:
+      FileNotFoundError: there is none; OSError: it cannot be read; UnicodeDecodeError, a ValueError.
+    """
+    return read_bytes(place).decode(errors=errors)
 
 
 def opened(place):
