@@ -32,6 +32,7 @@ import overrides
 from components import ConfigError, UserError, closest, local_path, told
 from configs import base, renamed, schema
 from modes import MODES
+from workdir import storage
 from workdir.full_disk import OF_THE_DISK
 from workdir.saved_config import leaves, read_config, refuse_classifier, wait_for_config
 
@@ -55,6 +56,8 @@ FLAGS = {
 }
 OF_SEVERAL = ("coordinator", "processes", "process")
 PATH_FLAGS = ("config", "workdir", "output", "from", "runs")
+# Those of them that may be an address of an object store.
+STORE_FLAGS = ("workdir", "output")
 # Arguments of a mode's `run` whose flags are words of Python.
 ARGUMENTS = {"for": "for_mode", "from": "source"}
 
@@ -108,8 +111,13 @@ def _own_flags(arguments):
         elif not value:
             raise ConfigError(f"{name} needs a value: {name}=...")
         else:
-            given[name[2:]] = local_path(value, name) if name[2:] in PATH_FLAGS else value
+            given[name[2:]] = _placed(name, value) if name[2:] in PATH_FLAGS else value
     return given, changes
+
+
+def _placed(name, value):
+    """The path that a flag names; an address where the flag may be one."""
+    return (storage.named if name[2:] in STORE_FLAGS else local_path)(value, name)
 
 
 def _mode_of(name, flag="mode"):
@@ -134,6 +142,15 @@ def _check_flags(given):
         flags = _mode_of(checked, "for").flags
         if "from" in given and "from" not in flags:
             raise ConfigError(f"--from is of --for=import, and this is --for={checked}.")
+    for flag in STORE_FLAGS:
+        if storage.on_store(given.get(flag, "")) and not mode.stores:
+            raise ConfigError(
+                f"--mode={name} works in folders of this machine, and --{flag}={given[flag]} lies on an "
+                "object store: name a folder, and copy."
+            )
+    refused = storage.without_checkpoints(given.get("workdir", "")) if name == "train" else None
+    if refused:
+        raise ConfigError(f"--workdir={given['workdir']}: {refused}.")
     for flag in OF_SEVERAL[1:]:
         if flag in given and "coordinator" not in given:
             raise ConfigError(f"--{flag} goes with --coordinator=HOST:PORT, the address of process 0.")
@@ -202,9 +219,9 @@ def _with_local_paths(config):
         subtree = overrides.subtree(config, parent)
         value = subtree[name]
         if value is not None:
-            path = local_path(value, field)
-            kind, colon, argument = path.partition(":") if field == "data.source" else ("", "", path)
-            subtree[name] = f"{kind}{colon}{local_path(argument, field)}"
+            place = storage.named if field in base.ADDRESSES else local_path
+            kind, colon, argument = value.partition(":") if field == "data.source" else ("", "", value)
+            subtree[name] = f"{kind}{colon}{place(argument, field)}"
     return config
 
 
@@ -300,8 +317,9 @@ def main(argv):
         return error.exit_code
     except BrokenPipeError:
         raise
-    except OSError as error:
-        if error.errno not in OF_THE_DISK:
+    except Exception as error:
+        error = storage.as_of_a_disk(error)
+        if not isinstance(error, OSError) or error.errno not in OF_THE_DISK:
             raise
         place = error.filename or given.get("output") or given.get("workdir") or given.get("runs")
         print(

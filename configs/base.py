@@ -24,6 +24,16 @@ PATHS = (
     "eval.reference.file",
     "eval.reference.folder",
 )
+# Those of them that may name an object of a store, too.
+ADDRESSES = (
+    "data.source",
+    "training.network_from",
+    "restore.file",
+    "sampling.predictor.file",
+    "sampling.grid.file",
+    "sampling.variance.file",
+    "eval.bound.variance.file",
+)
 
 
 def get_config():

@@ -11,6 +11,7 @@ from data.source import DataError
 from data.sources import SOURCES, parse
 from data.transforms import Transform
 from parallel import memory
+from workdir import storage
 
 MOST_CLASSES = 1_000_000
 # Sources whose images have their final side.
@@ -28,7 +29,12 @@ LIMITS = (
 
 def refusals(config):
     """Lines with which the subtree `data` is refused before any data is read."""
-    kind, _ = parse(config.source)
+    kind, argument = parse(config.source)
+    if kind == "folder" and storage.on_store(argument):
+        yield (
+            f'data.source="{config.source}": image folders are read of this machine alone. Pack the images '
+            "into an archive, zip:<address>, or copy them here."
+        )
     yield from _cut_refusals(config, kind)
     if not 0 < config.holdout < 1:
         yield f"data.holdout={config.holdout} must lie strictly between 0 and 1."

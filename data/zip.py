@@ -14,7 +14,6 @@ number of threads at the same time, and compared with the checksum that the tabl
 
 import collections
 import json
-import os
 import struct
 import unicodedata
 import zipfile
@@ -27,6 +26,7 @@ from data.decode import FORMAT_OF_SUFFIX, decode, recipe
 from data.folder import ImageFiles
 from data.source import DataError, Decoded, Source, digest
 from data.split import split_rows
+from workdir import storage
 
 LABELS = "dataset.json"
 _SHOWN = 5
@@ -49,18 +49,14 @@ class Archive:
     def __init__(self, path):
         self.path = path
         try:
-            with zipfile.ZipFile(path) as archive:
+            with storage.opened(path) as file, zipfile.ZipFile(file) as archive:
                 self.members = {info.filename: info for info in archive.infolist() if not info.is_dir()}
-            self._file = os.open(path, os.O_RDONLY)
+            self._pieces = storage.Pieces(path)
         except FileNotFoundError:
             raise DataError(f'data.source="zip:{path}": there is no such file.') from None
         except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
             reason = (str(error).strip() or type(error).__name__).rstrip(".")
             raise DataError(f'data.source="zip:{path}" cannot be read: {reason}. Replace the file.') from None
-
-    def __del__(self):
-        if hasattr(self, "_file"):
-            os.close(self._file)
 
     def read(self, name):
         """The bytes of a member.
@@ -79,9 +75,9 @@ class Archive:
                 "archive without (zip -0)"
             )
         try:
-            header = _HEADER.unpack(os.pread(self._file, _HEADER.size, info.header_offset))
+            header = _HEADER.unpack(self._pieces.read(_HEADER.size, info.header_offset))
             start = info.header_offset + _HEADER.size + header[-2] + header[-1]
-            content = inflate[info.compress_type](os.pread(self._file, info.compress_size, start))
+            content = inflate[info.compress_type](self._pieces.read(info.compress_size, start))
             sound = header[0] == _SIGNATURE and zlib.crc32(content) == info.CRC
         except (struct.error, zlib.error):
             sound = False

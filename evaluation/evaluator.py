@@ -17,7 +17,7 @@ from experiment.draw import NumberedSamples
 from experiment.load import Run
 from experiment.run_data import RunData, data_of
 from parallel.processes import is_first, wait_for_all
-from workdir import strict_json
+from workdir import storage, strict_json
 from workdir.files import UNREADABLE, checksum, replacing, write_json
 from workdir.partial import Partial
 from workdir.provenance import project_version
@@ -117,7 +117,7 @@ class Kept:
     """
 
     def __init__(self, folder):
-        self.folder = Path(folder)
+        self.folder = storage.path(folder)
 
     def path(self, name, identity, suffix=".json"):
         """Of the file for what depends on this JSON-able identity."""
@@ -140,13 +140,13 @@ class Kept:
                 raise
             return found
         if is_first():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            storage.make_folder(self.folder)
             write_json(path, {"entry": measured, "digest": _digest(measured)})
         return strict_json.loads(strict_json.dumps(measured))
 
     def _read(self, path):
         try:
-            found = strict_json.loads(path.read_text())
+            found = strict_json.loads(storage.read_text(path))
             if found["digest"] != _digest(found["entry"]):
                 raise ValueError("its content is not what was written")
             return found["entry"]
@@ -160,7 +160,7 @@ class Kept:
         """Keeps arrays by name in an .npz file, the path of which is returned."""
         path = self.path(name, identity, ".npz")
         if is_first():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            storage.make_folder(self.folder)
             with replacing(path) as temporary:
                 np.savez_compressed(temporary, **arrays)
         return path

@@ -28,7 +28,7 @@ from experiment.draw import NumberedSamples
 from experiment.load import load
 from metrics import FeatureSet
 from parallel.processes import wait_for_all
-from workdir import archives
+from workdir import archives, storage
 from workdir.checkpoints import Checkpoints
 from workdir.compatibility import trained_on
 from workdir.files import UNREADABLE
@@ -352,7 +352,7 @@ class SampleQuality(Evaluator):
         for number, setting in enumerate(entry["settings"]):
             path = folder / "evaluated" / (setting["pictures"] or "")
             if path.is_file():
-                with np.load(path) as found:
+                with storage.opened(path) as file, np.load(file) as found:
                     arguments = (found["images"][:64], int(found["pixel_values"]))
                 suffix = f"_{number}" if len(entry["settings"]) > 1 else ""
                 yield f"sample_quality{suffix}.png", "samples_figure", arguments

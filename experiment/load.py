@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,7 +19,7 @@ from likelihood.exact import bits_per_dim, log_likelihood
 from parallel.batches import BatchMap, one_by_one
 from sde_lib.noise import example_keys
 from training import ema, frozen_network
-from workdir import averages
+from workdir import averages, storage
 from workdir.checkpoints import Checkpoints
 from workdir.files import checksum
 from workdir.provenance import collect
@@ -222,7 +221,7 @@ class Run:
 
 def _refuse_network(config, workdir):
     """Refuses a mixture for a workdir in which a network was trained, whose results it would replace."""
-    if workdir and (Path(workdir) / "checkpoints").is_dir():
+    if workdir and (storage.path(workdir) / "checkpoints").is_dir():
         raise ConfigError(
             f'{workdir} holds a trained network, and mixture.name="{config.mixture.name}" would take its '
             "place. Leave mixture.name out, or choose another --workdir."

@@ -35,16 +35,17 @@ MODES = {
         "modes.ema", ("ema",), **_OF_A_RUN, summary="averages of any width, from snapshots: ema_<std>_*.npz"),
     "table": Mode(
         "papers.table", ("table",), ("table", "runs", "scale", "output"), ("runs",),
-        "a published table beside the figures of the runs in --runs; --table=list: all of them", _GOES_ON),
+        "a published table beside the figures of the runs in --runs; --table=list: all of them", _GOES_ON,
+        stores=False),
     "import": Mode(
         "modes.import_checkpoint", ("loss", "optim", "ema", "training"), ("from",),
-        ("from", "workdir", "data"), "a workdir from a published checkpoint, --from=FILE"),
+        ("from", "workdir", "data"), "a workdir from a published checkpoint, --from=FILE", stores=False),
     "export": Mode(
         "modes.export", ("restore", "export"), **_OF_A_RUN,
         summary="the weights as safetensors, or for diffusers: export/, diffusers/"),
     "report": Mode(
         "modes.report", (), ("runs", "output"), ("runs",),
-        "a folder of runs as one HTML page, --runs=DIR: report.html"),
+        "a folder of runs as one HTML page, --runs=DIR: report.html", stores=False),
     "verify": Mode(
         "modes.verify", (), (), ("workdir", "files"),
         "compare every array of a workdir's checkpoints with its digest; exit code 1 where one is damaged"),
@@ -58,7 +59,8 @@ MODES = {
     "profile": Mode(
         "modes.profile", ("loss", "optim", "ema", "training", "profile"), ("output",),
         ("config", "data"),
-        "where the time of a training step goes, measured on a few: profile/, profile.json, profile.md"),
+        "where the time of a training step goes, measured on a few: profile/, profile.json, profile.md",
+        stores=False),
     "coefficients": Mode(
         "modes.coefficients", ("sampling",), (), ("config",),
         "print the sampler's table, one line a network call"),

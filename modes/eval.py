@@ -1,7 +1,5 @@
 """The evaluation loop: what a model is worth, by the evaluators that `eval.evaluators` names."""
 
-from pathlib import Path
-
 import data
 from components import Refusals
 from evaluation import evaluators, follow
@@ -11,6 +9,7 @@ from experiment.load import load, warn_of_other_parameters
 from modes import MODES
 from parallel import devices
 from reports import figures, markdown
+from workdir import storage
 from workdir.records import say
 from workdir.results import Results
 
@@ -76,7 +75,7 @@ def _evaluate(loaded, workdir, results, opened=None):
     results.json("metrics.json", measured)
     if config.eval.follow:
         results.json(f"metrics_{measured['step']:07d}.json", measured)
-    _write(chosen, entries, loaded, Path(workdir), results)
+    _write(chosen, entries, loaded, storage.path(workdir), results)
     return evaluation.data if reads_data else None
 
 

@@ -22,6 +22,7 @@ class Mode(NamedTuple):
       summary: one line for --help.
       after_a_stop: what the same command does after a signal or a kill.
       shared: whether several processes share its work, by --coordinator.
+      stores: whether --workdir and --output may lie on an object store.
     """
 
     module: str
@@ -31,3 +32,4 @@ class Mode(NamedTuple):
     summary: str
     after_a_stop: str = "begins anew"
     shared: bool = False
+    stores: bool = True

@@ -1,5 +1,6 @@
 """The training loop, read top to bottom: restore, step, log, evaluate, save."""
 
+import functools
 import shlex
 import sys
 
@@ -24,7 +25,7 @@ from reports import figures, pictures
 from training import frozen_network, levels, optimizers
 from training.step import TrainStep
 from training.watch import MetricsWatch, Stopwatch
-from workdir import averages
+from workdir import averages, weights_and_biases
 from workdir.checkpoints import Checkpoints
 from workdir.compatibility import trained_on
 from workdir.full_disk import left_out
@@ -76,6 +77,7 @@ def refusals(config):
             "Change these to multiples of it, or use training.jitted_steps=1."
         )
     yield from layouts.refusals(training)
+    yield from weights_and_biases.refusals(training.wandb_project)
     if config.ema.snapshot_every and not config.ema.power_stds:
         yield (
             f"ema.snapshot_every={config.ema.snapshot_every} needs averages of power functions: "
@@ -210,7 +212,10 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
     quality = None
     if config.training.sample_quality_every:
         quality = few_samples.FewSamples(experiment, config, found)
-    records = Records(workdir, start)
+    project, also = config.training.wandb_project, None
+    if project is not None:
+        also = functools.partial(weights_and_biases.Run, project, workdir, config.to_dict())
+    records = Records(workdir, start, also)
     progress = Progress(steps, "step", "train", initial=start)
     watch, key, by_level = MetricsWatch(levels.edges(experiment.sde)), experiment.key("train"), None
     clock, logged, lost = Stopwatch(), start, []
@@ -263,6 +268,7 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
                         averages.save_snapshot(workdir, powers, checkpoints.record(step))
             if due(config.checkpoint.every) or last:
                 lock.require()
+                records.flush()
                 # What is not saved at the end is lost.
                 save = checkpoints.save if last else checkpoints.try_save
                 save(layout.host(state))

@@ -3,14 +3,13 @@
 import contextlib
 import functools
 import re
-from pathlib import Path
 
 from components import ConfigError, UserError
 from configs import base, renamed
 from experiment.create import create, resolved
 from experiment.load import require_run
 from modes import MODES
-from workdir import averages, strict_json, verification
+from workdir import averages, storage, strict_json, verification
 from workdir.checkpoints import items_of
 from workdir.compatibility import OF_THE_MODEL, config_changes
 from workdir.files import UNREADABLE
@@ -33,7 +32,7 @@ def run(config, workdir):
       ConfigError: there is nothing of a run in the workdir.
       UserError: something is damaged.
     """
-    folder = Path(workdir).absolute()
+    folder = storage.absolute(workdir)
     refuse_classifier(workdir)
     steps, aside = _steps(folder), sorted(folder.glob("damaged-checkpoint-*"))
     if not (steps or aside or (folder / "config.json").exists() or averages.files(folder)):
@@ -47,7 +46,7 @@ def run(config, workdir):
         damaged += not whole
     for path in aside:
         print(f"{path.name}: set aside by an earlier restart")
-    for path in sorted((folder / "checkpoints").glob(f"*{verification.UNFINISHED}*")):
+    for path in _unfinished(folder / "checkpoints"):
         print(f"checkpoints/{path.name}: a save that did not end, or is at work; nothing reads it")
     if good:
         print(f"a restart takes checkpoint {max(good)}, and so does what reads the run")
@@ -68,9 +67,17 @@ def run(config, workdir):
 def _steps(folder):
     """The steps of the checkpoints in a workdir, the earliest first."""
     with contextlib.suppress(OSError):
-        names = [path.name for path in (folder / "checkpoints").iterdir() if path.is_dir()]
-        return sorted(int(name) for name in names if re.fullmatch(r"\d+", name))
+        paths = [path for path in (folder / "checkpoints").iterdir() if path.is_dir()]
+        found = [path for path in paths if re.fullmatch(r"\d+", path.name)]
+        return sorted(int(path.name) for path in found if verification.is_finished(path))
     return []
+
+
+def _unfinished(folder):
+    """Paths of the saves below a folder that have not ended."""
+    if not storage.on_store(folder):
+        return sorted(folder.glob(f"*{verification.UNFINISHED}*"))
+    return [path for path in sorted(folder.glob("*")) if not verification.is_finished(path)]
 
 
 def _checkpoints(folder, steps):
@@ -119,13 +126,14 @@ def _files(folder, good):
     else:
         reason = _config_damage(folder, good)
         yield _line("config.json", reason), not reason
-    if (folder / "metrics.jsonl").exists():
-        rows, reason = rows_and_damage(folder)
-        torn = "" if _ends_whole(folder / "metrics.jsonl") else " and a last one that a kill cut short"
+    rows, reason = rows_and_damage(folder)
+    path = folder / "metrics.jsonl"
+    if rows or reason or path.exists():
+        torn = " and a last one that a kill cut short" if path.exists() and not _ends_whole(path) else ""
         yield _line("metrics.jsonl", reason, f", {len(rows)} rows{torn}"), not reason
     for path in sorted(folder.glob("metrics*.json")):
         try:
-            strict_json.loads(path.read_text())
+            strict_json.loads(storage.read_text(path))
             reason = ""
         except (*UNREADABLE, RecursionError) as error:
             reason = verification.reason(error)

@@ -5,12 +5,15 @@ promises before it looks whether the file holds it, unpickles where it is told t
 dozen kinds of error.
 """
 
+import contextlib
 import math
 import os
 import stat
 import zipfile
 
 import numpy as np
+
+from workdir import storage
 
 
 class ArchiveError(ValueError):
@@ -33,14 +36,15 @@ def read(path, names=None):
     Raises:
       FileNotFoundError: there is no such file.
       ArchiveError: the file is damaged, or an array is no plain one or not as large as its header says.
+      storage.Unreachable: a store does not answer.
     """
     _require_file(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _opened(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             wanted = members if names is None else [name for name in names if name in members]
             return {name: _array(archive, name, members[name]) for name in wanted}
-    except (FileNotFoundError, MemoryError, ArchiveError):
+    except (FileNotFoundError, MemoryError, ArchiveError, storage.Unreachable):
         raise
     except Exception as error:  # what zipfile, zlib and NumPy raise for damaged bytes has no common kind
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -51,15 +55,35 @@ def names(path):
     """Names of the arrays of an .npz file; see `read` for what it raises."""
     _require_file(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _opened(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
     except zipfile.BadZipFile as error:
         raise ArchiveError(str(error)) from error
 
 
+def is_archive(path):
+    """Whether a file is a whole archive by its table of contents."""
+    if not storage.on_store(path):
+        return zipfile.is_zipfile(path)
+    with storage.opened(path) as file:
+        return zipfile.is_zipfile(file)
+
+
+@contextlib.contextmanager
+def _opened(path):
+    """The archive of a path, or of an open file."""
+    if not isinstance(path, str | os.PathLike) or not storage.on_store(path):
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    else:
+        with storage.opened(path) as file, zipfile.ZipFile(file) as archive:
+            yield archive
+
+
 def _require_file(path):
     """Refuses what is there and is no file: opening a pipe would wait for ever."""
-    if isinstance(path, str | os.PathLike) and not stat.S_ISREG(os.stat(path).st_mode):
+    named = isinstance(path, str | os.PathLike) and not storage.on_store(path)
+    if named and not stat.S_ISREG(os.stat(path).st_mode):
         raise ArchiveError("it is no regular file")
 
 

@@ -6,13 +6,12 @@ snapshot, `ema_snapshots/0001000.npz` in the workdir, holds the power-function a
 """
 
 import re
-from pathlib import Path
 
 import jax
 import numpy as np
 
 from components import ConfigError
-from workdir import archives, strict_json
+from workdir import archives, storage, strict_json
 from workdir.compatibility import OF_THE_MODEL, config_changes
 from workdir.files import UNREADABLE, checksum, replacing
 
@@ -98,19 +97,19 @@ def damage(path):
 
 def files(workdir):
     """Paths of all files of averages in a workdir: snapshots, and what --mode=ema made of them."""
-    return [*snapshots(workdir).values(), *sorted(Path(workdir).glob("ema_*.npz"))]
+    return [*snapshots(workdir).values(), *sorted(storage.path(workdir).glob("ema_*.npz"))]
 
 
 def save_snapshot(workdir, averages, record):
     """Writes the snapshot of the record's step, whole or not at all, in place of an earlier one."""
-    folder = Path(workdir) / FOLDER
-    folder.mkdir(exist_ok=True)
+    folder = storage.path(workdir) / FOLDER
+    storage.make_folder(folder)
     with replacing(folder / f"{record['step']:07d}.npz") as temporary:
         write(temporary, averages, record)
 
 
 def snapshots(workdir):
     """{step: Path} of the snapshots in a workdir, the earliest first."""
-    paths = sorted((Path(workdir) / FOLDER).glob("*.npz"))
+    paths = sorted((storage.path(workdir) / FOLDER).glob("*.npz"))
     found = {int(path.stem): path for path in paths if re.fullmatch(r"\d+", path.stem)}
     return dict(sorted(found.items()))

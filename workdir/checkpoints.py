@@ -16,7 +16,6 @@ import logging
 import math
 import shutil
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -26,7 +25,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from components import ConfigError, UserError
 from parallel.processes import is_first
-from workdir import strict_json, verification
+from workdir import storage, strict_json, verification
 from workdir.compatibility import FROM_SOURCE, OF_THE_MODEL, OF_THE_TRAINING, config_changes
 from workdir.digests import digests
 from workdir.provenance import collect
@@ -130,7 +129,10 @@ class Checkpoints:
 
     def __init__(self, workdir, config, read_only=False, field=None, to_train=False):
         refuse_classifier(workdir)
-        self.folder = Path(workdir).absolute() / "checkpoints"
+        refused = storage.without_checkpoints(workdir)
+        if refused:
+            raise ConfigError(f"{field or '--workdir'}={workdir}: {refused}.")
+        self.folder = storage.absolute(workdir) / "checkpoints"
         self._meaning = OF_THE_TRAINING if to_train or not read_only else OF_THE_MODEL
         self._config, self._read_only, self._field = config, read_only, field
         self.trained_on, self.imported = [], None
@@ -223,8 +225,8 @@ class Checkpoints:
 
     def _say_unsaved(self, error):
         say(
-            f"warning: {error.what} {self._kept()} The run goes on and tries again at its next save: free "
-            "some space until then."
+            f"warning: {error.what} {self._kept()} The run goes on and tries again at its next save: "
+            f"{self._mend()} until then."
         )
 
     def finish(self):
@@ -242,6 +244,8 @@ class Checkpoints:
             self._manager.close()
 
     def _require_space(self, needed, step):
+        if storage.on_store(self.folder):
+            return
         free = shutil.disk_usage(self.folder).free
         if free < 1.1 * needed:
             raise CheckpointError(
@@ -257,11 +261,14 @@ class Checkpoints:
     def _advice(self):
         good = max(self.all_steps(), default=None)
         if good is None:
-            return "Nothing had been saved before. Free some space and start again."
+            return f"Nothing had been saved before. {self._mend().capitalize()} and start again."
         return (
-            f"The checkpoint of step {good} is complete: free some space and run the same command to "
+            f"The checkpoint of step {good} is complete: {self._mend()} and run the same command to "
             "resume from it."
         )
+
+    def _mend(self):
+        return "mend the way to the store" if storage.on_store(self.folder) else "free some space"
 
     @contextlib.contextmanager
     def _guarded(self, step):
@@ -286,7 +293,8 @@ class Checkpoints:
         # Where one item failed, others may still be written: Orbax, which removes such a folder once, would
         # fail for it at the next save.
         until = time.monotonic() + seconds
-        while is_first() and time.monotonic() < until:
+        # On a store an unfinished folder has its final name, and Orbax deletes it as it opens.
+        while is_first() and not storage.on_store(self.folder) and time.monotonic() < until:
             unfinished = [path for path in self.folder.iterdir() if verification.UNFINISHED in path.name]
             if not unfinished:
                 break
@@ -529,7 +537,7 @@ class Checkpoints:
         target = self.folder.parent / f"damaged-checkpoint-{step}"
         while target.exists():
             target = target.with_name(target.name + "-again")
-        shutil.move(self.folder / str(step), target)
+        storage.move_folder(self.folder / str(step), target)
         say(f"{said}; moved checkpoint {step} to {target}, trying an older one.")
         self._manager.close()
         self._open()

@@ -4,16 +4,14 @@ import contextlib
 import os
 import secrets
 import shutil
-import tempfile
 import zipfile
 import zlib
-from pathlib import Path
 
 import jax
 import numpy as np
 
 from components import ConfigError, Contents, UserError
-from workdir import archives, strict_json
+from workdir import archives, storage, strict_json
 
 # What reading a damaged file may raise.
 UNREADABLE = (
@@ -60,10 +58,11 @@ def read_measured(path, kind, field):
       ConfigError: no such file, one of another kind, or a damaged one; says which mode writes it.
     """
     writes = f"--mode={kind.mode} writes"
-    if not Path(path).is_file():
-        found = "it is no regular file" if Path(path).exists() else "there is no such file"
+    place = storage.path(path)
+    if not place.is_file():
+        found = "it is no regular file" if place.exists() else "there is no such file"
         raise ConfigError(f'{field}="{path}": {found}; {writes} it.')
-    if not zipfile.is_zipfile(path):
+    if not archives.is_archive(place):
         raise ConfigError(f'{field}="{path}" is not a whole .npz file; {writes} one.')
     try:
         found = archives.read(path, (*kind.arrays, "origin", "checksum"))
@@ -132,12 +131,11 @@ def prepare_workdir(workdir, flag="--workdir", value=None, advice="Choose anothe
     Raises:
       UserError: names the folder and the reason.
     """
+    folder = storage.path(workdir)
     try:
-        Path(workdir).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=workdir) as file:
-            file.write(b"x")
+        storage.require_writable(folder)
     except OSError as error:
-        inner = "" if value is None or Path(value) == Path(workdir) else f": {workdir} in it"
+        inner = "" if value is None or storage.path(value) == folder else f": {workdir} in it"
         shown = f"{flag}={workdir if value is None else value}{inner}"
         raise UserError(f"{shown} cannot be written to: {error.strerror}. {advice}") from None
 
@@ -146,9 +144,14 @@ def prepare_workdir(workdir, flag="--workdir", value=None, advice="Choose anothe
 def replacing(path):
     """A path beside `path`, with its suffix, whose file takes the place of `path` once it is whole.
 
-    A kill leaves the old file or the new one, and of two writers at once the later one wins.
+    A kill leaves the old file or the new one, and of two writers at once the later one wins. Of a path
+    on a store the file lies on this machine and is uploaded.
     """
-    path = Path(path)
+    path = storage.path(path)
+    if storage.on_store(path):
+        with storage.staged(path) as file:
+            yield file
+        return
     temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
     try:
         yield temporary
@@ -169,12 +172,16 @@ def replacing_folder(path, *suffixes):
     Raises:
       UserError: there is a folder with other content.
     """
-    path = Path(path)
+    path = storage.path(path)
     if path.exists() and not (path.is_dir() and all(f.suffix in suffixes for f in path.iterdir())):
         raise UserError(
             f"{path} holds something else than {' and '.join(suffixes)} files: move it, or choose another "
             "--output."
         )
+    if storage.on_store(path):
+        with storage.staged_folder(path) as folder:
+            yield folder
+        return
     temporary, old = (path.with_name(f".{secrets.token_hex(4)}-{path.name}") for _ in range(2))
     temporary.mkdir()
     try:

@@ -8,6 +8,9 @@ The lock is a file that says who holds it, made new every ten seconds. Failures 
   clocks agree, and taken over if nothing becomes new for a minute.
 - A run was suspended for longer than that and woke up: it finds another's name in the file, and stops
   before it saves.
+
+On an object store the file is an object, written only where it still is the one that was read, or where there
+was none.
 """
 
 import contextlib
@@ -24,6 +27,7 @@ from pathlib import Path
 
 from components import UserError
 from parallel.processes import decided_by_first
+from workdir import storage
 from workdir.files import replacing
 from workdir.records import say
 
@@ -80,6 +84,74 @@ def _alone(folder):
         os.close(descriptor)
 
 
+class _File:
+    """The lock of a workdir on a disk; all but `read` within `alone`."""
+
+    def __init__(self, path):
+        self._path = path
+
+    def alone(self):
+        return _alone(self._path.parent)
+
+    def read(self):
+        """The text of the lock, or None if there is none."""
+        try:
+            return self._path.read_text(errors="replace")
+        except FileNotFoundError:
+            return None
+
+    def write(self, text, new):
+        """Puts the text in its place; False where `new` and another was faster."""
+        if not new:
+            with replacing(self._path) as temporary:
+                temporary.write_text(text)
+            return True
+        try:
+            file = self._path.open("x")
+        except FileExistsError:
+            return False
+        try:
+            with file:
+                file.write(text)
+        except OSError:
+            # On a full disk an empty lock would stay, and keep the next run waiting.
+            self._path.unlink(missing_ok=True)
+            raise
+        return True
+
+    def remove(self):
+        self._path.unlink(missing_ok=True)
+
+
+class _Object:
+    """The lock of a workdir on an object store."""
+
+    def __init__(self, path):
+        self._path, self._version = path, None
+        # What another run wrote may not become the version in whose place the renewing thread writes.
+        self._mutex = threading.RLock()
+
+    def alone(self):
+        return self._mutex
+
+    def read(self):
+        """The text of the lock, or None if there is none."""
+        with self._mutex:
+            content, self._version = storage.read_version(self._path)
+        return None if content is None else content.decode(errors="replace")
+
+    def write(self, text, new):
+        """Puts the text in the place of what was read last; False where another was faster."""
+        version = storage.write_version(self._path, text.encode(), None if new else self._version)
+        if version is None:
+            return False
+        self._version = version
+        return True
+
+    def remove(self):
+        storage.remove_version(self._path, self._version)
+
+
 class Lock:
     """Holds the lock of a workdir while its block runs; the processes of one run hold it together.
 
@@ -94,7 +166,9 @@ class Lock:
     """
 
     def __init__(self, workdir, renewal=SECONDS_BETWEEN_RENEWALS, silence=SECONDS_OF_SILENCE, work="trained"):
-        self._path = Path(workdir) / "train.lock"
+        self._folder = storage.path(workdir)
+        path = self._folder / "train.lock"
+        self._file = _Object(path) if storage.on_store(path) else _File(path)
         self._renewal, self._silence, self._work = renewal, silence, work
         self._token, self._taken_by = secrets.token_hex(8), None
         self._leaving, self._thread = threading.Event(), None
@@ -109,9 +183,9 @@ class Lock:
             return
         self._leaving.set()
         self._thread.join()
-        with contextlib.suppress(OSError), _alone(self._path.parent):
+        with contextlib.suppress(OSError), self._file.alone():
             if not self._look():
-                self._path.unlink(missing_ok=True)
+                self._file.remove()
 
     def require(self):
         """Stops a run that has lost its lock, on all processes; to be called before it writes.
@@ -126,15 +200,15 @@ class Lock:
             self._look()
         if self._taken_by is not None:
             raise UserError(
-                f"{self._path.parent} was taken over by {_name(self._taken_by)}, while this run gave "
+                f"{self._folder} was taken over by {_name(self._taken_by)}, while this run gave "
                 "no sign of life. This run stops without saving; the other one goes on."
             )
 
     def _take(self):
         watched, since = None, time.monotonic()
         while True:
-            with _alone(self._path.parent):
-                found = self._read()
+            with self._file.alone():
+                found = self._file.read()
                 # A damaged lock was left by a run that was killed, or is made new at the next renewal.
                 patience = self._silence if found is None or _parsed(found) else 2 * self._renewal
                 silent = found == watched and time.monotonic() - since >= patience
@@ -144,11 +218,11 @@ class Lock:
                     continue
             holder = _parsed(found)
             if holder.get("machine") == _machine() or watched not in (None, found):
-                raise UserError(_held(self._path.parent, holder))
+                raise UserError(_held(self._folder, holder))
             if watched is None:
                 watched, since = found, time.monotonic()
                 say(
-                    f"{self._path.parent} is held by {_name(holder)}; waiting up to {patience:.0f} seconds "
+                    f"{self._folder} is held by {_name(holder)}; waiting up to {patience:.0f} seconds "
                     "for another"
                 )
             time.sleep(min(1.0, self._silence / 10))
@@ -158,24 +232,17 @@ class Lock:
     def _renew(self):
         while not self._leaving.wait(self._renewal):
             # A disk that does not answer now may do so next time.
-            with contextlib.suppress(OSError), _alone(self._path.parent):
+            with contextlib.suppress(OSError), self._file.alone():
                 if self._look():
                     return
                 self._write(new=False)
 
     def _look(self):
         """Whether another run holds the lock by now; remembers which."""
-        holder = _parsed(self._read())
+        holder = _parsed(self._file.read())
         if holder and holder.get("token") != self._token:
             self._taken_by = holder
         return self._taken_by is not None
-
-    def _read(self):
-        """The text of the file, or None if there is none."""
-        try:
-            return self._path.read_text(errors="replace")
-        except FileNotFoundError:
-            return None
 
     def _write(self, new):
         """Puts this run's name into the file; False where `new` and another was faster."""
@@ -190,28 +257,13 @@ class Lock:
             # What makes the file another one, where it is renewed more than once a second.
             "number": next(self._numbers),
         }
-        if new:
-            try:
-                file = self._path.open("x")
-            except FileExistsError:
-                return False
-            try:
-                with file:
-                    json.dump(content, file)
-            except OSError:
-                # On a full disk an empty lock would stay, and keep the next run waiting.
-                self._path.unlink(missing_ok=True)
-                raise
-        else:
-            with replacing(self._path) as temporary:
-                temporary.write_text(json.dumps(content))
-        return True
+        return self._file.write(json.dumps(content), new)
 
 
 def refusals(workdir):
     """A line, if a run that is known to be alive holds the lock of a workdir; nobody is waited for."""
     with contextlib.suppress(OSError):
-        holder = _parsed((Path(workdir) / "train.lock").read_text(errors="replace"))
+        holder = _parsed(storage.read_text(storage.path(workdir) / "train.lock", "replace"))
         if holder.get("machine") == _machine() and not _is_dead(holder):
             yield _held(workdir, holder)
 

@@ -3,16 +3,14 @@
 import contextlib
 import hashlib
 import json
-import shutil
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 
 from components import UserError
 from parallel.processes import is_first, wait_for_all
-from workdir import archives
+from workdir import archives, storage
 from workdir.files import UNREADABLE, replacing
 from workdir.records import Progress, say
 
@@ -39,8 +37,8 @@ class Partial:
     def __init__(self, path, identity, seconds=5.0, keep=False):
         self._identity = json.dumps(identity, sort_keys=True, default=str)
         digest = hashlib.sha256(self._identity.encode()).hexdigest()[:8]
-        self.folder = Path(f"{path}.parts-{digest}")
-        self.kept = Path(f"{path}.npz") if keep else None
+        self.folder = storage.path(f"{path}.parts-{digest}")
+        self.kept = storage.path(f"{path}.npz") if keep else None
         self._seconds, self._unsaved = seconds, []
         self._begun = self._saved = time.monotonic()
         known = [np.zeros(0, int)]
@@ -50,8 +48,10 @@ class Partial:
             except FileNotFoundError:
                 # Another run of the same command has finished and cleaned up.
                 continue
+            except storage.Unreachable:
+                raise
             except UNREADABLE as error:
-                part.unlink(missing_ok=True)
+                storage.remove(part)
                 say(f"warning: {part} cannot be read ({error}) and was removed; its rows are computed anew.")
             else:
                 known.append(rows)
@@ -119,7 +119,7 @@ class Partial:
         path = self.folder / f"{part['rows'][0]:09d}-{part['rows'][-1]:09d}.npz"
         written = False
         while not written:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            storage.make_folder(self.folder)
             # Another run of the same command may finish, and delete the folder, just then.
             with contextlib.suppress(FileNotFoundError):
                 self._write(path, part)
@@ -145,8 +145,10 @@ class Partial:
             except FileNotFoundError:
                 # Another run of the same command has finished: its rows are where it keeps them.
                 return self.merged(count)
+            except storage.Unreachable:
+                raise
             except UNREADABLE as error:
-                path.unlink(missing_ok=True)
+                storage.remove(path)
                 raise UserError(
                     f"{path} cannot be read ({error}) and was removed. Run the same command again: it "
                     "computes these rows anew."
@@ -188,4 +190,4 @@ class Partial:
             if self.kept:
                 count = len(next(iter(arrays.values())))
                 self._write(self.kept, {"rows": np.arange(count), **arrays})
-            shutil.rmtree(self.folder, ignore_errors=True)
+            storage.remove_folder(self.folder)

@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tqdm import tqdm
 
 from components import told
 from parallel.processes import is_first, is_silent
-from workdir import strict_json
+from workdir import parts, storage, strict_json
 from workdir.files import replacing
 from workdir.full_disk import OF_THE_DISK, unheard
 
@@ -71,29 +72,57 @@ class _Nowhere:
         pass
 
 
+class _Disk:
+    """metrics.jsonl on a disk, to which lines are appended."""
+
+    def __init__(self, path):
+        # Without a buffer, which would keep half of what a full disk refused.
+        self._file = path.open("ab", buffering=0)
+
+    def append(self, content):
+        """Appends whole lines, all of them or none; whether all that was ever taken is written."""
+        content = memoryview(content)
+        whole = os.fstat(self._file.fileno()).st_size
+        try:
+            while content:
+                content = content[self._file.write(content) :]
+        except OSError:
+            # Half a line would damage the next one.
+            self._file.truncate(whole)
+            raise
+        return True
+
+    def flush(self):
+        pass
+
+    def close(self):
+        self._file.close()
+
+
 class Records:
     """Scalars and pictures of a run by step, in `metrics.jsonl` and TensorBoard files of process 0.
 
     What a killed run recorded after the step it resumes from is dropped, so that each
     step stands in the file once. What a full disk does not take is kept in memory and written with what
-    comes next; TensorBoard goes without it.
+    comes next; TensorBoard goes without it. On an object store both are numbered parts, which are written
+    every few seconds and by `flush`.
 
     Args:
       workdir: folder of the run.
       start: step from which the run goes on.
+      also: () -> an object with `scalars`, `image` and `close` that takes all of it, too, made on process 0;
+        or None.
     """
 
-    def __init__(self, workdir, start):
+    def __init__(self, workdir, start, also=None):
         self._writes = is_first()
         if not self._writes:
             return
-        path = Path(workdir) / "metrics.jsonl"
-        kept = [row for row in read_metrics(workdir) if row["step"] <= start]
-        with replacing(path) as temporary:
-            temporary.write_text("".join(strict_json.dumps(row) + "\n" for row in kept))
-        # Without a buffer, which would keep half of what a full disk refused.
-        self._file, self._waiting = path.open("ab", buffering=0), []
-        self._folder, self._events, self._dark = Path(workdir) / "tensorboard", None, False
+        self._also = also and also()
+        folder = storage.path(workdir)
+        self._sink = _resumed_parts(folder, start) if storage.on_store(folder) else _resumed(folder, start)
+        self._waiting, self._told = [], False
+        self._folder, self._events, self._dark = folder / "tensorboard", None, False
         self._to_events(start, lambda events: None)
 
     def scalars(self, step, values):
@@ -103,24 +132,40 @@ class Records:
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         for name in values.keys() - finite.keys():
             say(f"warning: {name} is {values[name]} at step {step}, and is left out of the records")
-        told = bool(self._waiting)
         self._waiting.append(strict_json.dumps({"step": step, **finite}) + "\n")
-        try:
+        with self._kept():
             self._write()
+        self._to_events(step, lambda events: events.scalars(step, finite))
+        if self._also:
+            self._also.scalars(step, finite)
+
+    def flush(self):
+        """Writes what waits for its time; to be called before a checkpoint, which goes on from there."""
+        if self._writes:
+            with self._kept():
+                self._sink.flush()
+
+    @contextlib.contextmanager
+    def _kept(self):
+        """A block that writes rows: what is not taken is kept, which is said once."""
+        try:
+            yield
         except OSError as error:
             if error.errno not in OF_THE_DISK:
                 raise
-            if not told:
+            if not self._told:
                 say(
                     f"warning: metrics.jsonl cannot be written ({error.strerror}); what it has not got is "
                     "kept until it can"
                 )
-        self._to_events(step, lambda events: events.scalars(step, finite))
+            self._told = True
 
     def image(self, step, name, picture):
         """Records a uint8 picture [H, W, C] in TensorBoard."""
         if self._writes:
             self._to_events(step, lambda events: events.image(step, name, picture))
+            if self._also:
+                self._also.image(step, name, picture)
 
     def close(self):
         """Flushes both.
@@ -130,28 +175,24 @@ class Records:
         """
         if not self._writes:
             return
+        if self._also:
+            self._also.close()
         if self._events:
             self._to_events(0, lambda events: events.close())
-        with contextlib.closing(self._file):
+        with contextlib.closing(self._sink):
             self._write()
+            self._sink.flush()
 
     def _write(self):
         """Appends the lines that wait, all of them or none."""
-        content = memoryview("".join(self._waiting).encode())
-        whole = os.fstat(self._file.fileno()).st_size
-        try:
-            while content:
-                content = content[self._file.write(content) :]
-        except OSError:
-            # Half a line would damage the next one.
-            self._file.truncate(whole)
-            raise
+        if self._sink.append("".join(self._waiting).encode()):
+            self._told = False
         self._waiting = []
 
     def _to_events(self, step, write):
         """Hands TensorBoard's file to `write`; after an error a new file is begun at the next step."""
         try:
-            self._events = self._events or _Events(self._folder, step)
+            self._events = self._events or self._new_events(step)
             write(self._events)
             self._dark = False
         except OSError as error:
@@ -161,6 +202,9 @@ class Records:
             if not self._dark:
                 say(f"warning: TensorBoard's file cannot be written ({error.strerror}), and goes without")
             self._dark = True
+
+    def _new_events(self, step):
+        return (_UploadedEvents if storage.on_store(self._folder) else _Events)(self._folder, step)
 
 
 class _Events:
@@ -198,6 +242,85 @@ class _Events:
         self._writer.close()
 
 
+class _UploadedEvents(_Events):
+    """Events for TensorBoard on an object store: a file of this machine, uploaded whole as it grows.
+
+    Once it is large, another one begins. What the store does not take now it takes with the next upload.
+
+    Args:
+      folder: path on a store.
+    """
+
+    SECONDS_BETWEEN_UPLOADS = 30.0
+    MOST_BYTES = 1 << 22
+
+    def __init__(self, folder, start):
+        self._target, self._staging = folder, tempfile.TemporaryDirectory()
+        self._next, self._told, self._start = time.monotonic(), False, start
+        super().__init__(Path(self._staging.name), start)
+
+    def scalars(self, step, values):
+        super().scalars(step, values)
+        self._grown(step)
+
+    def image(self, step, name, picture):
+        super().image(step, name, picture)
+        self._grown(step)
+
+    def close(self):
+        super().close()
+        self._upload()
+        self._staging.cleanup()
+
+    def _grown(self, step):
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + self.SECONDS_BETWEEN_UPLOADS
+        try:
+            size = self._upload()
+        except OSError as error:
+            if not self._told:
+                say(f"warning: TensorBoard's file cannot be written ({error.strerror}), and waits")
+            self._told = True
+            return
+        self._told = False
+        if size >= self.MOST_BYTES:
+            super().close()
+            self._staging.cleanup()
+            self.__init__(self._target, step)
+
+    def _upload(self):
+        """Uploads the file; its size."""
+        (file,) = Path(self._staging.name).iterdir()
+        storage.upload(file, self._target / file.name)
+        return file.stat().st_size
+
+
+def _resumed(folder, start):
+    """metrics.jsonl on a disk, without what a killed run recorded after the step `start`."""
+    path = folder / "metrics.jsonl"
+    kept = [row for row in read_metrics(folder) if row["step"] <= start]
+    with replacing(path) as temporary:
+        temporary.write_text("".join(strict_json.dumps(row) + "\n" for row in kept))
+    # Of a run that was copied from a store: their rows are in the file now.
+    for part in parts.numbered(folder, path.name).values():
+        part.unlink()
+    return _Disk(path)
+
+
+def _resumed_parts(folder, start):
+    """The parts of metrics.jsonl on a store, without what a killed run recorded after the step `start`."""
+    for part in _files(folder):
+        rows, _ = _rows_of(storage.read_text(part, "replace").splitlines())
+        kept = [row for row in rows if row["step"] <= start]
+        if not kept:
+            storage.remove(part)
+        elif len(kept) < len(rows):
+            text = "".join(strict_json.dumps(row) + "\n" for row in kept)
+            storage.write_bytes(part, text.encode())
+    return parts.Parts(folder, "metrics.jsonl")
+
+
 def read_metrics(workdir):
     """The rows of a run's metrics.jsonl, oldest first.
 
@@ -205,14 +328,27 @@ def read_metrics(workdir):
     """
     rows, unreadable = rows_and_damage(workdir)
     if unreadable:
-        say(f"warning: {Path(workdir) / 'metrics.jsonl'} is damaged: {unreadable}")
+        say(f"warning: {storage.path(workdir) / 'metrics.jsonl'} is damaged: {unreadable}")
     return rows
 
 
 def rows_and_damage(workdir):
     """(the rows of a run's metrics.jsonl, what is said of its unreadable lines, or "")."""
-    path = Path(workdir) / "metrics.jsonl"
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    texts = [storage.read_text(file, "replace") for file in _files(storage.path(workdir))]
+    rows, unreadable = _rows_of([line for text in texts for line in text.splitlines()])
+    if not unreadable:
+        return rows, ""
+    return rows, f"{len(unreadable)} of its lines, from line {unreadable[0]} on, are left out"
+
+
+def _files(folder):
+    """Paths of a run's metrics.jsonl and its parts, those that there are, the oldest first."""
+    path = folder / "metrics.jsonl"
+    return [*([path] if path.exists() else []), *parts.numbered(folder, path.name).values()]
+
+
+def _rows_of(lines):
+    """(the rows of lines, the numbers of those that cannot be read, but for a last one)."""
     rows, unreadable = [], []
     for number, line in enumerate(lines, 1):
         try:
@@ -223,6 +359,4 @@ def rows_and_damage(workdir):
             rows.append(row)
         elif number < len(lines):
             unreadable.append(number)
-    if not unreadable:
-        return rows, ""
-    return rows, f"{len(unreadable)} of its lines, from line {unreadable[0]} on, are left out"
+    return rows, unreadable

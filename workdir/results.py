@@ -1,10 +1,9 @@
 """The files that a mode leaves behind, written by one process, each of them whole or not at all."""
 
-from pathlib import Path
-
 import numpy as np
 
 from parallel.processes import is_first
+from workdir import storage
 from workdir.files import prepare_workdir, replacing, replacing_folder, write_json
 from workdir.records import say
 
@@ -34,7 +33,7 @@ class Results:
             prepare_workdir(workdir, "--runs", runs, "Name another folder for the results: --output=DIR.")
         else:
             prepare_workdir(workdir)
-        self.folder, self.writes = Path(output or workdir), is_first()
+        self.folder, self.writes = storage.path(output or workdir), is_first()
         self._names = []
 
     def write(self, name, write, *arguments):
@@ -68,7 +67,7 @@ class Results:
         """Deletes those of the files that an earlier run left and this one has not written."""
         if self.writes:
             for name in set(names) - set(self._names):
-                (self.folder / name).unlink(missing_ok=True)
+                storage.remove(self.folder / name)
 
     def print(self, line):
         """Prints a line of the report."""

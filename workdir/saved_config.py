@@ -2,12 +2,11 @@
 
 import reprlib
 import time
-from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from components import ConfigError
-from workdir import strict_json
+from workdir import storage, strict_json
 from workdir.unread import unread
 
 POLL_SECONDS = 2.0
@@ -38,16 +37,17 @@ def read_config(workdir, schema, upgraded=dict):
       ConfigError: no config.json, an unreadable one, one with fields that there are none of now, or a
         classifier in the place of a run.
     """
-    path = Path(workdir) / "config.json"
+    folder = storage.path(workdir)
+    path = folder / "config.json"
     refuse_classifier(workdir)
     try:
-        found = strict_json.loads(path.read_text())
+        found = strict_json.loads(storage.read_text(path))
         if not isinstance(found, dict) or "config" not in found:
             raise ValueError('its entry "config" is missing')
         saved = ConfigDict(found["config"])
     except FileNotFoundError:
         raise ConfigError(
-            f"There is no run in {Path(workdir)}: no {path} from which its config could be taken. Name the "
+            f"There is no run in {folder}: no {path} from which its config could be taken. Name the "
             "workdir of a trained network, or give a config: --config=configs/digits.py."
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -82,7 +82,7 @@ def wait_for_config(workdir):
       ConfigError: the workdir holds a classifier.
     """
     refuse_classifier(workdir)
-    path = Path(workdir) / "config.json"
+    path = storage.path(workdir) / "config.json"
     if path.exists():
         return
     # The command line reads configs before it imports what takes seconds.
@@ -95,7 +95,7 @@ def wait_for_config(workdir):
 
 def refuse_classifier(workdir):
     """Raises ConfigError where a workdir holds a classifier, which no mode takes for a run."""
-    if workdir and (Path(workdir) / CLASSIFIER).is_file():
+    if workdir and (storage.path(workdir) / CLASSIFIER).is_file():
         raise ConfigError(
             f"{workdir} holds a classifier of noisy images ({CLASSIFIER}), which guides the samples of "
             "another network and has none of its own: give the workdir of a run. From Python, "

@@ -8,18 +8,20 @@ takes a template.
 import dataclasses
 import json
 import zlib
-from pathlib import Path
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from workdir import storage
 from workdir.digests import by_path, differences, digests
 from workdir.files import checksum
 
 RECORD = "record"
 # In the name of the folder of a save that Orbax has not finished.
 UNFINISHED = ".orbax-checkpoint-tmp"
+# The object that Orbax writes last on a store, where it renames nothing.
+COMMITTED = "commit_success.txt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,13 +76,18 @@ def text_checksum(record):
     return f"{zlib.crc32(text.encode()):08x}"
 
 
+def is_finished(folder):
+    """Whether the save into a folder named by a step has ended."""
+    return not storage.on_store(folder) or (folder / COMMITTED).exists()
+
+
 def read_record(folder):
     """The record of the checkpoint in a folder.
 
     Raises:
       ValueError, OSError: it is damaged.
     """
-    record = json.loads((Path(folder) / RECORD / "metadata").read_text())
+    record = json.loads(storage.read_text(storage.path(folder) / RECORD / "metadata"))
     if not isinstance(record, dict) or record.get("checksum") != text_checksum(record):
         raise ValueError("it does not match its checksum")
     if not isinstance(record.get("checksums"), dict):
@@ -165,7 +172,7 @@ def verify(folder, template=None):
         damaged description of their arrays; None: the first cannot be checked beyond whether they can be
         read, the second are damaged.
     """
-    folder = Path(folder)
+    folder = storage.path(folder)
     try:
         record = read_record(folder)
     except (OSError, ValueError, RecursionError) as error:

@@ -4,23 +4,19 @@ import hashlib
 import importlib.util
 import os
 
-from components import ConfigError
+from workdir import storage
 
 
-def require(project):
-    """Refuses `training.wandb_project` where the package is not installed.
-
-    Raises:
-      ConfigError: it says what to install.
-    """
+def refusals(project):
+    """A line where a project is named and the package is not installed."""
     if project is not None and importlib.util.find_spec("wandb") is None:
-        raise ConfigError(
+        yield (
             f'training.wandb_project="{project}" needs the package wandb, which is not installed: '
             "python -m pip install -r requirements/wandb.txt"
         )
 
 
-class WeightsAndBiases:
+class Run:
     """Takes scalars and pictures by step, as workdir/records.py hands them on.
 
     A workdir is one run there, which goes on when the training does. Of steps that a killed run had
@@ -37,14 +33,15 @@ class WeightsAndBiases:
     def __init__(self, project, workdir, config):
         import wandb
 
-        place = os.path.abspath(workdir)
+        on_store = storage.on_store(workdir)
+        place = os.fspath(workdir) if on_store else os.path.abspath(workdir)
         self._picture = wandb.Image
         self._run = wandb.init(
             project=project,
             name=os.path.basename(place),
             id=hashlib.sha256(f"{project} {place}".encode()).hexdigest()[:16],
             resume="allow",
-            dir=place,
+            dir=None if on_store else place,
             config=config,
             settings=wandb.Settings(console="off", silent=True),
         )
