@@ -69,6 +69,7 @@ WRONG = {
     "import": [{"optim.name": "adm"}, {"ema.decays": "(2.0,)"}, {"mixture": "ring"}],
     "export": [{"export.format": "onnx"}, {"restore.average": 0.9999}, {"restore.step": 77}],
     "plan": [{"plan.topology": "v9:2x2"}, {"training.parallel": "mesh", "training.fsdp": 3}],
+    "profile": [{"profile.steps": 0}, {"training.parallel": "mesh", "training.fsdp": 3}],
     "coefficients": [{"sampling.predictor.order": 7, "sampling.predictor": "unipc"}],
 }
 
