@@ -89,7 +89,7 @@ def _of_program(name, of, found, share):
                 (
                     f"{name}: XLA's estimate",
                     f"{1e3 * time['cycles']:.3g} ms by {of['cycles'] / 1e6:.4g} million cycles{optimum}; MFU "
-                    f"{100 * time['utilization']:.0f}%",
+                    f"with the exchange {100 * time['utilization']:.0f}%",
                 )
             )
     for kind, total in of["collectives"].items():
