@@ -115,7 +115,7 @@ def _row_of_sweep(row):
         str(row["images"]),
         f"{1e3 * row['compute']:.4g}",
         f"{1e3 * row['exchange']:.3g}",
-        f"{rate:.4g}",
+        f"{rate:,.0f}",
         f"{1e3 * row['chip_seconds']:.4g}",
         f"{100 * row['efficiency']:.1f}%",
         f"{100 * row['against_first']:.1f}%",
