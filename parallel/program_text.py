@@ -88,7 +88,7 @@ class Instruction:
       opcode: what it does.
       arrays: of its result.
       operands: names of instructions of the same computation.
-      more: the rest of the line.
+      more: the rest of the line; of a constant its value.
     """
 
     name: str
@@ -126,19 +126,16 @@ class Instruction:
 
     @property
     def runs(self):
-        """(names of the computations that a loop, a choice or a call runs, how often); all that may be chosen
-        are counted.
-        """
+        """Names of the computations that a loop, a choice or a call runs; of a choice all."""
         if self.opcode == "while":
-            rounds = re.search(r'"known_trip_count":\{"n":"(\d+)"', self.more)
-            return re.findall(r"body=%([\w.-]+)", self.more), int(rounds[1]) if rounds else 1
+            return re.findall(r"body=%([\w.-]+)", self.more)
         if self.opcode == "conditional":
             branches = re.search(r"branch_computations=\{([^}]*)\}", self.more)
             two = re.findall(r"(?:true|false)_computation=%([\w.-]+)", self.more)
-            return re.findall(r"%([\w.-]+)", branches[1]) if branches else two, 1
+            return re.findall(r"%([\w.-]+)", branches[1]) if branches else two
         if self.opcode == "call":
-            return re.findall(r"to_apply=%([\w.-]+)", self.more), 1
-        return [], 1
+            return re.findall(r"to_apply=%([\w.-]+)", self.more)
+        return []
 
     @property
     def moved(self):
@@ -173,6 +170,7 @@ def parse(text):
                 Array(kind, tuple(int(n) for n in shape.split(",") if n), "S(" not in layout)
                 for kind, shape, layout in _ARRAY.findall(result)
             )
+            more = operands if opcode == "constant" else more
             operands = tuple(re.findall(r"%([\w.-]+)", operands))
             current[name] = Instruction(name, opcode, arrays, operands, more)
     return computations
@@ -181,11 +179,23 @@ def parse(text):
 def _executed(computations, name="ENTRY", times=1):
     """(Instruction, its computation, how often) of all that runs by itself, loops taken apart."""
     for instruction in computations[name].values():
-        inner, rounds = instruction.runs
-        for called in inner:
-            yield from _executed(computations, called, times * rounds)
-        if not inner:
+        for called in instruction.runs:
+            yield from _executed(computations, called, times * _rounds(computations, instruction))
+        if not instruction.runs:
             yield instruction, computations[name], times
+
+
+def _rounds(computations, instruction):
+    """How often a loop goes round: as XLA says, or as long as it counts from 0 to a constant; else 1."""
+    if known := re.search(r'"known_trip_count":\{"n":"(\d+)"', instruction.more):
+        return int(known[1])
+    condition = re.search(r"condition=%([\w.-]+)", instruction.more)
+    if condition:
+        *_, last = computations[condition[1]].values()
+        ends = [computations[condition[1]].get(name) for name in last.operands]
+        if last.opcode == "compare" and "direction=LT" in last.more and ends[1].opcode == "constant":
+            return int(ends[1].more)
+    return 1
 
 
 def _parts(computations, instruction):

@@ -282,8 +282,7 @@ def scaling_figure(path, rows, topology):
     for axis in (left, right):
         axis.set_xscale("log", base=2)
         axis.set_xticks(numbers, numbers)
-        axis.set(xlabel="chips")
-        axis.set_ylim(bottom=0)
+        axis.set(xlabel="chips", ylim=(0, 1.1 * axis.dataLim.ymax))
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

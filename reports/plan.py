@@ -89,7 +89,7 @@ def _of_program(name, of, found, share):
                 (
                     f"{name}: XLA's estimate",
                     f"{1e3 * time['cycles']:.3g} ms by {of['cycles'] / 1e6:.4g} million cycles{optimum}; MFU "
-                    f"{100 * time['utilization']:.0f}%",
+                    f"with the exchange {100 * time['utilization']:.0f}%",
                 )
             )
     for kind, total in of["collectives"].items():
@@ -115,7 +115,7 @@ def _row_of_sweep(row):
         str(row["images"]),
         f"{1e3 * row['compute']:.4g}",
         f"{1e3 * row['exchange']:.3g}",
-        f"{rate:.4g}",
+        f"{rate:,.0f}",
         f"{1e3 * row['chip_seconds']:.4g}",
         f"{100 * row['efficiency']:.1f}%",
         f"{100 * row['against_first']:.1f}%",

@@ -122,7 +122,10 @@ def test_the_time_of_a_program_on_a_chip_is_that_worked_out_by_hand(planned, tmp
     assert sweep[1]["against_first"] == pytest.approx(21.2 / 21.5, rel=1e-3)
     whole = {**planned[0], "chip": dataclasses.asdict(CHIPS["v5e"]), "training": found, "sweep": sweep}
     tables = shown.tables(whole)
-    assert dict(tables["plan"])["step: XLA's estimate"] == "20 ms by 30.06 million cycles; MFU 47%"
+    assert (
+        dict(tables["plan"])["step: XLA's estimate"]
+        == "20 ms by 30.06 million cycles; MFU with the exchange 47%"
+    )
     assert "MFU at most 100%" in dict(tables["plan"])["step: roofline"]
     assert tables["sweep"][2][-2:] == ("93.0%", "98.6%")
     figures.scaling_figure(tmp_path / "plan.png", sweep, "v5e:2x2")

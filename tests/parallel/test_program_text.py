@@ -1,5 +1,7 @@
 """The costs of a compiled program's instructions, on a text whose costs are counted by hand."""
 
+import re
+
 import pytest
 
 from parallel.program_text import Collective, collectives, costs
@@ -84,7 +86,9 @@ LOOP = """\
 
 %condition (state.1: (s32[], f32[4,8])) -> pred[] {
   %state.1 = (s32[], f32[4,8]{1,0}) parameter(0)
-  ROOT %goes = pred[] constant(true)
+  %count = s32[] get-tuple-element(%state.1), index=0
+  %end = s32[]{:T(128)} constant(7)
+  ROOT %goes = pred[] compare(%count, %end), direction=LT
 }
 
 ENTRY %main (start: (s32[], f32[4,8])) -> f32[16,8] {
@@ -104,6 +108,11 @@ ENTRY %main (start: (s32[], f32[4,8])) -> f32[16,8] {
 
 def test_a_loop_costs_what_its_rounds_do():
     assert costs(LOOP)["convolutions"]["flops"] == 5 * 2 * 4 * 8 * 8
+    # A TPU's program does not say how often, but its condition does.
+    unsaid = re.sub(r", backend_config=\S*", "", LOOP)
+    assert costs(unsaid)["convolutions"]["flops"] == 7 * 2 * 4 * 8 * 8
+    unknown = unsaid.replace("constant(7)", "add(%count, %count)")
+    assert costs(unknown)["convolutions"]["flops"] == 2 * 4 * 8 * 8
 
 
 def test_collectives_are_counted_with_their_groups_and_rounds():
