@@ -142,6 +142,14 @@ def test_measured_files_are_read_of_a_store(on_store, tmp_path):
     assert (tmp_path / "samples.npz").exists()
 
 
+def test_a_report_shows_the_runs_of_a_store(google, on_store, on_disk, tmp_path):
+    _run("report", f"--runs={google}/runs", f"--output={tmp_path}")
+    page = (tmp_path / "report.html").read_text()
+    assert "digits" in page and "trained to step 40" in page and "data:image/png" in page
+    _, out, _ = _run("diff", f"--runs={on_disk},{on_store}")
+    assert "trained to step 40" in out and "training.steps" not in out
+
+
 def test_a_damaged_checkpoint_of_a_store_is_named_and_set_aside(on_store):
     newest = storage.path(on_store) / "checkpoints" / "40" / "params"
     arrays = max((newest / "ocdbt.process_0" / "d").iterdir(), key=lambda path: path.stat().length)

@@ -63,7 +63,10 @@ def test_without_its_driver_an_address_is_refused_with_what_to_install(monkeypat
             ["--config=configs/digits.py", "--workdir=s3://b/x"],
             "none on s3://. Name a folder of this machine",
         ),
-        (["--mode=report", "--runs=x", "--output=gs://b/x"], "--output=gs://b/x lies on an object store"),
+        (
+            ["--mode=table", "--table=song2021/table3", "--runs=gs://b/x"],
+            "--mode=table works in folders of this machine, and --runs=gs://b/x lies on an object store",
+        ),
         (["--config=gs://b/x.py", "--workdir=x"], '--config="gs://b/x.py" is an address'),
         (
             ["--config=configs/digits.py", "--workdir=x", "--config.data.directory=gs://b/x"],
