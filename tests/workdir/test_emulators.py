@@ -128,7 +128,7 @@ def test_samples_and_figures_of_a_store_are_those_of_a_disk(on_disk, on_store, t
         ("encode", "encoding.png", {"encoding.num_images": 2, "encoding.tolerance": 1e-2}),
         ("variance", "variance.npz", {"variance.levels": 2, "variance.examples": 16}),
         ("optimal_grid", "optimal_grid.npz", {"optimal_grid.levels": 3, "optimal_grid.examples": 16}),
-        ("export", "export/model.safetensors", {}),
+        ("export", "export/averages.safetensors", {}),
     ],
 )
 def test_other_modes_read_and_write_a_store(on_store, mode, written, fields):
@@ -137,7 +137,11 @@ def test_other_modes_read_and_write_a_store(on_store, mode, written, fields):
 
 
 def test_measured_files_are_read_of_a_store(on_store, tmp_path):
-    fields = {"sampling.variance": "measured", "sampling.variance.file": f"{on_store}/variance.npz"}
+    fields = {
+        "sampling.variance": "analytic",
+        "sampling.predictor": "ancestral",
+        "sampling.variance.file": f"{on_store}/variance.npz",
+    }
     _run("sample", f"--workdir={on_store}", f"--output={tmp_path}", fields=fields)
     assert (tmp_path / "samples.npz").exists()
 
