@@ -13,9 +13,9 @@ import data
 import main
 from components import ConfigError, UserError
 from configs import base
-from tests.conftest import ROOT, events
+from tests.conftest import ROOT, events, read_events
 from tests.workdir.stores import image_files, memory_store  # noqa: F401
-from workdir import parts, storage
+from workdir import event_files, parts, storage
 from workdir.files import prepare_workdir, write_json
 from workdir.lock import Lock, refusals
 from workdir.partial import Partial
@@ -199,6 +199,18 @@ def test_events_of_a_store_are_those_that_were_recorded(memory_store):  # noqa: 
     scalars = {event.step: event.summary.value[0].simple_value for event in found if event.summary.value}
     assert sorted(scalars) == list(range(5, 40)) and scalars[8] == 0.125
     assert found[1].step == 5 and found[-1].summary.value[0].image.width == 3
+
+
+def test_a_large_file_of_events_is_followed_by_another(memory_store, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(event_files, "SECONDS_BETWEEN_UPLOADS", 0.0)
+    monkeypatch.setattr(event_files, "MOST_BYTES", 300)
+    records = Records(RUN, 0)
+    _record(records, range(1, 21))
+    records.close()
+    files = list((storage.path(RUN) / "tensorboard").iterdir())
+    found = [event for file in files for event in read_events(file.read_bytes())]
+    assert len(files) > 3
+    assert sorted(event.step for event in found if event.summary.value) == list(range(1, 21))
 
 
 def test_rows_that_a_store_does_not_take_are_kept_and_said_once(memory_store, monkeypatch, capfd):  # noqa: F811
