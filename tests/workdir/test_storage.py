@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,12 @@ def test_what_does_not_work_with_stores_is_refused_in_one_line(monkeypatch, caps
     assert main.main(["main.py", *arguments]) == 2
     told = capsys.readouterr().err
     assert reason in told and len(told.splitlines()) == 1
+
+
+def test_one_module_says_which_addresses_there_are():
+    files = [path for path in ROOT.rglob("*.py") if not {".venv", "tests"} & set(path.parts)]
+    named = {path.relative_to(ROOT).as_posix() for path in files if re.search("(gs|s3)://", path.read_text())}
+    assert named <= {"workdir/storage.py"}
 
 
 def test_a_run_on_a_disk_imports_nothing_of_stores():
