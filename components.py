@@ -193,7 +193,7 @@ def local_path(path, field):
     address = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path)
     if address:
         raise ConfigError(
-            f'{field}="{path}" is an address, and only files of this machine are read and written so far. '
+            f'{field}="{path}" is an address, and here a file or a folder of this machine is needed. '
             f"Mount what lies behind {address[0]} as a folder, or copy it, and give its path."
         )
     return os.path.expanduser(path)

@@ -57,7 +57,7 @@ FLAGS = {
 OF_SEVERAL = ("coordinator", "processes", "process")
 PATH_FLAGS = ("config", "workdir", "output", "from", "runs")
 # Those of them that may be an address of an object store.
-STORE_FLAGS = ("workdir", "output")
+STORE_FLAGS = ("workdir", "output", "runs")
 # Arguments of a mode's `run` whose flags are words of Python.
 ARGUMENTS = {"for": "for_mode", "from": "source"}
 

@@ -75,9 +75,14 @@ class Archive:
                 "archive without (zip -0)"
             )
         try:
-            header = _HEADER.unpack(self._pieces.read(_HEADER.size, info.header_offset))
-            start = info.header_offset + _HEADER.size + header[-2] + header[-1]
-            content = inflate[info.compress_type](self._pieces.read(info.compress_size, start))
+            # One reading, where the header has a name and no more, as those of dataset_tool.py.
+            size = _HEADER.size + len(name.encode()) + info.compress_size
+            piece = self._pieces.read(size, info.header_offset)
+            header = _HEADER.unpack(piece[: _HEADER.size])
+            start = _HEADER.size + header[-2] + header[-1]
+            if start + info.compress_size > size:
+                piece += self._pieces.read(start + info.compress_size - size, info.header_offset + size)
+            content = inflate[info.compress_type](piece[start : start + info.compress_size])
             sound = header[0] == _SIGNATURE and zlib.crc32(content) == info.CRC
         except (struct.error, zlib.error):
             sound = False

@@ -45,7 +45,7 @@ MODES = {
         summary="the weights as safetensors, or for diffusers: export/, diffusers/"),
     "report": Mode(
         "modes.report", (), ("runs", "output"), ("runs",),
-        "a folder of runs as one HTML page, --runs=DIR: report.html", stores=False),
+        "a folder of runs as one HTML page, --runs=DIR: report.html"),
     "verify": Mode(
         "modes.verify", (), (), ("workdir", "files"),
         "compare every array of a workdir's checkpoints with its digest; exit code 1 where one is damaged"),

@@ -1,12 +1,10 @@
 """--mode=diff: what differs between two runs, as one table in the terminal; nothing is written."""
 
-import os.path
-from pathlib import Path
-
-from components import ConfigError, UserError, local_path, told
+from components import ConfigError, UserError, told
 from modes import run_folder
 from reports import shown
 from reports.charts import short
+from workdir import storage
 from workdir.records import say
 from workdir.saved_config import refuse_classifier
 
@@ -51,13 +49,17 @@ def _two(runs):
     """The two folders in the text of --runs; a name of a folder may hold commas."""
     parts = runs.split(",")
     pairs = [(",".join(parts[:i]), ",".join(parts[i:])) for i in range(1, len(parts))]
-    pairs = [tuple(local_path(path, "--runs") for path in pair) for pair in pairs if all(pair)]
-    there = [pair for pair in pairs if all(map(os.path.isdir, pair))]
+    pairs = [tuple(map(_folder, pair)) for pair in pairs if all(pair)]
+    there = [pair for pair in pairs if all(folder.is_dir() for folder in pair)]
     if len(pairs) != 1 and len(there) != 1:
         raise ConfigError(
             f"--runs={runs} must name two runs, parted by a comma: --runs=runs/first,runs/second."
         )
-    return [Path(path) for path in (there or pairs)[0]]
+    return list((there or pairs)[0])
+
+
+def _folder(place):
+    return storage.path(storage.named(place, "--runs"))
 
 
 def _require_run(folder):

@@ -2,13 +2,12 @@
 
 import datetime
 import math
-import os
-from pathlib import Path
 
 from components import ConfigError
 from modes import run_folder
 from reports import html, pictures, shown
 from reports.charts import short
+from workdir import storage
 from workdir.records import say
 from workdir.results import Results
 from workdir.saved_config import CLASSIFIER
@@ -42,13 +41,13 @@ def run(config, workdir, runs=None, output=None):
     Raises:
       ConfigError: no such folder, or no run in it.
     """
-    root = Path(runs)
+    root = storage.path(runs)
     if not root.is_dir():
         raise ConfigError(f"--runs={runs}: there is no such folder.")
     unread, folders = [], {}
     for folder in _folders(root, unread):
         # A link may lead to a run that is there already.
-        folders.setdefault(folder.resolve(), folder)
+        folders.setdefault(storage.real(folder), folder)
     found = [_shown(folder, _name(folder, root), unread) for folder in folders.values()]
     found = [shown_run for shown_run in found if shown_run]
     if not found and not unread:
@@ -58,8 +57,8 @@ def run(config, workdir, runs=None, output=None):
     results = Results(runs, output, runs)
     now = datetime.datetime.now().astimezone().isoformat(" ", "minutes")
     count = f"{len(found)} run{'' if len(found) == 1 else 's'}"
-    made = f"{count} of the folder {root.resolve().name}, as they were on {now}."
-    page = html.page(f"Runs in {root.resolve().name}", found, unread, FACTS, tuple(KINDS), made)
+    made = f"{count} of the folder {storage.real(root).name}, as they were on {now}."
+    page = html.page(f"Runs in {storage.real(root).name}", found, unread, FACTS, tuple(KINDS), made)
     results.write("report.html", lambda path: path.write_text(page, encoding="utf-8", errors="replace"))
     for name, reason in [*unread, *((r.name, problem) for r in found for problem in r.problems)]:
         say(f"note: {name}: {reason}")
@@ -68,24 +67,23 @@ def run(config, workdir, runs=None, output=None):
 
 
 def _name(folder, root):
-    return folder.relative_to(root).as_posix() if folder != root else root.resolve().name
+    return folder.relative_to(root).as_posix() if folder != root else storage.real(root).name
 
 
 def _folders(root, unread, depth=0):
     """The folders of runs in a folder, itself among them, in the order of their names."""
     try:
-        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+        entries = storage.listed(root)
     except OSError as error:
         unread.append((root.name, error.strerror))
         return
-    is_run = any(entry.name in MARKS for entry in entries)
+    is_run = any(name in MARKS for name, _ in entries)
     if is_run:
         yield root
-    for entry in entries:
-        of_run = is_run and (entry.name in INNER or ".parts-" in entry.name)
-        inner = of_run or entry.name.startswith(".")
-        if depth < DEEPEST and entry.is_dir() and not inner:
-            yield from _folders(root / entry.name, unread, depth + 1)
+    for name, is_folder in entries:
+        of_run = is_run and (name in INNER or ".parts-" in name)
+        if depth < DEEPEST and is_folder and not (of_run or name.startswith(".")):
+            yield from _folders(root / name, unread, depth + 1)
 
 
 def _shown(folder, name, unread):

@@ -2,14 +2,13 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 from components import UserError
 from configs import base, renamed
 from experiment.create import resolved
 from reports import shown
-from workdir import lock, strict_json
+from workdir import lock, storage, strict_json
 from workdir.files import UNREADABLE
 from workdir.records import rows_and_damage
 from workdir.saved_config import CLASSIFIER, leaves, read_config
@@ -61,7 +60,7 @@ def read(folder):
     Raises:
       one of UNREADABLE: nothing of it can be told.
     """
-    folder, problems = Path(folder), []
+    folder, problems = storage.path(folder), []
     record = json_content(folder / "config.json", problems)
     measured = json_content(folder / "metrics.json", problems)
     trained = _config(folder, record, problems)
@@ -99,7 +98,7 @@ def json_content(path, problems):
     """The dict of a JSON file; {} of none, and of one that cannot be read, which is told."""
     bare = []
     try:
-        found = strict_json.loads(path.read_text(), bare)
+        found = strict_json.loads(storage.read_text(path), bare)
         if not isinstance(found, dict):
             raise ValueError("it is no dict")
         if bare:
@@ -146,7 +145,7 @@ def _config(folder, record, problems):
 def _checkpoint_step(folder):
     """The step of the newest checkpoint, by its name, or None."""
     try:
-        steps = [int(entry.name) for entry in os.scandir(folder / "checkpoints") if entry.name.isdecimal()]
+        steps = [int(name) for name, _ in storage.listed(folder / "checkpoints") if name.isdecimal()]
     except OSError:
         return None
     return max(steps, default=None)

@@ -92,7 +92,7 @@ def for_page(path, most_bytes=400_000, most_side=1_200):
     Raises:
       ValueError: the file is no whole picture; the message is one line.
     """
-    content = Path(path).read_bytes()
+    content = path.read_bytes()
     try:
         with Image.open(io.BytesIO(content)) as picture:
             picture.load()

@@ -168,10 +168,15 @@ def command():
 
 def events(folder):
     """The events of the only file of events for TensorBoard in a folder."""
+    (path,) = folder.iterdir()
+    return read_events(path.read_bytes())
+
+
+def read_events(content):
+    """The events of a file for TensorBoard, given its bytes."""
     from tensorboardX.proto.event_pb2 import Event
 
-    (path,) = folder.iterdir()
-    content, start, found = path.read_bytes(), 0, []
+    start, found = 0, []
     while start < len(content):
         # A record is its length in 8 bytes, 4 bytes of checksum, the event, 4 bytes of checksum.
         length = int.from_bytes(content[start : start + 8], "little")

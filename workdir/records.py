@@ -4,15 +4,13 @@ import contextlib
 import math
 import os
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 from tqdm import tqdm
 
 from components import told
 from parallel.processes import is_first, is_silent
-from workdir import parts, storage, strict_json
+from workdir import event_files, parts, storage, strict_json
 from workdir.files import replacing
 from workdir.full_disk import OF_THE_DISK, unheard
 
@@ -204,96 +202,9 @@ class Records:
             self._dark = True
 
     def _new_events(self, step):
-        return (_UploadedEvents if storage.on_store(self._folder) else _Events)(self._folder, step)
-
-
-class _Events:
-    """A file of events for TensorBoard.
-
-    They are written where they arise: a thread that a full disk stopped would leave the loop waiting for it.
-    """
-
-    def __init__(self, folder, start):
-        from tensorboardX import summary
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-
-        self._summary, self._event = summary, Event
-        folder.mkdir(parents=True, exist_ok=True)
-        # Two runs within one second differ by their process.
-        self._writer = EventsWriter(str(folder / "events"), f".{os.getpid()}")
-        # Hides what a killed run recorded after the step it resumes from.
-        log = SessionLog(status=SessionLog.START)
-        self._writer.write_event(Event(step=start + 1, wall_time=time.time(), session_log=log))
-
-    def _write(self, step, content):
-        self._writer.write_event(self._event(step=step, wall_time=time.time(), summary=content))
-
-    def scalars(self, step, values):
-        for name, value in values.items():
-            self._write(step, self._summary.scalar(name, value))
-        self._writer.flush()
-
-    def image(self, step, name, picture):
-        self._write(step, self._summary.image(name, picture, dataformats="HWC"))
-        self._writer.flush()
-
-    def close(self):
-        self._writer.close()
-
-
-class _UploadedEvents(_Events):
-    """Events for TensorBoard on an object store: a file of this machine, uploaded whole as it grows.
-
-    Once it is large, another one begins. What the store does not take now it takes with the next upload.
-
-    Args:
-      folder: path on a store.
-    """
-
-    SECONDS_BETWEEN_UPLOADS = 30.0
-    MOST_BYTES = 1 << 22
-
-    def __init__(self, folder, start):
-        self._target, self._staging = folder, tempfile.TemporaryDirectory()
-        self._next, self._told, self._start = time.monotonic(), False, start
-        super().__init__(Path(self._staging.name), start)
-
-    def scalars(self, step, values):
-        super().scalars(step, values)
-        self._grown(step)
-
-    def image(self, step, name, picture):
-        super().image(step, name, picture)
-        self._grown(step)
-
-    def close(self):
-        super().close()
-        self._upload()
-        self._staging.cleanup()
-
-    def _grown(self, step):
-        if time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + self.SECONDS_BETWEEN_UPLOADS
-        try:
-            size = self._upload()
-        except OSError as error:
-            if not self._told:
-                say(f"warning: TensorBoard's file cannot be written ({error.strerror}), and waits")
-            self._told = True
-            return
-        self._told = False
-        if size >= self.MOST_BYTES:
-            super().close()
-            self._staging.cleanup()
-            self.__init__(self._target, step)
-
-    def _upload(self):
-        """Uploads the file; its size."""
-        (file,) = Path(self._staging.name).iterdir()
-        storage.upload(file, self._target / file.name)
-        return file.stat().st_size
+        if storage.on_store(self._folder):
+            return event_files.Uploaded(self._folder, step, say)
+        return event_files.OnDisk(self._folder, step)
 
 
 def _resumed(folder, start):

@@ -372,6 +372,27 @@ def absolute(place):
     return place if on_store(place) else place.absolute()
 
 
+def real(place):
+    """The same with no link in it."""
+    place = path(place)
+    return place if on_store(place) else place.resolve()
+
+
+def listed(place):
+    """[(name, whether it is a folder)] of what lies in a folder, in the order of the names.
+
+    Raises:
+      OSError: it is no folder, or cannot be read.
+    """
+    place = path(place)
+    if not on_store(place):
+        return sorted((entry.name, entry.is_dir()) for entry in os.scandir(place))
+    with _answered(place):
+        found = _driver(place).ls(str(place), detail=True)
+    names = ((entry["name"].rstrip("/").rpartition("/")[2], entry["type"] == "directory") for entry in found)
+    return sorted(name for name in names if name[0])
+
+
 def require_writable(place):
     """Makes a folder, where there is none, and writes a file into it, which does not stay.
 

@@ -238,7 +238,7 @@ def test_a_folder_that_cannot_be_written_to_is_named_by_its_field(config, splits
     def refused(dir):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("workdir.files.tempfile.TemporaryFile", refused)
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
     # What is there needs no writing.
     _reference(config, splits)
     config.eval.reference.images = 50

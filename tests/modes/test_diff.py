@@ -164,7 +164,7 @@ def test_no_content_of_a_file_ends_in_a_trace(tmp_path, tiny_config, capsys, nam
         ("{a},{a},{a}", "must name two runs"),
         ("{a},nowhere", "there is no folder nowhere"),
         ("{a},{empty}", "holds no run: none of config.json, metrics.json, metrics.jsonl"),
-        ("gs://bucket/a,{a}", "is an address"),
+        ("ftp://host/a,{a}", "is an address of no store that is known"),
     ],
 )
 def test_what_is_no_pair_of_runs_is_refused_in_one_line(tmp_path, tiny_config, capsys, runs, words):

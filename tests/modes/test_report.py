@@ -148,7 +148,7 @@ def test_a_folder_that_cannot_be_written_to_is_named_by_its_flag(
         raise OSError(30, "Read-only file system")
 
     _write(tmp_path / "runs" / "a", tiny_config)
-    monkeypatch.setattr("workdir.files.tempfile.TemporaryFile", refused)
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
     flags = [f"--runs={tmp_path / 'runs'}", *([f"--output={tmp_path}"] if output else [])]
     assert main.main(["main.py", "--mode=report", *flags]) == 1
     (line,) = capsys.readouterr().err.splitlines()

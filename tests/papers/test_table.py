@@ -227,7 +227,7 @@ def test_a_folder_that_cannot_be_written_to_is_named_by_its_flag(tmp_path, capsy
     def refused(dir):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("workdir.files.tempfile.TemporaryFile", refused)
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
     for flags, said in (
         ([], f"--runs={tmp_path}: {tmp_path}/tables/edm_table2 in it cannot be written to"),
         (["--scale=digits", f"--output={tmp_path}/x"], f"--runs={tmp_path} cannot be written to"),

@@ -128,7 +128,7 @@ def test_samples_and_figures_of_a_store_are_those_of_a_disk(on_disk, on_store, t
         ("encode", "encoding.png", {"encoding.num_images": 2, "encoding.tolerance": 1e-2}),
         ("variance", "variance.npz", {"variance.levels": 2, "variance.examples": 16}),
         ("optimal_grid", "optimal_grid.npz", {"optimal_grid.levels": 3, "optimal_grid.examples": 16}),
-        ("export", "export/model.safetensors", {}),
+        ("export", "export/averages.safetensors", {}),
     ],
 )
 def test_other_modes_read_and_write_a_store(on_store, mode, written, fields):
@@ -137,9 +137,21 @@ def test_other_modes_read_and_write_a_store(on_store, mode, written, fields):
 
 
 def test_measured_files_are_read_of_a_store(on_store, tmp_path):
-    fields = {"sampling.variance": "measured", "sampling.variance.file": f"{on_store}/variance.npz"}
+    fields = {
+        "sampling.variance": "analytic",
+        "sampling.predictor": "ancestral",
+        "sampling.variance.file": f"{on_store}/variance.npz",
+    }
     _run("sample", f"--workdir={on_store}", f"--output={tmp_path}", fields=fields)
     assert (tmp_path / "samples.npz").exists()
+
+
+def test_a_report_shows_the_runs_of_a_store(google, on_store, on_disk, tmp_path):
+    _run("report", f"--runs={google}/runs", f"--output={tmp_path}")
+    page = (tmp_path / "report.html").read_text()
+    assert "digits" in page and "trained to step 40" in page and "data:image/png" in page
+    _, out, _ = _run("diff", f"--runs={on_disk},{on_store}")
+    assert "trained to step 40" in out and "training.steps" not in out
 
 
 def test_a_damaged_checkpoint_of_a_store_is_named_and_set_aside(on_store):

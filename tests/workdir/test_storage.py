@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,9 @@ import data
 import main
 from components import ConfigError, UserError
 from configs import base
-from tests.conftest import ROOT, events
+from tests.conftest import ROOT, events, read_events
 from tests.workdir.stores import image_files, memory_store  # noqa: F401
-from workdir import parts, storage
+from workdir import event_files, parts, storage
 from workdir.files import prepare_workdir, write_json
 from workdir.lock import Lock, refusals
 from workdir.partial import Partial
@@ -63,7 +64,10 @@ def test_without_its_driver_an_address_is_refused_with_what_to_install(monkeypat
             ["--config=configs/digits.py", "--workdir=s3://b/x"],
             "none on s3://. Name a folder of this machine",
         ),
-        (["--mode=report", "--runs=x", "--output=gs://b/x"], "--output=gs://b/x lies on an object store"),
+        (
+            ["--mode=table", "--table=song2021/table3", "--runs=gs://b/x"],
+            "--mode=table works in folders of this machine, and --runs=gs://b/x lies on an object store",
+        ),
         (["--config=gs://b/x.py", "--workdir=x"], '--config="gs://b/x.py" is an address'),
         (
             ["--config=configs/digits.py", "--workdir=x", "--config.data.directory=gs://b/x"],
@@ -80,6 +84,12 @@ def test_what_does_not_work_with_stores_is_refused_in_one_line(monkeypatch, caps
     assert main.main(["main.py", *arguments]) == 2
     told = capsys.readouterr().err
     assert reason in told and len(told.splitlines()) == 1
+
+
+def test_one_module_says_which_addresses_there_are():
+    files = [path for path in ROOT.rglob("*.py") if not {".venv", "tests"} & set(path.parts)]
+    named = {path.relative_to(ROOT).as_posix() for path in files if re.search("(gs|s3)://", path.read_text())}
+    assert named <= {"workdir/storage.py"}
 
 
 def test_a_run_on_a_disk_imports_nothing_of_stores():
@@ -196,6 +206,18 @@ def test_events_of_a_store_are_those_that_were_recorded(memory_store):  # noqa: 
     scalars = {event.step: event.summary.value[0].simple_value for event in found if event.summary.value}
     assert sorted(scalars) == list(range(5, 40)) and scalars[8] == 0.125
     assert found[1].step == 5 and found[-1].summary.value[0].image.width == 3
+
+
+def test_a_large_file_of_events_is_followed_by_another(memory_store, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(event_files, "SECONDS_BETWEEN_UPLOADS", 0.0)
+    monkeypatch.setattr(event_files, "MOST_BYTES", 300)
+    records = Records(RUN, 0)
+    _record(records, range(1, 21))
+    records.close()
+    files = list((storage.path(RUN) / "tensorboard").iterdir())
+    found = [event for file in files for event in read_events(file.read_bytes())]
+    assert len(files) > 3
+    assert sorted(event.step for event in found if event.summary.value) == list(range(1, 21))
 
 
 def test_rows_that_a_store_does_not_take_are_kept_and_said_once(memory_store, monkeypatch, capfd):  # noqa: F811
