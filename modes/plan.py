@@ -28,7 +28,7 @@ def refusals(config):
     """Lines about the subtree `plan`, and about `training` and `sampling` on its devices."""
     plan, training = config.plan, config.training
     yield from positive(plan, "plan", "compilations")
-    yield from positive(training, "training", "steps", "batch_size", "accumulation")
+    yield from positive(training, "training", "steps", "accumulation")
     unknown = [*topologies.refusals(FIELD, plan.topology)]
     yield from unknown
     if unknown:

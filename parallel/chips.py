@@ -68,7 +68,9 @@ CHIPS = {
 
 def of_device(device):
     """The Chip of a JAX device, or None where it is none of CHIPS."""
-    return next((chip for chip in CHIPS.values() if chip.device == device.device_kind), None)
+    # A TPU at hand may call itself by the name of its slices.
+    names = {kind: chip for name, chip in CHIPS.items() for kind in (chip.device, f"TPU {name}")}
+    return names.get(device.device_kind)
 
 
 def has_slice(name, shape):

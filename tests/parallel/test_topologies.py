@@ -1,12 +1,13 @@
 """Devices that are not there, and what is said of those that cannot be."""
 
 import importlib.util
+import types
 
 import pytest
 
 from components import UserError
 from parallel import topologies
-from parallel.chips import has_slice
+from parallel.chips import CHIPS, has_slice, of_device
 
 
 def test_the_devices_at_hand_are_a_topology():
@@ -29,6 +30,12 @@ def test_the_devices_at_hand_are_a_topology():
 def test_a_topology_that_cannot_be_is_refused_with_those_that_can(topology, words):
     (line,) = topologies.refusals("plan.topology", topology)
     assert line.startswith("plan.topology=") and all(word in line for word in words)
+
+
+def test_a_chip_is_known_by_its_device():
+    for kind, name in (("TPU v5 lite", "v5e"), ("TPU v5p", "v5p"), ("NVIDIA H200", "h200")):
+        assert of_device(types.SimpleNamespace(device_kind=kind)) is CHIPS[name]
+    assert of_device(types.SimpleNamespace(device_kind="cpu")) is None
 
 
 def test_slices_of_cubes_have_their_sides_in_order():
