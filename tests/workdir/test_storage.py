@@ -15,7 +15,7 @@ import main
 from components import ConfigError, UserError
 from configs import base
 from tests.conftest import ROOT, events, read_events
-from tests.workdir.stores import image_files, memory_store  # noqa: F401
+from tests.workdir.stores import image_files
 from workdir import event_files, parts, storage
 from workdir.files import prepare_workdir, write_json
 from workdir.lock import Lock, refusals
@@ -107,7 +107,7 @@ def _texts(folder, names):
         (folder / name).write_text(name)
 
 
-def test_files_are_uploaded_whole(memory_store):  # noqa: F811
+def test_files_are_uploaded_whole(memory_store):
     results = Results(RUN)
     assert memory_store.find("bucket") == []
     results.json("metrics.json", {"a": [1, 2]})
@@ -125,7 +125,7 @@ def test_files_are_uploaded_whole(memory_store):  # noqa: F811
     assert storage.path(f"{RUN}/metrics.json").exists()
 
 
-def test_a_store_that_does_not_answer_is_told_in_one_line(memory_store, monkeypatch):  # noqa: F811
+def test_a_store_that_does_not_answer_is_told_in_one_line(memory_store, monkeypatch):
     def refuse(*_, **__):
         raise ValueError("Bad Request: \nno such project")
 
@@ -142,7 +142,7 @@ def _opened(source):
     return [data.create(config, split) for split in ("train", "test")]
 
 
-def test_data_of_a_store_is_that_of_a_disk(memory_store, tmp_path):  # noqa: F811
+def test_data_of_a_store_is_that_of_a_disk(memory_store, tmp_path):
     for kind, file in image_files(tmp_path).items():
         storage.upload(file, f"gs://bucket/data/{file.name}")
         on_disk, on_store = _opened(f"{kind}:{file}"), _opened(f"{kind}:gs://bucket/data/{file.name}")
@@ -153,7 +153,7 @@ def test_data_of_a_store_is_that_of_a_disk(memory_store, tmp_path):  # noqa: F81
 
 
 @pytest.mark.parametrize("kind", ["npz", "zip"])
-def test_data_that_is_not_there_is_named(memory_store, kind):  # noqa: F811
+def test_data_that_is_not_there_is_named(memory_store, kind):
     place = "gs://bucket/none"
     with pytest.raises(UserError, match=f'data.source="{kind}:{place}": there is no such file'):
         _opened(f"{kind}:{place}")
@@ -171,7 +171,7 @@ def _record(records, steps):
         records.scalars(row["step"], {"loss": row["loss"]})
 
 
-def test_records_are_numbered_parts_and_a_resumed_run_drops_what_came_after(memory_store, monkeypatch):  # noqa: F811
+def test_records_are_numbered_parts_and_a_resumed_run_drops_what_came_after(memory_store, monkeypatch):
     monkeypatch.setattr(parts, "MOST_BYTES", 200)
     monkeypatch.setattr(parts, "SECONDS_BETWEEN_WRITES", 0.0)
     first = Records(RUN, 0)
@@ -186,7 +186,7 @@ def test_records_are_numbered_parts_and_a_resumed_run_drops_what_came_after(memo
     assert read_metrics(RUN) == _rows(range(1, 20))
 
 
-def test_rows_are_written_every_few_seconds_and_before_a_checkpoint(memory_store):  # noqa: F811
+def test_rows_are_written_every_few_seconds_and_before_a_checkpoint(memory_store):
     records = Records(RUN, 0)
     _record(records, range(1, 6))
     assert read_metrics(RUN) == _rows([1])
@@ -195,7 +195,7 @@ def test_rows_are_written_every_few_seconds_and_before_a_checkpoint(memory_store
     assert len(parts.numbered(storage.path(RUN), "metrics.jsonl")) == 1
 
 
-def test_events_of_a_store_are_those_that_were_recorded(memory_store):  # noqa: F811
+def test_events_of_a_store_are_those_that_were_recorded(memory_store):
     records = Records(RUN, 4)
     _record(records, range(5, 40))
     records.image(39, "samples", np.zeros((2, 3, 3), np.uint8))
@@ -208,7 +208,7 @@ def test_events_of_a_store_are_those_that_were_recorded(memory_store):  # noqa: 
     assert found[1].step == 5 and found[-1].summary.value[0].image.width == 3
 
 
-def test_a_large_file_of_events_is_followed_by_another(memory_store, monkeypatch):  # noqa: F811
+def test_a_large_file_of_events_is_followed_by_another(memory_store, monkeypatch):
     monkeypatch.setattr(event_files, "SECONDS_BETWEEN_UPLOADS", 0.0)
     monkeypatch.setattr(event_files, "MOST_BYTES", 300)
     records = Records(RUN, 0)
@@ -220,7 +220,7 @@ def test_a_large_file_of_events_is_followed_by_another(memory_store, monkeypatch
     assert sorted(event.step for event in found if event.summary.value) == list(range(1, 21))
 
 
-def test_rows_that_a_store_does_not_take_are_kept_and_said_once(memory_store, monkeypatch, capfd):  # noqa: F811
+def test_rows_that_a_store_does_not_take_are_kept_and_said_once(memory_store, monkeypatch, capfd):
     records, take = Records(RUN, 0), type(memory_store).pipe_file
 
     def refuse(*_, **__):
@@ -237,7 +237,7 @@ def test_rows_that_a_store_does_not_take_are_kept_and_said_once(memory_store, mo
     assert read_metrics(RUN) == _rows(range(1, 5))
 
 
-def test_a_run_is_read_and_goes_on_wherever_it_was_copied(memory_store, tmp_path):  # noqa: F811
+def test_a_run_is_read_and_goes_on_wherever_it_was_copied(memory_store, tmp_path):
     on_disk = Records(tmp_path, 0)
     _record(on_disk, range(1, 4))
     on_disk.close()
@@ -257,7 +257,7 @@ def test_a_run_is_read_and_goes_on_wherever_it_was_copied(memory_store, tmp_path
     assert read_metrics(copy) == _rows(range(1, 6)) and not list(copy.glob("metrics-*"))
 
 
-def test_unfinished_work_is_taken_up_from_a_store(memory_store):  # noqa: F811
+def test_unfinished_work_is_taken_up_from_a_store(memory_store):
     def partial():
         return Partial(f"{RUN}/samples", {"seed": 0}, seconds=0.0)
 
@@ -275,7 +275,7 @@ def test_unfinished_work_is_taken_up_from_a_store(memory_store):  # noqa: F811
     assert memory_store.find("bucket") == []
 
 
-def test_one_run_holds_the_lock_of_a_store(memory_store):  # noqa: F811
+def test_one_run_holds_the_lock_of_a_store(memory_store):
     quick = {"renewal": 0.05, "silence": 0.3}
     with Lock(RUN, **quick) as first:
         with pytest.raises(UserError, match=f"{RUN} is being trained by process"), Lock(RUN, **quick):

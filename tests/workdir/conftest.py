@@ -1,0 +1,3 @@
+"""Fixtures of the tests of this folder."""
+
+from tests.workdir.stores import memory_store  # noqa: F401
