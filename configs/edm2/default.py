@@ -5,7 +5,9 @@ is reconstructed after training: `--mode=ema`. The zip is what EDM2's `dataset_t
 --resolution=64x64 --transform=center-crop-dhariwal` writes (docs/data_sets.md).
 
 What differs from the released code: bfloat16 in place of float16; noise levels of training lie in [0.002,
-80], which clips one in 1,000. The authors recommend at least 32 A100; accumulation takes a smaller machine.
+80], which clips one in 1,000; averages are of the weights after their forced normalization, which the code
+leaves to the next forward pass. The code adds the errors of pixels up where this one averages them: Adam's
+epsilon, 1e-8 there, is smaller by their number. The authors recommend at least 32 A100; accumulation takes a smaller machine.
 """
 
 from configs import base
@@ -53,6 +55,7 @@ def get_config(width, learning_rate, mebi_images, dropout):
     config.optim.schedule = "inverse_sqrt"
     config.optim.decay_steps = 35_000
     config.optim.beta2 = 0.99
+    config.optim.epsilon = 1e-8 / (3 * 64 * 64)
     config.optim.grad_clip = 0.0
     config.ema.decays = ()
     config.ema.power_stds = (0.05, 0.1)
