@@ -7,7 +7,8 @@ is reconstructed after training: `--mode=ema`. The zip is what EDM2's `dataset_t
 What differs from the released code: bfloat16 in place of float16; noise levels of training lie in [0.002,
 80], which clips one in 1,000; averages are of the weights after their forced normalization, which the code
 leaves to the next forward pass. The code adds the errors of pixels up where this one averages them: Adam's
-epsilon, 1e-8 there, is smaller by their number. The authors recommend at least 32 A100; accumulation takes a smaller machine.
+epsilon, 1e-8 there, is smaller by their number. The authors recommend at least 32 A100; accumulation takes
+a smaller machine.
 """
 
 from configs import base

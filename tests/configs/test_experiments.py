@@ -290,6 +290,8 @@ def test_edm2s_experiments_have_its_presets(size):
     assert config.training.steps * config.training.batch_size == images << 20
     assert config.training.batch_size == 2048 and config.optim.decay_steps == 35_000
     assert config.optim.schedule == "inverse_sqrt" and config.optim.beta2 == 0.99
+    # The code adds the errors of pixels up; what counts in Adam is epsilon beside the gradient.
+    assert config.loss.reduction == "mean" and config.optim.epsilon * 3 * 64**2 == pytest.approx(1e-8)
     assert config.loss.time_sampling.log_sigma_mean == -0.8 and config.loss.time_sampling.log_sigma_std == 1.6
     assert _rows(config) == 63
 
