@@ -1,7 +1,6 @@
 """--mode=profile: where the time of a training step goes, measured on a few of them."""
 
 import contextlib
-import itertools
 import tempfile
 
 import jax
@@ -69,19 +68,26 @@ def _measured(config, experiment, source, folder):
     pipeline = Pipeline(source, config.seed, training.batch_size, jax.process_index(), jax.process_count())
     calls = UNMEASURED + training_calls(config)
     clock, key = Stopwatch(), experiment.key("train")
-    batches = clock.waits(map(layout.split, pipeline.batches(0, calls * jitted, jitted)))
-    state, first = layout.place(experiment.create_state()), next(batches)
+    batches = pipeline.batches(0, calls * jitted, jitted)
+
+    def arguments():
+        with clock.of("data"):
+            batch = next(batches)
+        return state, layout.split(batch), key
+
+    state = layout.place(experiment.create_state())
     say("compiling the step")
     with memory.guarded("profiling", "training.batch_size", "model.width"):
-        program = layout.compile(body).lower(state, first, key).compile()
-        state, metrics = program(state, first, key)
-        for batch in itertools.islice(batches, UNMEASURED - 1):
-            state, metrics = program(state, batch, key)
+        first = arguments()
+        program = layout.compile(body).lower(*first).compile()
+        state, metrics = program(*first)
+        for _ in range(UNMEASURED - 1):
+            state, metrics = program(*arguments())
         jax.block_until_ready(metrics)
         clock.split(1)
         with trace.recorded(folder):
-            for batch in batches:
-                state, metrics = program(state, batch, key)
+            for _ in range(training_calls(config)):
+                state, metrics = program(*arguments())
             jax.block_until_ready((state, metrics))
     steps = training_calls(config) * jitted
     seconds, text = clock.split(steps), program.as_text()

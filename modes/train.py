@@ -226,8 +226,11 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
 
     frequencies = _frequencies(config).values()
     calls = range(start, steps, jitted)
-    for first, batches in zip(calls, clock.waits(pipeline.batches(start, steps, jitted)), strict=True):
-        arguments = state, layout.split(batches), key
+    batches = pipeline.batches(start, steps, jitted)
+    for first in calls:
+        with clock.of("data"):
+            batch = next(batches)
+        arguments = state, layout.split(batch), key
         if chip and flops is None:
             flops = ahead.flops(one_call.lower(*arguments)) / jitted
         with memory.guarded("training", "training.batch_size", "model.width"):

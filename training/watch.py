@@ -83,16 +83,6 @@ class Stopwatch:
         finally:
             self._spent[what] = self._spent.get(what, 0.0) + time.monotonic() - begun
 
-    def waits(self, batches):
-        """The batches, as they come; the time until each of them is that of data."""
-        batches = iter(batches)
-        while True:
-            with self.of("data"):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            yield batch
-
     def split(self, steps):
         """{name: seconds a step} since the last call, in which there were so many steps."""
         now = time.monotonic()

@@ -12,7 +12,7 @@ import samplers
 from components import ConfigError
 from denoisers.mixtures import Ring
 from sde_lib import SDES
-from tests.conftest import sampling
+from tests.conftest import FUSED, sampling
 
 COUNT = 4_000
 
@@ -46,7 +46,7 @@ def _draw(name, count=COUNT, **fields):
     sampler = samplers.create(config, sde).astype(np.float32)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(count))
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=FUSED)
     def draw(keys, sampler):
         return sampler.draw(keys, sde, lambda x, t: mixture.denoise(sde, x, t), (2,))
 
