@@ -2,7 +2,8 @@
 
     python main.py --config=configs/adm/imagenet256.py --workdir=runs/adm_imagenet256 --mode=train
 
-The published checkpoint `256x256_diffusion`; with classifier guidance it has 4.59. Memory:
+The published checkpoint `256x256_diffusion`; with classifier guidance it has 4.59. Its training took 916
+days of one V100 (Rombach et al. 2022, table 18, as public reading notes quote it). Memory:
 `--config.model.rematerialization=blocks`.
 
 A variation: `--config.model.class_conditional=False`, the published `256x256_diffusion_uncond` of
