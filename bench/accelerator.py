@@ -5,7 +5,7 @@
 
 A case is a network, the type that it computes in (float32 has TF32 products on GPUs) and a batch. Programs
 are compiled side by side and timed one after the other, from batches that lie on the device: what a program
-does alone. MFU is the share of the chip's peak, by the FLOPs of the step before XLA rewrites it. With
+does alone. MFU is the share of the chip's peak, by the FLOPs of the compiled step. With
 `--trace` a few steps are traced, and the time of each kernel is written beside its operation's name.
 
 A peer is a command that prints "ready", then reads a case from a line of its input and answers with one line:
@@ -26,9 +26,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiment import ahead
 from experiment.create import create
 from modes import MODES
-from parallel import layouts
+from parallel import chips, layouts
 from sde_lib.numerics import fix_numerics
 from training.step import TrainStep
 
@@ -37,8 +38,6 @@ EXPERIMENTS = {
     "ddpmpp": "configs.vp.cifar10_ddpmpp_continuous",
     "ncsnpp": "configs.ve.cifar10_ncsnpp_continuous",
 }
-# Of dense products without sparsity, by the makers' data sheets: (bfloat16, what float32 is computed in).
-PEAKS = {"H100": (989e12, 494e12), "H200": (989e12, 494e12), "A100": (312e12, 156e12)}
 WARM_UP = 3
 
 
@@ -99,17 +98,16 @@ def compiled(case, lowered, arguments, tracing):
     begin = time.perf_counter()
     program = lowered.compile()
     seconds = tracing, time.perf_counter() - begin
-    costs = lowered.cost_analysis() or {}
     state, batches, key = arguments
-    flops = (costs[0] if isinstance(costs, list) else costs).get("flops", float("nan"))
+    flops = ahead.flops(program, jax.devices()[0])
     return Program(case, int(case.split(":")[2]), state, batches, key, program, seconds, flops)
 
 
 def peak(case):
     """FLOP/s that the chip could do, or None where it is not known."""
-    kind = jax.devices()[0].device_kind
-    found = next((rates for name, rates in PEAKS.items() if name in kind), None)
-    return found and found[0 if "bfloat16" in case else 1]
+    chip = chips.of_device(jax.devices()[0])
+    # NVIDIA's units do half as many products in TF32.
+    return chip and chip.flops / (1 if "bfloat16" in case else 2)
 
 
 def measured(program, steps):

@@ -10,21 +10,8 @@ file can add a field.
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-# The fields that hold a path of this machine; data.source holds one behind its colon.
-PATHS = (
-    "data.source",
-    "data.directory",
-    "training.network_from",
-    "restore.file",
-    "sampling.predictor.file",
-    "sampling.grid.file",
-    "sampling.variance.file",
-    "eval.bound.variance.file",
-    "eval.features.weights",
-    "eval.reference.file",
-    "eval.reference.folder",
-)
-# Those of them that may name an object of a store, too.
+# The fields that hold a path of this machine or the address of an object in a store; data.source holds it
+# behind its colon.
 ADDRESSES = (
     "data.source",
     "training.network_from",
@@ -33,6 +20,14 @@ ADDRESSES = (
     "sampling.grid.file",
     "sampling.variance.file",
     "eval.bound.variance.file",
+)
+# All that hold a path.
+PATHS = (
+    *ADDRESSES,
+    "data.directory",
+    "eval.features.weights",
+    "eval.reference.file",
+    "eval.reference.folder",
 )
 
 

@@ -81,15 +81,14 @@ def measured(lowered, devices):
     seconds, text = time.perf_counter() - begin, compiled.as_text()
     by_xla, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
     costs = program_text.costs(text).values()
-    flops, main, cycles = (sum(cost[what] for cost in costs) for what in ("flops", "main", "cycles"))
-    if devices[0].platform == "gpu":
-        # There convolutions are calls of a library, which XLA alone can read.
-        flops, main = by_xla["flops"], by_xla["bytes accessed"]
+    main, cycles = (sum(cost[what] for cost in costs) for what in ("main", "cycles"))
+    if _has_calls_of_libraries(devices[0]):
+        main = by_xla["bytes accessed"]
     # Below 0 it says that it knows the speed of a part of the program alone.
     optimum = by_xla.get("optimal_seconds", 0.0)
     return Program(
         seconds=seconds,
-        flops=float(flops),
+        flops=flops(compiled, devices[0]),
         main=float(main),
         cycles=cycles,
         optimum=optimum if devices[0].platform == "tpu" and optimum > 0 else None,
@@ -102,9 +101,22 @@ def measured(lowered, devices):
     )
 
 
-def flops(lowered):
-    """FLOPs of a device in a call of a jax.stages.Lowered, before XLA rewrites it; nothing is compiled."""
-    return float(lowered.cost_analysis()["flops"])
+def flops(compiled, device):
+    """FLOPs of a device in a call of a jax.stages.Compiled, those that XLA computes twice counted twice.
+
+    A program that is only lowered cannot be asked: JAX counts its FLOPs on CPUs alone.
+
+    Args:
+      device: one that it runs on.
+    """
+    if _has_calls_of_libraries(device):
+        return float(compiled.cost_analysis()["flops"])
+    return float(sum(cost["flops"] for cost in program_text.costs(compiled.as_text()).values()))
+
+
+def _has_calls_of_libraries(device):
+    """Whether convolutions are calls of a library, whose costs XLA alone can tell."""
+    return device.platform == "gpu"
 
 
 def training_step(experiment, config, devices, batch_size):

@@ -252,11 +252,6 @@ def scaled(program, share, numbers, compiled_for, split_over, chip):
 
 
 def _print(tables):
-    width = max(len(name) for name, _ in tables["plan"])
-    for name, text in tables["plan"]:
-        print(f"{name:{width}}  {text}")
+    print("\n".join(markdown.aligned(tables["plan"])))
     if "sweep" in tables:
-        print()
-        widths = [max(map(len, column)) for column in zip(*tables["sweep"], strict=True)]
-        for row in tables["sweep"]:
-            print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+        print("\n".join(["", *markdown.aligned(tables["sweep"], str.rjust)]))

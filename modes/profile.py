@@ -8,10 +8,11 @@ import jax
 import data
 from components import positive
 from data.pipeline import Pipeline
+from experiment import ahead
 from experiment.create import create
 from experiment.run_data import open_splits
 from modes import MODES, check
-from parallel import chips, layouts, memory, program_text, trace
+from parallel import chips, layouts, memory, trace
 from reports import markdown
 from training.step import TrainStep
 from training.watch import Stopwatch
@@ -50,7 +51,7 @@ def run(config, workdir, output=None):
         found = _measured(config, experiment, sources["train"], folder)
     tables = _tables(found)
     for rows in tables:
-        _print(rows)
+        print("\n".join([*markdown.aligned(rows), ""]))
     if results is None:
         say("nothing is written; --output=DIR keeps the trace and the tables")
         return
@@ -66,7 +67,7 @@ def _measured(config, experiment, source, folder):
     layout, jitted = layouts.create(training), training.jitted_steps
     body = TrainStep.from_experiment(experiment, training.batch_size, training.accumulation)
     pipeline = Pipeline(source, config.seed, training.batch_size, jax.process_index(), jax.process_count())
-    calls = UNMEASURED + training_calls(config)
+    calls = UNMEASURED + _calls(config)
     clock, key = Stopwatch(), experiment.key("train")
     batches = pipeline.batches(0, calls * jitted, jitted)
 
@@ -86,13 +87,12 @@ def _measured(config, experiment, source, folder):
         jax.block_until_ready(metrics)
         clock.split(1)
         with trace.recorded(folder):
-            for _ in range(training_calls(config)):
+            for _ in range(_calls(config)):
                 state, metrics = program(*arguments())
             jax.block_until_ready((state, metrics))
-    steps = training_calls(config) * jitted
+    steps = _calls(config) * jitted
     seconds, text = clock.split(steps), program.as_text()
-    costs = program_text.costs(text)
-    flops = sum(cost["flops"] for cost in costs.values()) / jitted
+    flops = ahead.flops(program, jax.devices()[0]) / jitted
     chip = chips.of_device(jax.devices()[0])
     whole = sum(seconds.values())
     return {
@@ -109,8 +109,8 @@ def _measured(config, experiment, source, folder):
     }
 
 
-def training_calls(config):
-    """Calls of the compiled program that are measured."""
+def _calls(config):
+    """How many calls of the compiled program are measured."""
     return -(-config.profile.steps // config.training.jitted_steps)
 
 
@@ -141,11 +141,3 @@ def _tables(found):
             *((r["name"], r["kind"], f"{1e3 * r['seconds']:.3g}", r["place"]) for r in longest),
         ],
     ]
-
-
-def _print(rows):
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
-    print()

@@ -231,9 +231,10 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
         with clock.of("data"):
             batch = next(batches)
         arguments = state, layout.split(batch), key
-        if chip and flops is None:
-            flops = ahead.flops(one_call.lower(*arguments)) / jitted
         with memory.guarded("training", "training.batch_size", "model.width"):
+            if chip and flops is None:
+                one_call = one_call.lower(*arguments).compile()
+                flops = ahead.flops(one_call, jax.devices()[0]) / jitted
             state, metrics = one_call(*arguments)
         watch.add(first + 1, metrics)
         step = first + jitted

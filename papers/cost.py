@@ -43,6 +43,11 @@ def forward_operations(config):
     params = experiment.params_template()
     x = jax.ShapeDtypeStruct((1, *experiment.shape), jnp.float32)
     t = jax.ShapeDtypeStruct((1,), jnp.float32)
+    # JAX counts FLOPs of what is not compiled on CPUs alone.
+    on_cpu = jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
+    params, x, t = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=on_cpu), (params, x, t)
+    )
     lowered = jax.jit(lambda params, x, t: experiment.denoiser.bind(params)(x, t).x0).lower(params, x, t)
     return float(lowered.cost_analysis()["flops"])
 

@@ -1,4 +1,4 @@
-"""Reports in Markdown."""
+"""Tables of texts, and reports in Markdown."""
 
 from pathlib import Path
 
@@ -15,6 +15,16 @@ def table(header, rows):
         "|" + "---|" * len(header),
         *(f"| {' | '.join(row)} |" for row in escaped),
     ]
+
+
+def aligned(rows, justified=str.ljust):
+    """Lines of a table of texts for a terminal, whose columns stand below each other.
+
+    >>> aligned([("chips", "ms"), ("16", "14.6")], str.rjust)
+    ['chips    ms', '   16  14.6']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(justified, row, widths)).rstrip() for row in rows]
 
 
 def write_evaluation(path, title, sections, pictures):

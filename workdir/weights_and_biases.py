@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import os
 
+from components import ConfigError
 from workdir import storage
 
 
@@ -28,6 +29,9 @@ class Run:
       project: its name there.
       workdir: folder of the run, whose name is that of the run there.
       config: dict of nested fields.
+
+    Raises:
+      ConfigError: no account, or no way to the service.
     """
 
     def __init__(self, project, workdir, config):
@@ -36,15 +40,22 @@ class Run:
         on_store = storage.on_store(workdir)
         place = os.fspath(workdir) if on_store else os.path.abspath(workdir)
         self._picture = wandb.Image
-        self._run = wandb.init(
-            project=project,
-            name=os.path.basename(place),
-            id=hashlib.sha256(f"{project} {place}".encode()).hexdigest()[:16],
-            resume="allow",
-            dir=None if on_store else place,
-            config=config,
-            settings=wandb.Settings(console="off", silent=True),
-        )
+        try:
+            self._run = wandb.init(
+                project=project,
+                name=os.path.basename(place),
+                id=hashlib.sha256(f"{project} {place}".encode()).hexdigest()[:16],
+                resume="allow",
+                dir=None if on_store else place,
+                config=config,
+                settings=wandb.Settings(console="off", silent=True),
+            )
+        except wandb.errors.Error as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ConfigError(
+                f'training.wandb_project="{project}": Weights & Biases refuses the run ({reason}). Log in '
+                "with `wandb login`, set WANDB_MODE=offline, or leave the field out."
+            ) from error
 
     def scalars(self, step, values):
         """Records a dict of numbers."""
