@@ -54,7 +54,7 @@ def _events(path):
         on_device = plane.name.startswith(("/device:GPU", "/device:TPU"))
         if not on_device and plane.name != "/host:CPU":
             continue
-        begun, ended = {}, {}
+        begun, ended = [], {}
         for line in plane.lines:
             if on_device and not line.name.lower().startswith(LINES):
                 continue
@@ -65,8 +65,8 @@ def _events(path):
                     yield str(name), event.duration_ns * 1e-9
                 elif "hlo_op" in stats:
                     # What a CPU hands to its threads ends in an event of its own, by the same number.
-                    begun[stats.get("_p")] = stats["hlo_op"], event.start_ns, event.end_ns
+                    begun.append((stats.get("_p"), stats["hlo_op"], event.start_ns, event.end_ns))
                 elif event.name.startswith("end: "):
                     ended[stats.get("_c")] = event.end_ns
-        for number, (name, start, end) in begun.items():
+        for number, name, start, end in begun:
             yield str(name), (max(end, ended.get(number, end)) - start) * 1e-9
