@@ -273,8 +273,7 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
             if due(config.checkpoint.every) or last:
                 lock.require()
                 records.flush()
-                # What is not saved at the end is lost.
-                save = checkpoints.save if last else checkpoints.try_save
+                save = checkpoints.save_last if last else checkpoints.try_save
                 save(layout.host(state))
             if due(config.training.eval_every) or (config.training.eval_every and step == steps):
                 by_level = held_out_loss(average(state))
@@ -297,7 +296,6 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
 
     progress.close()
     records.close()
-    checkpoints.finish()
     if lost and last:
         raise lost[0]
     if step < steps:

@@ -31,6 +31,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+import main  # noqa: E402
 from configs import base, digits  # noqa: E402
 
 # A network that compiles in seconds, for what does not depend on its quality.
@@ -165,6 +166,18 @@ def command():
         if check:
             assert done.returncode == 0, done.stderr
         return done
+
+    return run
+
+
+@pytest.fixture
+def here(capsys):
+    """Runs main.py in this process, without the start of another: here("eval", workdir, {...})."""
+
+    def run(mode, workdir, fields, code=0):
+        capsys.readouterr()
+        assert main.main(command_line(mode, workdir, fields)[1:]) == code
+        return capsys.readouterr()
 
     return run
 

@@ -216,6 +216,23 @@ class Checkpoints:
         except CheckpointError as error:
             self._say_unsaved(error)
 
+    def save_last(self, state):
+        """Saves as `save` does and waits until it is written, for a run that ends.
+
+        What is not saved now is lost: a save that failed is tried once more. It may have been the clock's
+        fault, for Orbax gives up a save during which the clock has jumped ahead.
+
+        Raises:
+          CheckpointError: it could not be written.
+        """
+        try:
+            self.save(state)
+            self.finish()
+        except CheckpointError as error:
+            say(f"warning: {error.what} {self._kept()} This was the last save, and is tried once more.")
+            self.save(state)
+            self.finish()
+
     def _settle(self):
         """Waits for the save before, and says so where it failed."""
         try:

@@ -11,27 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import main
 from tests.conftest import ROOT, command_line, environment
+from tests.modes.runs import final_checksums, losses, newest
 
 LONG = {"training.steps": 100_000, "checkpoint.every": 5}
-
-
-@pytest.fixture
-def here(capsys):
-    """Runs main.py in this process, without the start of another: here("eval", workdir, {...})."""
-
-    def run(mode, workdir, fields, code=0):
-        capsys.readouterr()
-        assert main.main(command_line(mode, workdir, fields)[1:]) == code
-        return capsys.readouterr()
-
-    return run
-
-
-def _losses(workdir):
-    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return {row["step"]: row["loss"] for row in rows if "loss" in row}
 
 
 def _start(workdir, fields):
@@ -48,16 +31,10 @@ def _start(workdir, fields):
 def _wait_for_step(process, workdir, step, seconds=240):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
-        if (workdir / "metrics.jsonl").exists() and max(_losses(workdir), default=0) >= step:
+        if (workdir / "metrics.jsonl").exists() and max(losses(workdir), default=0) >= step:
             return
         time.sleep(0.02)
     raise AssertionError(f"never got to step {step}: {process.communicate(timeout=10)[1]}")
-
-
-def _final_checksums(workdir):
-    """Checksums of parameters, averages and optimizer state in the newest checkpoint."""
-    newest = max((workdir / "checkpoints").glob("[0-9]*"), key=lambda p: int(p.name))
-    return json.loads((newest / "record" / "metadata").read_text())["checksums"]
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +61,12 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path, command, uninterrupted, num
     _, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
     assert f"stopped by {number.name}" in error and "resumes: python main.py --config=" in error
-    stopped_at = max(_losses(tmp_path))
+    stopped_at = max(losses(tmp_path))
     assert 3 <= stopped_at < 20
     again = command("train", tmp_path, {"training.steps": 20})
     assert f"resuming at step {stopped_at}" in again.stderr
-    assert _losses(tmp_path) == _losses(uninterrupted)
-    assert _final_checksums(tmp_path) == _final_checksums(uninterrupted)
+    assert losses(tmp_path) == losses(uninterrupted)
+    assert final_checksums(tmp_path) == final_checksums(uninterrupted)
 
 
 def _slow():
@@ -106,8 +83,8 @@ def test_a_killed_run_resumes_from_the_last_complete_checkpoint(tmp_path, comman
     again = command("train", tmp_path, {"training.steps": 20})
     assert "resuming at step" in again.stderr and "sign of life" not in again.stderr
     assert not (tmp_path / "train.lock").exists()
-    assert _losses(tmp_path) == _losses(uninterrupted)
-    assert _final_checksums(tmp_path) == _final_checksums(uninterrupted)
+    assert losses(tmp_path) == losses(uninterrupted)
+    assert final_checksums(tmp_path) == final_checksums(uninterrupted)
 
 
 def test_a_second_trainer_is_refused_and_a_run_that_lost_its_lock_stops_without_saving(tmp_path, here):
@@ -124,13 +101,8 @@ def test_a_second_trainer_is_refused_and_a_run_that_lost_its_lock_stops_without_
     assert process.returncode == 1 and "Traceback" not in error
     assert "was taken over by process 7 of host elsewhere" in error
     # It stopped where it would have saved.
-    stopped_at = max(_losses(tmp_path))
+    stopped_at = max(losses(tmp_path))
     assert stopped_at % 200 == 0 and not (tmp_path / "checkpoints" / str(stopped_at)).exists()
-
-
-def _newest(workdir):
-    steps = [int(path.name) for path in (workdir / "checkpoints").glob("[0-9]*") if path.name.isdigit()]
-    return max(steps, default=0)
 
 
 @pytest.mark.slow
@@ -139,7 +111,7 @@ def test_25_kills_at_random_moments_change_nothing(tmp_path, command):
     rng, killed = np.random.default_rng(0), tmp_path / "killed"
     fields = {**LONG, "checkpoint.every": 1, "optim.schedule": "constant"}
     for number in range(25):
-        saved = _newest(killed)
+        saved = newest(killed)
         process = _start(killed, fields)
         if number % 5:
             _wait_for_step(process, killed, saved + 2)
@@ -147,14 +119,14 @@ def test_25_kills_at_random_moments_change_nothing(tmp_path, command):
         process.kill()
         process.communicate(timeout=60)
         # What was complete stays, and all but the last two steps are.
-        reached = max(_losses(killed), default=0) if (killed / "metrics.jsonl").exists() else 0
-        assert _newest(killed) >= max(saved, reached - 2)
-    steps = _newest(killed) + 5
+        reached = max(losses(killed), default=0) if (killed / "metrics.jsonl").exists() else 0
+        assert newest(killed) >= max(saved, reached - 2)
+    steps = newest(killed) + 5
     done = command("train", killed, {**fields, "training.steps": steps})
     assert "resuming at step" in done.stderr and "damaged" not in done.stderr
     command("train", tmp_path / "whole", {**fields, "checkpoint.every": steps, "training.steps": steps})
-    assert _losses(killed) == _losses(tmp_path / "whole")
-    assert _final_checksums(killed) == _final_checksums(tmp_path / "whole")
+    assert losses(killed) == losses(tmp_path / "whole")
+    assert final_checksums(killed) == final_checksums(tmp_path / "whole")
 
 
 @pytest.mark.slow
@@ -163,7 +135,7 @@ def test_a_run_moves_from_8_to_2_to_1_devices(tmp_path, command, uninterrupted):
         command("train", tmp_path, {"training.steps": steps, "optim.schedule": "constant"}, devices)
     reference = tmp_path / "reference"
     command("train", reference, {"training.steps": 20, "optim.schedule": "constant"})
-    found, expected = _losses(tmp_path), _losses(reference)
+    found, expected = losses(tmp_path), losses(reference)
     assert found.keys() == expected.keys()
     np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-4)
 
@@ -212,8 +184,8 @@ def test_a_run_with_evaluations_and_saves_grows_no_larger(tmp_path):
 def test_inner_steps_give_the_same_run(tmp_path, command, uninterrupted):
     fields = {"training.steps": 20, "training.jitted_steps": 5, "training.log_every": 5}
     command("train", tmp_path, fields)
-    means = [np.mean([_losses(uninterrupted)[s] for s in range(k - 4, k + 1)]) for k in (5, 10, 15, 20)]
-    np.testing.assert_allclose(list(_losses(tmp_path).values()), means, rtol=1e-3)
+    means = [np.mean([losses(uninterrupted)[s] for s in range(k - 4, k + 1)]) for k in (5, 10, 15, 20)]
+    np.testing.assert_allclose(list(losses(tmp_path).values()), means, rtol=1e-3)
 
 
 def test_sample_and_eval_write_their_files(uninterrupted, command, here):
@@ -267,7 +239,7 @@ def test_the_hybrid_loss_resumes_bit_for_bit_and_is_evaluated_whole(tmp_path, co
     command("train", whole, {**HYBRID, "training.steps": 20})
     command("train", parts, {**HYBRID, "training.steps": 10})
     command("train", parts, {**HYBRID, "training.steps": 20})
-    assert _final_checksums(parts) == _final_checksums(whole)
+    assert final_checksums(parts) == final_checksums(whole)
 
     fields = {
         **HYBRID,

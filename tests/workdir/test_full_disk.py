@@ -159,16 +159,18 @@ def test_a_message_that_the_disk_does_not_take_ends_nothing(monkeypatch):
 
 
 def test_a_training_run_goes_on_beside_a_full_disk_but_ends_by_saving(tmp_path, monkeypatch, capfd):
-    usage, looks = shutil.disk_usage(tmp_path), iter([True, False, True, False])
+    usage, looks = shutil.disk_usage(tmp_path), iter([True, False, True, False, False])
     monkeypatch.setattr(
         shutil, "disk_usage", lambda path: usage._replace(free=1 << 40 if next(looks) else 1000)
     )
     fields = {"training.steps": 4, "checkpoint.every": 1, "checkpoint.keep": 9}
     assert main.main(command_line("train", tmp_path, fields)[1:]) == 1
     lines = capfd.readouterr().err.splitlines()
-    warning, error = (line for line in lines if line.startswith(("warning: The disk of ", "error: ")))
+    told = (line for line in lines if line.startswith(("warning: The disk of ", "error: ")))
+    warning, of_last, error = told
     assert "the checkpoint of step 2 needs" in warning and "step 1 is complete. The run goes on" in warning
     # What is not saved at the end is lost, and no later save takes its place.
+    assert "the checkpoint of step 4 needs" in of_last and of_last.endswith("is tried once more.")
     assert error.startswith("error: The disk of ") and "the checkpoint of step 4 needs" in error
     assert "The checkpoint of step 3 is complete: free some space and run the same command" in error
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["1", "3"]
