@@ -4,6 +4,9 @@ From the UCI repository (Alpaydin & Kaynak 1998); bundled with scikit-learn, so 
 nothing is downloaded.
 """
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 
 from data.source import Source
@@ -12,10 +15,10 @@ from data.split import content_keys, split_rows
 
 def load(argument, split, config):
     """The digits of a split; about `data.holdout` of all are held out."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    pixels = images.reshape(-1, 8, 8, 1).astype(np.uint8)
+    # To import scikit-learn, whose load_digits reads this file, takes a second or two.
+    (package,) = importlib.util.find_spec("sklearn").submodule_search_locations
+    table = np.loadtxt(Path(package, "datasets", "data", "digits.csv.gz"), int, delimiter=",")
+    pixels, labels = table[:, :-1].reshape(-1, 8, 8, 1).astype(np.uint8), table[:, -1]
     chosen, notes = split_rows(content_keys(pixels), split, config)
     return Source(
         pixels[chosen],

@@ -41,7 +41,8 @@ def test_digits_are_all_of_scikit_learns_scans_once(config):
     train, test = data.create(config, "train"), data.create(config, "test")
     assert train.shape == (8, 8, 1) and train.pixel_values == 17 and train.images.dtype == np.uint8
     both = np.concatenate([train.images[:], test.images[:]]).reshape(-1, 64)
-    expected = load_digits().data.astype(np.uint8)
+    both = np.column_stack([both, np.concatenate([train.labels, test.labels])])
+    expected = np.column_stack(load_digits(return_X_y=True))
     assert len(both) == 1797
     np.testing.assert_array_equal(both[np.lexsort(both.T)], expected[np.lexsort(expected.T)])
 
