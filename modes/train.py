@@ -124,7 +124,6 @@ def run(config, workdir):
             with StopRequest() as stop:
                 return _train(config, results, lock, experiment, state, found, checkpoints, stop)
         finally:
-            checkpoints.finish()
             checkpoints.close()
 
 
@@ -158,7 +157,8 @@ def _say_of_the_rate(config, start, steps_before):
 
 def _begin(config, experiment, sources, checkpoints):
     """(the state to go on from, RunData that agrees with what it was trained on)."""
-    restored = checkpoints.restore(experiment.state_template())
+    layout = layouts.create(config.training)
+    restored = checkpoints.restore(layout.template(experiment.state_template()))
     state, record = restored or _start(config, experiment)
     what = "the run" if restored else f"the network of training.network_from={config.training.network_from}"
     found = open_data(config, sources, record, what, latest=bool(restored))
@@ -274,7 +274,7 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
                 lock.require()
                 records.flush()
                 save = checkpoints.save_last if last else checkpoints.try_save
-                save(layout.host(state))
+                save(layout.to_save(state))
             if due(config.training.eval_every) or (config.training.eval_every and step == steps):
                 by_level = held_out_loss(average(state))
                 records.scalars(step, {"held_out_loss": float(by_level.mean())})

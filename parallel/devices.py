@@ -32,6 +32,10 @@ class Pmap:
         """Batches [n, b, ...] of this process as arrays [local devices, n, share, ...]."""
         return shard(batches, axis=1)
 
+    def template(self, state):
+        """The state, of what has a shape and a dtype, as it is to be restored; `place` takes what comes."""
+        return state
+
     def templates(self, state, batches, key):
         """The arguments of a compiled step as shapes, with which `lower` needs no arrays.
 
@@ -71,6 +75,10 @@ class Pmap:
     def unfit(self, params):
         """Lines about what cannot be for these parameters."""
         return []
+
+    def to_save(self, state):
+        """The state as a checkpoint takes it, with the arrays of `template`."""
+        return self.host(state)
 
     def host(self, tree):
         """The tree as NumPy arrays."""

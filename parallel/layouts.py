@@ -1,8 +1,9 @@
 """The layouts that `training.parallel` chooses from: where a training step and its state live.
 
-A layout has `place(state)`, `split(batches)`, `compile(body)`, `templates(state, batches, key)`,
-`host(tree)` and `local(tree)`, and says of parameters what cannot be, `unfit(params)`, and how they lie,
-`described(params)`; see those of parallel/devices.py. A new one is a class and a line here.
+A layout has `place(state)`, `template(state)`, `split(batches)`, `compile(body)`,
+`templates(state, batches, key)`, `to_save(state)`, `host(tree)` and `local(tree)`, and says of parameters
+what cannot be, `unfit(params)`, and how they lie, `described(params)`; see those of parallel/devices.py. A
+new one is a class and a line here.
 """
 
 import re

@@ -53,6 +53,10 @@ def split_dimension(shape, tactic, parts):
     return max(possible, key=lambda d: (shape[d], d), default=None)
 
 
+def _placed(leaf, sharding):
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
 @dataclasses.dataclass(frozen=True)
 class Mesh:
     """Devices as a mesh; see the module.
@@ -128,9 +132,11 @@ class Mesh:
                 )
 
     def place(self, state):
-        """The state's arrays, equal on all processes, on the devices."""
+        """The state's arrays, equal on all processes, on the devices, where those of `template` are."""
 
         def put(leaf, sharding):
+            if getattr(leaf, "sharding", None) == sharding:
+                return leaf
             leaf = np.asarray(leaf)
             return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
 
@@ -141,17 +147,17 @@ class Mesh:
         sharding = NamedSharding(self.mesh, PartitionSpec(None, AXES))
         return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), batches)
 
+    def template(self, state):
+        """See parallel/devices.py."""
+        return jax.tree.map(_placed, state, self._shardings(state))
+
     def templates(self, state, batches, key):
         """See parallel/devices.py."""
-
-        def placed(leaf, sharding):
-            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
         split, whole = (
             NamedSharding(self.mesh, spec) for spec in (PartitionSpec(None, AXES), PartitionSpec())
         )
-        state = jax.tree.map(placed, state, self._shardings(state))
-        return state, jax.tree.map(lambda a: placed(a, split), batches), placed(key, whole)
+        batches = jax.tree.map(lambda a: _placed(a, split), batches)
+        return self.template(state), batches, _placed(key, whole)
 
     def compile(self, body):
         """A training.step.TrainStep compiled: (state, batches, key) -> (state, metrics); takes the state's
@@ -207,6 +213,10 @@ class Mesh:
     def total(self, tree):
         """The tree itself, which was made from arrays of all shares."""
         return tree
+
+    def to_save(self, state):
+        """The state as it is: each process saves the shards of its own devices."""
+        return state
 
     def host(self, tree):
         """The tree as NumPy arrays, on every process: one array after the other crosses the devices."""

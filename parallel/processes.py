@@ -109,10 +109,7 @@ def require_same(settings):
     from jax.experimental import multihost_utils
 
     own = {name: json.dumps(value, default=str) for name, value in settings.items()}
-    text = np.frombuffer(json.dumps(own).encode(), np.uint8)
-    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
-    sent = multihost_utils.broadcast_one_to_all(np.resize(text, size).astype(np.int32))
-    first = json.loads(bytes(np.asarray(sent).astype(np.uint8)))
+    first = of_first(own)
     names = [name for name in dict.fromkeys([*first, *own]) if first.get(name) != own.get(name)]
     differs = np.flatnonzero(multihost_utils.process_allgather(np.bool_(bool(names))))
     if names:
@@ -129,6 +126,18 @@ def require_same(settings):
         )
 
 
+def of_first(value):
+    """The value of process 0, one that JSON can hold; all processes meet here."""
+    if jax.process_count() == 1:
+        return value
+    from jax.experimental import multihost_utils
+
+    text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+    sent = multihost_utils.broadcast_one_to_all(np.resize(text, size).astype(np.int32))
+    return json.loads(bytes(np.asarray(sent).astype(np.uint8)))
+
+
 def is_silent():
     """Whether this process leaves it to process 0 to print."""
     return jax.distributed.is_initialized() and jax.process_index() != 0
@@ -141,6 +150,22 @@ def on_any(flag):
     from jax.experimental import multihost_utils
 
     return bool(multihost_utils.process_allgather(np.bool_(flag)).any())
+
+
+def summed(numbers):
+    """Sums modulo 2^64 over all processes, which meet here; of none at once.
+
+    Args:
+      numbers: list of whole numbers below 2^64, as many on every process.
+    """
+    if jax.process_count() == 1 or not numbers:
+        return numbers
+    from jax.experimental import multihost_utils
+
+    # JAX has no numbers of 64 bits here.
+    halves = np.array(numbers, np.uint64).view(np.uint32)
+    found = np.ascontiguousarray(multihost_utils.process_allgather(halves)).view(np.uint64)
+    return [int(total) for total in found.sum(axis=0)]
 
 
 @contextlib.contextmanager

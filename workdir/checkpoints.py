@@ -24,7 +24,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from components import ConfigError, UserError
-from parallel.processes import is_first
+from parallel.processes import decided_by_first, is_first, of_first, on_any
 from workdir import storage, strict_json, verification
 from workdir.compatibility import FROM_SOURCE, OF_THE_MODEL, OF_THE_TRAINING, config_changes
 from workdir.digests import digests
@@ -59,6 +59,12 @@ class _Damaged(Exception):
     def __init__(self, path, error):
         super().__init__(verification.reason(error))
         self.path = path
+
+
+def _target(leaf):
+    """What Orbax is to read an array into: one of NumPy, or a sharded one where the template is of that."""
+    sharded = isinstance(leaf, jax.ShapeDtypeStruct) and leaf.sharding is not None
+    return leaf if sharded else np.empty(leaf.shape, leaf.dtype)
 
 
 def _undisturbed(list_steps):
@@ -183,7 +189,9 @@ class Checkpoints:
         return record
 
     def save(self, state):
-        """Starts writing the state; returns once it is copied to the host.
+        """Starts writing the state, whose arrays may lie on the devices of several processes.
+
+        It returns once all is copied to the host, so that the arrays may go.
 
         That the save before this one could not be written is said.
 
@@ -191,11 +199,10 @@ class Checkpoints:
           CheckpointError: this save could not be written.
         """
         self._settle()
-        host = jax.device_get(state)
-        step = int(host.step)
+        step = int(state.step)
         if step in self._manager.all_steps():
             return
-        items = items_of(host)
+        items = items_of(state)
         record = self.record(step)
         record["checksums"] = {name: digests(tree) for name, tree in items.items()}
         record["checksum"] = verification.text_checksum(record)
@@ -256,15 +263,23 @@ class Checkpoints:
             self._manager.wait_until_finished()
 
     def close(self):
-        """Releases the threads; call `finish` first."""
-        if self._manager is not None:
-            self._manager.close()
+        """Waits for a save that is under way, says where it fails, and releases the threads.
+
+        No process waits for another here, which may have ended.
+        """
+        if self._manager is None:
+            return
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            say(f"warning: {self._unwritten(self._last, error)} {self._kept()}")
+        self._manager.close()
 
     def _require_space(self, needed, step):
         if storage.on_store(self.folder):
             return
         free = shutil.disk_usage(self.folder).free
-        if free < 1.1 * needed:
+        if on_any(free < 1.1 * needed):
             raise CheckpointError(
                 f"The disk of {self.folder} is full: the checkpoint of step {step} needs "
                 f"{needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are free.",
@@ -287,18 +302,24 @@ class Checkpoints:
     def _mend(self):
         return "mend the way to the store" if storage.on_store(self.folder) else "free some space"
 
+    def _unwritten(self, step, error):
+        reason = verification.reason(error)[:300].rstrip(".")
+        return f"Checkpoint {step} could not be written to {self.folder}: {reason}."
+
     @contextlib.contextmanager
     def _guarded(self, step):
+        """Makes what goes wrong on one process within the block a CheckpointError on all."""
+        error = None
         try:
             yield
         except UserError:
             raise
-        except Exception as error:
+        except Exception as raised:
+            error = raised
+        if on_any(error is not None):
             self._reopen()
-            reason = verification.reason(error)[:300].rstrip(".")
-            raise CheckpointError(
-                f"Checkpoint {step} could not be written to {self.folder}: {reason}.", self._advice()
-            ) from error
+            error = error or OSError("another process could not write its part")
+            raise CheckpointError(self._unwritten(step, error), self._advice()) from error
 
     def _reopen(self):
         # An error stays in a manager of Orbax, and the unfinished files of the save on a full disk.
@@ -328,10 +349,12 @@ class Checkpoints:
         """The newest checkpoint that is complete and undamaged.
 
         Args:
-          template: TrainState of arrays or ShapeDtypeStructs with the right structure.
+          template: TrainState of arrays or ShapeDtypeStructs with the right structure; of those with a
+            sharding each process reads the shards of its own devices.
 
         Returns:
-          (TrainState of NumPy arrays, record), or None if there is no checkpoint at all.
+          (TrainState, record), or None if there is no checkpoint at all. Its arrays are of NumPy, and where
+          the template has a sharding of JAX.
 
         Raises:
           ConfigError: the checkpoint was made with a config that differs where it matters.
@@ -455,7 +478,8 @@ class Checkpoints:
         readings = 2 if self._read_only else 1
         for _ in range(NEW_LISTS):
             listed, damaged = self.all_steps(), []
-            for step, reading in itertools.product(self._candidates(), range(readings)):
+            # Several processes read the same ones, whatever each has seen of a folder that changes.
+            for step, reading in itertools.product(of_first(self._candidates()), range(readings)):
                 try:
                     return read(step)
                 except _Damaged as error:
@@ -480,7 +504,7 @@ class Checkpoints:
         """Whether a training run has saved a checkpoint newer than those listed, or deleted one of them."""
         self._reload()
         steps = self.all_steps()
-        return max(steps, default=-1) > max(listed, default=-1) or not set(listed) <= set(steps)
+        return on_any(max(steps, default=-1) > max(listed, default=-1) or not set(listed) <= set(steps))
 
     def _aside(self):
         return sorted(self.folder.parent.glob("damaged-checkpoint-*"))
@@ -514,31 +538,44 @@ class Checkpoints:
 
     def _read_record(self, step):
         record = self._restored(step, "record", ocp.args.JsonRestore())
-        if not isinstance(record, dict) or record.get("checksum") != verification.text_checksum(record):
-            raise _Damaged(self.folder / str(step) / "record", "it does not match its checksum")
+        right = isinstance(record, dict) and record.get("checksum") == verification.text_checksum(record)
+        with self._together(path := self.folder / str(step) / "record"):
+            if not right:
+                raise _Damaged(path, "it does not match its checksum")
         return record
 
     def _read_item(self, step, name, tree, record):
-        empty = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)
-        item = self._restored(step, name, ocp.args.StandardRestore(empty))
+        item = self._restored(step, name, ocp.args.StandardRestore(jax.tree.map(_target, tree)))
         wrong = verification.wrong_arrays(item, record["checksums"][name])
-        if wrong:
-            raise _Damaged(self.folder / str(step) / name, verification.told(wrong))
+        with self._together(path := self.folder / str(step) / name):
+            if wrong:
+                raise _Damaged(path, verification.told(wrong))
         return item
 
     def _restored(self, step, name, arguments):
         """One item of a step, as Orbax reads it."""
-        try:
+        with self._together(self.folder / str(step) / name):
             return self._manager.restore(step, args=ocp.args.Composite(**{name: arguments}))[name]
+
+    @contextlib.contextmanager
+    def _together(self, path):
+        """Makes an error within the block, on any process, a _Damaged of this path on all."""
+        error = None
+        try:
+            yield
         except MemoryError:
             raise
-        except Exception as error:
-            raise _Damaged(self.folder / str(step) / name, error) from error
+        except Exception as raised:
+            error = raised
+        if on_any(error is not None):
+            if isinstance(error, _Damaged):
+                raise error
+            raise _Damaged(path, error or "another process cannot read it") from error
 
     def _which(self, error):
         """What is damaged, by the names of the arrays where they are known."""
-        wrong = {}
-        if error.path.name != verification.RECORD and error.__cause__ is not None:
+        wrong, alone = {}, jax.process_count() == 1
+        if alone and error.path.name != verification.RECORD and error.__cause__ is not None:
             # Orbax reads all arrays at once, and says of none which one it was.
             with contextlib.suppress(Exception):
                 wrong = verification.unreadable(error.path)
@@ -554,7 +591,8 @@ class Checkpoints:
         target = self.folder.parent / f"damaged-checkpoint-{step}"
         while target.exists():
             target = target.with_name(target.name + "-again")
-        storage.move_folder(self.folder / str(step), target)
+        target = storage.path(of_first(str(target)))
+        decided_by_first(lambda: storage.move_folder(self.folder / str(step), target))
         say(f"{said}; moved checkpoint {step} to {target}, trying an older one.")
         self._manager.close()
         self._open()

@@ -14,6 +14,8 @@ change of several goes unseen by chance alone.
 import jax
 import numpy as np
 
+from parallel.processes import summed
+
 
 def _numbers(axis, start, length):
     """[length] odd uint64, the numbers w_a of the places start, start + 1, ...: the generator SplitMix64."""
@@ -52,34 +54,47 @@ def sum_of_piece(piece, starts=None):
     return int(words)
 
 
+def _sum_here(array):
+    """What this process adds to the sum of an array; shards that repeat others are left out."""
+    if not (isinstance(array, jax.Array) and len(array.sharding.device_set) > 1):
+        return sum_of_piece(array)
+    return sum(
+        sum_of_piece(shard.data, [part.start or 0 for part in shard.index])
+        for shard in array.addressable_shards
+        if shard.replica_id == 0
+    )
+
+
 def digest(array):
-    """Type, shape and sum of an array as text.
+    """Type, shape and sum of an array as text; see `digests`.
 
-        >>> digest(np.zeros((2, 3), np.float32))
-        'float32[2, 3] 0000000000000000'
-
-    Args:
-      array: NumPy array, or jax.Array whose shards all lie on this process; those that repeat others are
-        left out.
+    >>> digest(np.zeros((2, 3), np.float32))
+    'float32[2, 3] 0000000000000000'
     """
-    if isinstance(array, jax.Array) and len(array.sharding.device_set) > 1:
-        total = 0
-        for shard in array.addressable_shards:
-            if shard.replica_id == 0:
-                total += sum_of_piece(shard.data, [part.start or 0 for part in shard.index])
-    else:
-        array = np.asarray(array)
-        total = sum_of_piece(array)
-    return f"{array.dtype}{list(array.shape)} {total % 2**64:016x}"
+    return digests([array])["0"]
 
 
 def digests(tree):
     """{path: digest} of all arrays of a tree. A list, tuple or dict of them in a path reads alike.
 
-    >>> list(digests({"a": [np.zeros(2), np.zeros(3)]}))
-    ['a/0', 'a/1']
+        >>> list(digests({"a": [np.zeros(2), np.zeros(3)]}))
+        ['a/0', 'a/1']
+
+    Args:
+      tree: of NumPy arrays, and of jax.Arrays, which may lie on the devices of several processes: these meet
+        here then, each having read its own shards.
     """
-    return {path: digest(leaf) for path, leaf in by_path(tree).items()}
+    leaves = by_path(tree)
+    sums = {path: _sum_here(leaf) % 2**64 for path, leaf in leaves.items()}
+    shared = [p for p, leaf in leaves.items() if not getattr(leaf, "is_fully_addressable", True)]
+    sums |= zip(shared, summed([sums[path] for path in shared]), strict=True)
+
+    return {path: f"{_kind(leaf)} {sums[path]:016x}" for path, leaf in leaves.items()}
+
+
+def _kind(array):
+    array = array if isinstance(array, jax.Array) else np.asarray(array)
+    return f"{array.dtype}{list(array.shape)}"
 
 
 def by_path(tree):

@@ -123,6 +123,11 @@ def told(wrong, most=3):
     return "; ".join(lines + ([f"and {more} more of its arrays"] if more else []))
 
 
+def _to_numpy(tree):
+    """What reads arrays whole, though each was saved from several devices that are not here."""
+    return jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+
+
 def _one_by_one(folder):
     """({path: array}, {path: reason}) of an item whose arrays cannot be read at once."""
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
@@ -131,12 +136,12 @@ def _one_by_one(folder):
         except Exception:
             return {}, {"": "what describes its arrays cannot be read"}
         places, structure = jax.tree_util.tree_flatten_with_path(saved)
-        arrays, wrong = {}, {}
+        arrays, wrong, to_numpy = {}, {}, _to_numpy(saved)
         for number, (place, leaf) in enumerate(places):
             path = jax.tree_util.keystr(place, simple=True, separator="/")
             chosen = [ocp.PLACEHOLDER] * len(places)
             chosen[number] = np.empty(leaf.shape, leaf.dtype)
-            target = ocp.args.PyTreeRestore(item=structure.unflatten(chosen))
+            target = ocp.args.PyTreeRestore(item=structure.unflatten(chosen), restore_args=to_numpy)
             try:
                 arrays[path] = by_path(reader.restore(folder, args=target))[path]
             except MemoryError:
@@ -151,7 +156,9 @@ def _read(folder, template):
     try:
         if template is None:
             with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-                return reader.restore(folder), {}
+                saved = reader.metadata(folder).item_metadata.tree
+                target = ocp.args.PyTreeRestore(restore_args=_to_numpy(saved))
+                return reader.restore(folder, args=target), {}
         with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
             empty = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), template)
             return reader.restore(folder, args=ocp.args.StandardRestore(empty)), {}

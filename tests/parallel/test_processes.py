@@ -84,6 +84,9 @@ def test_two_processes_train_as_one_and_one_goes_on(tmp_path, alone, layout):
         for name in ("loss", "gradient_norm", "held_out_loss"):
             if name in found:
                 np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)
+    # Each process has saved the shards of its devices.
+    saved = [path.name for path in (tmp_path / "checkpoints" / "4" / "params").glob("ocdbt.process_*")]
+    assert len(saved) == (2 if layout else 1)
     _run_alone("train", tmp_path, RUN | {"training.steps": 6}, devices=1)
     assert _rows(tmp_path)[-1]["step"] == 6
 
@@ -104,8 +107,29 @@ def test_two_processes_draw_and_evaluate_as_one(tmp_path, alone):
         with np.load(folder / "samples.npz") as file:
             found[name] = file["images"], json.loads((folder / "metrics.json").read_text())
     np.testing.assert_array_equal(found["two"][0], found["one"][0])
-    one, two = (found[name][1]["bits_per_dim"] for name in ("one", "two"))
-    assert json.dumps(one) and abs(one["bits_per_dim"] - two["bits_per_dim"]) < 1e-4
+    one, two = (found[name][1] for name in ("one", "two"))
+    np.testing.assert_allclose(two["loss"]["model"], one["loss"]["model"], rtol=1e-5)
+    bits, expected = (figures["bits_per_dim"]["model"]["value"] for figures in (two, one))
+    assert abs(bits - expected) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damaged", ["record", "params"])
+def test_two_processes_set_the_same_checkpoint_aside(tmp_path, alone, damaged):
+    ended = Two("train", tmp_path, RUN | MESH).ended()
+    assert [code for code, _ in ended] == [0, 0], ended
+    files = [f for f in (tmp_path / "checkpoints" / "4" / damaged).rglob("*") if f.is_file()]
+    largest = max(files, key=lambda file: file.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 64
+    largest.write_bytes(content)
+    (code, said), (other_code, other_said) = Two("train", tmp_path, RUN | MESH).ended()
+    assert (code, other_code) == (0, 0), (said, other_said)
+    assert any("damaged-checkpoint-4, trying an older one" in line for line in said), said
+    assert any("resuming at step 2" in line for line in said) and not other_said
+    for found, expected in zip(_rows(tmp_path), _rows(alone), strict=True):
+        np.testing.assert_allclose(found.get("loss", 0), expected.get("loss", 0), rtol=1e-5)
+    _run_alone("verify", tmp_path, {}, devices=1)
 
 
 def _started(tmp_path, **fields):

@@ -12,10 +12,12 @@ import pytest
 import experiment
 from components import ConfigError, UserError
 from modes import MODES, train
+from parallel.mesh import Mesh
 from tests.workdir.small_runs import CONFIG, small_run, small_state
 from workdir.checkpoints import Checkpoints
 from workdir.compatibility import config_changes
 from workdir.files import checksum
+from workdir.verification import verify
 
 
 @pytest.fixture
@@ -51,6 +53,25 @@ def test_the_state_comes_back_bit_for_bit(tmp_path, tiny_config, setup):
     assert _same(restored, _state(setup, 7)) and record["step"] == 7
     assert jax.tree.structure(restored) == jax.tree.structure(_state(setup, 7))
     assert record["provenance"]["packages"]["jax"] == jax.__version__
+
+
+def test_shards_are_saved_and_read_as_they_lie(tmp_path, tiny_config, setup):
+    state, layout = _state(setup, 7), Mesh(4)
+    checkpoints = Checkpoints(tmp_path, tiny_config)
+    placed = layout.place(state)
+    checkpoints.save(layout.to_save(placed))
+    # As a step does that takes the state's buffers.
+    jax.block_until_ready(jax.jit(lambda s: jax.tree.map(lambda a: a + 1, s), donate_argnums=0)(placed))
+    checkpoints.finish()
+    template = layout.template(setup.state_template())
+    restored, _ = Checkpoints(tmp_path, tiny_config).restore(template)
+    assert _same(restored, state)
+    for found, expected in zip(jax.tree.leaves(restored), jax.tree.leaves(template), strict=True):
+        assert found.sharding == expected.sharding
+    assert any(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(restored))
+    # Whoever evaluates has other devices, or one.
+    assert _same(Checkpoints(tmp_path, tiny_config).restore(setup.state_template())[0], state)
+    assert not verify(tmp_path / "checkpoints" / "7").damages
 
 
 def test_only_the_latest_and_the_multiples_are_kept(tmp_path, tiny_config, setup):
