@@ -52,11 +52,11 @@ def _refused_sweep(plan, training, count):
         return
     name = plan.topology.partition(":")[0]
     for chips_of_sweep in plan.sweep:
-        whole = isinstance(chips_of_sweep, int) and 1 <= chips_of_sweep <= chips.CHIPS[name].most
-        if not whole or (training.fsdp > 0 and chips_of_sweep % training.fsdp):
+        lent = isinstance(chips_of_sweep, int) and chips.has_size(name, chips_of_sweep)
+        if not lent or (training.fsdp > 0 and chips_of_sweep % training.fsdp):
             yield (
-                f"plan.sweep={plan.sweep} must hold numbers of chips, 1 to {chips.CHIPS[name].most} on "
-                f"{name}, that training.fsdp={training.fsdp} divides; found {chips_of_sweep}."
+                f"plan.sweep={plan.sweep} must hold numbers of chips of slices of {name}, "
+                f"{chips.sizes(name)}, that training.fsdp={training.fsdp} divides; found {chips_of_sweep}."
             )
             return
 

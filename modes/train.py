@@ -1,5 +1,6 @@
 """The training loop, read top to bottom: restore, step, log, evaluate, save."""
 
+import contextlib
 import functools
 import shlex
 import sys
@@ -117,14 +118,13 @@ def run(config, workdir):
     results = Results(workdir)
     experiment = create(config, MODES["train"].reads)
     require_layout(config, experiment)
-    with Lock(workdir) as lock:
+    with contextlib.ExitStack() as closing:
+        lock = closing.enter_context(Lock(workdir))
         checkpoints = Checkpoints(workdir, resolved(config))
-        try:
-            state, found = _begin(config, experiment, sources, checkpoints)
-            with StopRequest() as stop:
-                return _train(config, results, lock, experiment, state, found, checkpoints, stop)
-        finally:
-            checkpoints.close()
+        closing.callback(checkpoints.close)
+        state, found = _begin(config, experiment, sources, checkpoints)
+        stop = closing.enter_context(StopRequest())
+        return _train(config, results, lock, experiment, state, found, checkpoints, stop, closing)
 
 
 def _start(config, experiment):
@@ -172,7 +172,7 @@ def _begin(config, experiment, sources, checkpoints):
     return state, found
 
 
-def _train(config, results, lock, experiment, state, found, checkpoints, stop):
+def _train(config, results, lock, experiment, state, found, checkpoints, stop, closing):
     workdir, steps, jitted = results.folder, config.training.steps, config.training.jitted_steps
     source, start = found.train, int(state.step)
     if start >= steps:
@@ -215,7 +215,7 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
     project, also = config.training.wandb_project, None
     if project is not None:
         also = functools.partial(weights_and_biases.Run, project, workdir, config.to_dict())
-    records = Records(workdir, start, also)
+    records = closing.enter_context(Records(workdir, start, also))
     progress = Progress(steps, "step", "train", initial=start)
     watch, key, by_level = MetricsWatch(levels.edges(experiment.sde)), experiment.key("train"), None
     clock, logged, lost = Stopwatch(), start, []
@@ -233,9 +233,14 @@ def _train(config, results, lock, experiment, state, found, checkpoints, stop):
         arguments = state, layout.split(batch), key
         with memory.guarded("training", "training.batch_size", "model.width"):
             if chip and flops is None:
-                one_call = one_call.lower(*arguments).compile()
-                flops = ahead.flops(one_call, jax.devices()[0]) / jitted
+                # Under pmap a program compiled so takes no arrays of several processes; the call finds it in
+                # the compilation cache.
+                program = one_call.lower(*arguments).compile()
+                flops = ahead.flops(program, jax.devices()[0]) / jitted
             state, metrics = one_call(*arguments)
+        if first == start:
+            # To compile is no part of a step.
+            clock = Stopwatch()
         watch.add(first + 1, metrics)
         step = first + jitted
         # Several processes ask each other where they wait for metrics anyway, and so stop at the same step.

@@ -61,7 +61,7 @@ def run(config, workdir):
             advice = "A restart of the training moves damaged checkpoints aside; copy other files back."
         what = "file or checkpoint is" if damaged == 1 else "files and checkpoints are"
         raise UserError(f"{workdir}: {damaged} {what} damaged. {advice}")
-    print("all is well")
+    print("all is well" if good else "nothing that is here is damaged")
 
 
 def _steps(folder):

@@ -6,6 +6,7 @@ sheets of the SXM forms, products without sparsity, half of NVLink's bandwidth i
 """
 
 import dataclasses
+import math
 
 GIB = 2**30
 # Slices of the chips whose interconnect has two dimensions.
@@ -84,6 +85,30 @@ def has_slice(name, shape):
     sides = [int(side) if side.isdigit() else 0 for side in shape.split("x")]
     cubes = len(sides) == 3 and all(side > 0 and side % 4 == 0 for side in sides) and sides == sorted(sides)
     return shape in SMALL_SOLIDS or (cubes and sides[0] * sides[1] * sides[2] <= CHIPS[name].most)
+
+
+def has_size(name, chips):
+    """Whether a TPU is lent in a slice of so many chips.
+
+    >>> [has_size("v5e", n) for n in (3, 4, 64, 512)], [has_size("v5p", n) for n in (1, 4, 96, 6144)]
+    ([False, True, True, False], [False, True, False, True])
+    """
+    if name in ("v5e", "v6e"):
+        return chips in map(_count, FLAT)
+    cubes = chips % 64 == 0 and 0 < chips <= CHIPS[name].most
+    return chips in map(_count, SMALL_SOLIDS) or cubes
+
+
+def _count(shape):
+    return math.prod(map(int, shape.split("x")))
+
+
+def sizes(name):
+    """How many chips the slices of a TPU have, in words, for messages."""
+    if name in ("v5e", "v6e"):
+        return ", ".join(str(_count(shape)) for shape in FLAT)
+    small = ", ".join(str(_count(shape)) for shape in SMALL_SOLIDS)
+    return f"{small}, and multiples of 64 up to {CHIPS[name].most}"
 
 
 def slices(name):

@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import socket
 import sys
 import threading
+import time
 
 import jax
 import numpy as np
@@ -16,6 +18,8 @@ AUTOMATIC = "auto"
 SECONDS_OF_SILENCE = 60
 # So long a process waits for the others at the beginning, and says so every so many seconds.
 SECONDS_TO_JOIN, SECONDS_TO_SAY = 300, 20
+# So long the first process waits, when all end with an error, for the others to say theirs.
+SECONDS_TO_FOLLOW = 2
 
 
 def join(coordinator, processes=None, process=None):
@@ -48,13 +52,22 @@ def join(coordinator, processes=None, process=None):
             raise ConfigError(f"--process={index} must lie in 0..{count - 1}, with --processes={count}.")
         options = {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
     own = f"process {process} of {processes}" if options else "this process"
+    unknown = "" if not options or _is_known(host) else f" (no address of {host} is known here by now)"
     try:
-        with _waiting(f"{own} waits for the others, whose first is to answer at {coordinator}"):
+        with _waiting(f"{own} waits for the first process to answer at {coordinator}{unknown}"):
             jax.distributed.initialize(
                 **options,
                 initialization_timeout=SECONDS_TO_JOIN,
                 heartbeat_timeout_seconds=SECONDS_OF_SILENCE,
             )
+            if jax.process_count() > 1 and is_first():
+                # JAX ends a process that has lost another with a trace, and asks nobody.
+                print(
+                    f"{jax.process_count()} processes found each other; should one die, JAX ends the others "
+                    f"within {SECONDS_OF_SILENCE} seconds: start all again with the same commands",
+                    file=sys.stderr,
+                    flush=True,
+                )
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         if coordinator == AUTOMATIC:
@@ -66,6 +79,15 @@ def join(coordinator, processes=None, process=None):
             f"The {options['num_processes']} processes did not find each other at {coordinator}: {reason}. "
             "Start all of them with the same --coordinator, each with its own --process."
         ) from None
+
+
+def _is_known(host):
+    """Whether a host has an address; that of a pod may come later."""
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return True
 
 
 def _whole(flag, text):
@@ -201,6 +223,9 @@ def leave(exit_code):
     if exit_code and jax.distributed.is_initialized():
         sys.stdout.flush()
         sys.stderr.flush()
+        if is_first():
+            # Its end ends the others, whose own message may be under way.
+            time.sleep(SECONDS_TO_FOLLOW)
         os._exit(exit_code)
 
 

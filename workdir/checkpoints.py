@@ -56,8 +56,8 @@ NEW_LISTS = 100
 class _Damaged(Exception):
     """A checkpoint that cannot be trusted: the path of the part that cannot be read, and why."""
 
-    def __init__(self, path, error):
-        super().__init__(verification.reason(error))
+    def __init__(self, path, reason):
+        super().__init__(reason)
         self.path = path
 
 
@@ -570,7 +570,8 @@ class Checkpoints:
         if on_any(error is not None):
             if isinstance(error, _Damaged):
                 raise error
-            raise _Damaged(path, error or "another process cannot read it") from error
+            reason = verification.of_orbax(error) if error else "another process cannot read it"
+            raise _Damaged(path, reason) from error
 
     def _which(self, error):
         """What is damaged, by the names of the arrays where they are known."""

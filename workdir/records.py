@@ -165,14 +165,26 @@ class Records:
             if self._also:
                 self._also.image(step, name, picture)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        try:
+            self.close()
+        except OSError:
+            if error is None:
+                raise
+            say(f"warning: {len(self._waiting)} rows of metrics.jsonl could not be written, and are lost")
+
     def close(self):
-        """Flushes both.
+        """Writes what waits and flushes both; called again it does nothing.
 
         Raises:
           OSError: metrics.jsonl still cannot be written.
         """
         if not self._writes:
             return
+        self._writes = False
         if self._also:
             self._also.close()
         if self._events:

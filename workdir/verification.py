@@ -156,8 +156,10 @@ def _read(folder, template):
     try:
         if template is None:
             with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-                saved = reader.metadata(folder).item_metadata.tree
-                target = ocp.args.PyTreeRestore(restore_args=_to_numpy(saved))
+                description = reader.metadata(folder).item_metadata
+                if description is None:
+                    raise FileNotFoundError("it is missing")
+                target = ocp.args.PyTreeRestore(restore_args=_to_numpy(description.tree))
                 return reader.restore(folder, args=target), {}
         with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
             empty = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), template)

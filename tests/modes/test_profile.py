@@ -43,7 +43,7 @@ def test_the_time_of_a_step_is_split_by_what_it_does(profiled):
 def test_the_trace_and_tables_stay(profiled):
     assert list((profiled / "profile").rglob("*.xplane.pb"))
     text = (profiled / "profile.md").read_text()
-    assert "| what | ms a step | share |" in text and "| convolutions |" in text
+    assert "| what | ms a step | of all instructions |" in text and "| convolutions |" in text
 
 
 def test_its_flops_are_those_of_the_plan(profiled, tiny_config):

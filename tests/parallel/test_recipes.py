@@ -16,8 +16,9 @@ from tests.modes.runs import losses, newest
 PAGE = (ROOT / "docs" / "clusters.md").read_text()
 
 # What SLURM's srun does: two tasks, which the environment tells apart, and SIGTERM handed on to both.
-SRUN = """#!/bin/bash
+SRUN = """
 export SLURM_JOB_ID={job} SLURM_STEP_NODELIST=127.0.0.1 SLURM_NTASKS=2 SLURM_STEP_NUM_NODES=1
+shift
 for task in 0 1; do
     SLURM_PROCID=$task SLURM_LOCALID=$task "$@" &
     tasks+=($!)
@@ -25,7 +26,16 @@ done
 trap 'kill -TERM "${{tasks[@]}}"' TERM
 wait; wait
 """
-SCONTROL = '#!/bin/bash\necho "$@" >> requeued\n'
+SCONTROL = 'echo "$@" >> requeued'
+
+
+def _tools(folder, **programs):
+    """A folder with programs that stand in for others."""
+    folder.mkdir()
+    for name, text in programs.items():
+        (folder / name).write_text(f"#!/bin/bash\n{text}\n")
+        (folder / name).chmod(0o755)
+    return folder
 
 
 def _block(first):
@@ -39,13 +49,8 @@ def _block(first):
 
 @pytest.mark.slow
 def test_the_job_of_slurm_saves_goes_back_into_the_queue_and_resumes(tmp_path):
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    job = os.getpid()
-    python = f'#!/bin/bash\nexec "{sys.executable}" "$@"\n'
-    for name, text in (("srun", SRUN.format(job=job)), ("scontrol", SCONTROL), ("python", python)):
-        (tools / name).write_text(text)
-        (tools / name).chmod(0o755)
+    job, python = os.getpid(), f'exec "{sys.executable}" "$@"'
+    tools = _tools(tmp_path / "tools", srun=SRUN.format(job=job), scontrol=SCONTROL, python=python)
     steps = {"training.steps": 100_000, "checkpoint.every": 10, "training.log_every": 5}
     flags = as_flags(TINY | steps | {"optim.schedule": "constant"})
     script = _block("#!/bin/bash").replace("FILE", f"{ROOT}/configs/digits.py")
@@ -80,6 +85,15 @@ def test_the_job_of_slurm_saves_goes_back_into_the_queue_and_resumes(tmp_path):
         assert f"resuming at step {before}" in said or not before
 
 
+@pytest.mark.parametrize(("code", "seconds", "requeued"), [(0, 0, 0), (2, 0, 0), (1, 600, 0), (134, 0, 1)])
+def test_a_job_of_slurm_that_failed_at_work_is_tried_again(code, seconds, requeued, tmp_path):
+    tools = _tools(tmp_path / "tools", srun=f"sleep 1.1; exit {code}", scontrol=SCONTROL)
+    script = _block("#!/bin/bash").replace("SECONDS > 600", f"SECONDS > {seconds}")
+    here = {"PATH": f"{tools}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
+    done = subprocess.run(["bash", "-c", script], env=here, cwd=tmp_path, check=False)
+    assert done.returncode == code and (tmp_path / "requeued").exists() == bool(requeued)
+
+
 def test_the_manifest_of_kubernetes_is_of_one_service_and_one_job():
     service, job = yaml.safe_load_all(_block("apiVersion: v1"))
     pod = job["spec"]["template"]["spec"]
@@ -88,6 +102,8 @@ def test_the_manifest_of_kubernetes_is_of_one_service_and_one_job():
     name = job["metadata"]["name"]
     assert pod["subdomain"] == service["metadata"]["name"]
     assert service["spec"]["selector"] == {"job-name": name}
+    (volume,), (mount,) = pod["volumes"], pod["containers"][0]["volumeMounts"]
+    assert volume["name"] == mount["name"] and f"--workdir={mount['mountPath']}/" in str(pod)
     (container,) = pod["containers"]
     shell, flag, command = container["command"]
     assert (shell, flag) == (
