@@ -149,6 +149,7 @@ def test_the_time_of_a_program_on_a_chip_is_that_worked_out_by_hand(planned, tmp
         ({"plan.compilations": 0}, ["plan.compilations=0"]),
         ({"plan.sweep": (4, 16)}, ["plan.sweep=(4, 16)", "v5e:2x2"]),
         ({"plan.topology": "v5e:2x2", "plan.sweep": (4, 512)}, ["512", "256"]),
+        ({"plan.topology": "v5p:2x2x1", "plan.sweep": (4, 96)}, ["4, 8, 16, 32, and multiples of 64", "96"]),
     ],
 )
 def test_what_cannot_be_planned_is_refused_before_anything_is_compiled(tiny_config, fields, words):

@@ -148,6 +148,21 @@ def test_the_records_of_a_full_disk_are_written_once_it_takes_them(tmp_path, mon
     assert [row["step"] for row in rows] == [1, 2, 3, 4] and rows[1]["loss"] == 0.25
 
 
+def test_a_run_that_fails_writes_the_rows_that_waited_or_says_how_many_are_lost(tmp_path, monkeypatch):
+    said, path = [], tmp_path / "metrics.jsonl"
+    monkeypatch.setattr(records, "say", said.append)
+    for step, room in ((2, 10_000), (4, 0)):
+        with contextlib.ExitStack() as full:
+            with pytest.raises(ValueError, match="the fault"), Records(tmp_path, start=step - 1) as found:
+                with _largest_file(path.stat().st_size):
+                    for number in (step, step + 1):
+                        found.scalars(number, {"loss": 0.5})
+                full.enter_context(_largest_file(path.stat().st_size + room))
+                raise ValueError("the fault")
+        assert ("2 rows of metrics.jsonl could not be written, and are lost" in said[-1]) == (room == 0)
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [2, 3]
+
+
 def test_a_message_that_the_disk_does_not_take_ends_nothing(monkeypatch):
     class Full(io.StringIO):
         def write(self, text):
