@@ -9,23 +9,20 @@ no end of a training run, which keeps what was complete and tries again at its n
 """
 
 import contextlib
-import datetime
 import functools
 import itertools
 import logging
 import math
 import shutil
 import time
-from typing import NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers
 
 from components import ConfigError, UserError
 from parallel.processes import decided_by_first, is_first, of_first, on_any
-from workdir import storage, strict_json, verification
+from workdir import retention, storage, strict_json, verification
 from workdir.compatibility import FROM_SOURCE, OF_THE_MODEL, OF_THE_TRAINING, config_changes
 from workdir.digests import digests
 from workdir.provenance import collect
@@ -83,38 +80,6 @@ def items_of(state):
     return {"params": state.params, "ema": state.ema, "optimizer": optimizer}
 
 
-class _Measured(NamedTuple):
-    """What a policy of Orbax asks of a checkpoint; `metrics` is its held-out loss, or None."""
-
-    step: int
-    time: datetime.datetime
-    metrics: float | None
-
-
-class _Best:
-    """Preserves the checkpoints whose steps have the smallest held-out losses, by Orbax's policy BestN.
-
-    The losses are those of metrics.jsonl: a checkpoint is written before its loss is measured.
-
-    Args:
-      count: how many; losses: {step: loss}, which grows.
-    """
-
-    def __init__(self, count, losses):
-        self._losses = losses
-        self._best = checkpoint_managers.BestN(
-            n=count,
-            get_metric_fn=lambda loss: loss,
-            reverse=True,
-            keep_checkpoints_without_metrics=False,
-        )
-
-    def should_preserve(self, checkpoints, *, context):
-        """Whether each of the checkpoints is among the best."""
-        known = [_Measured(found.step, found.time, self._losses.get(found.step)) for found in checkpoints]
-        return self._best.should_preserve(known, context=context)
-
-
 class Checkpoints:
     """The checkpoints of one run.
 
@@ -150,15 +115,11 @@ class Checkpoints:
         if self._read_only:
             options = ocp.CheckpointManagerOptions(read_only=True)
         else:
-            policies = [checkpoint_managers.LatestN(self._config.checkpoint.keep)]
-            if self._config.checkpoint.keep_every:
-                policies.append(checkpoint_managers.EveryNSteps(self._config.checkpoint.keep_every))
             if self._config.checkpoint.keep_best:
                 for row in read_metrics(self.folder.parent):
                     self.measured(row["step"], row.get("held_out_loss", math.nan))
-                policies.append(_Best(self._config.checkpoint.keep_best, self._losses))
             options = ocp.CheckpointManagerOptions(
-                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+                preservation_policy=retention.policy(self._config.checkpoint, self._losses),
                 cleanup_tmp_directories=True,
             )
         self._manager = _undisturbed(lambda: ocp.CheckpointManager(self.folder, options=options))
