@@ -269,8 +269,9 @@ def _create_parts(config, reads, refusals):
                 refusals.add(checks.network_refusals(config, network, parts.sde))
                 known = config.data.image_size and config.data.channels
                 if not refusals.lines and known and _is_done_here(config, reads):
-                    shape, labelled = data_shape(config), config.data.class_frequencies is not None
-                    trained, averages = "training" in reads, len(parts.averages)
+                    # The same as of the experiment, whose parameters are then traced already.
+                    labelled = parts.denoiser.takes_labels and config.data.class_frequencies is not None
+                    shape, trained, averages = data_shape(config), "training" in reads, len(parts.averages)
                     refusals.add(sizes.of_network(config, parts.denoiser, shape, labelled, trained, averages))
     with refusals:
         parts.files = read_files(config, reads)
