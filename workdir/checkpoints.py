@@ -14,6 +14,7 @@ import itertools
 import logging
 import math
 import shutil
+import sys
 import time
 
 import jax
@@ -46,6 +47,8 @@ class CheckpointError(UserError):
 for _name in ("absl", "asyncio"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
+# So long a process that has written its part of a checkpoint waits for those of the others.
+SECONDS_FOR_OTHERS = 600
 # How often a reader begins again because a training run has meanwhile saved, and may have deleted.
 NEW_LISTS = 100
 
@@ -121,6 +124,7 @@ class Checkpoints:
             options = ocp.CheckpointManagerOptions(
                 preservation_policy=retention.policy(self._config.checkpoint, self._losses),
                 cleanup_tmp_directories=True,
+                async_options=ocp.AsyncOptions(timeout_secs=SECONDS_FOR_OTHERS),
             )
         self._manager = _undisturbed(lambda: ocp.CheckpointManager(self.folder, options=options))
 
@@ -265,6 +269,9 @@ class Checkpoints:
 
     def _unwritten(self, step, error):
         reason = verification.reason(error)[:300].rstrip(".")
+        if jax.process_count() > 1 and "barrier" in reason.lower():
+            # All that Orbax says of it is the name of what it has waited at.
+            reason = f"a process has not written its part within {SECONDS_FOR_OTHERS} seconds"
         return f"Checkpoint {step} could not be written to {self.folder}: {reason}."
 
     @contextlib.contextmanager
@@ -278,6 +285,9 @@ class Checkpoints:
         except Exception as raised:
             error = raised
         if on_any(error is not None):
+            if error and not is_first():
+                # Process 0, which alone speaks otherwise, knows but that it has waited in vain.
+                print(self._unwritten(step, error), file=sys.stderr, flush=True)
             self._reopen()
             error = error or OSError("another process could not write its part")
             raise CheckpointError(self._unwritten(step, error), self._advice()) from error
