@@ -134,14 +134,13 @@ def _tables(found):
     kinds = sorted(by_kind.items(), key=lambda item: -item[1])
     # What runs at once, on a CPU, may also add up to more than the step.
     rest = max(found["seconds_step"] - total, 0.0)
-    rest = [("in no instruction", f"{1e3 * rest:.3g}", "")]
     longest = found["instructions"][:LONGEST]
     return [
         rows,
         [
             ("what", "ms a step", "of all instructions"),
             *((kind, f"{1e3 * seconds:.3g}", f"{seconds / total:.1%}") for kind, seconds in kinds),
-            *rest,
+            ("in no instruction", f"{1e3 * rest:.3g}", ""),
         ],
         [
             ("instruction", "what", "ms a step", "where it comes from"),

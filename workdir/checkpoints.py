@@ -156,9 +156,8 @@ class Checkpoints:
     def save(self, state):
         """Starts writing the state, whose arrays may lie on the devices of several processes.
 
-        It returns once all is copied to the host, so that the arrays may go.
-
-        That the save before this one could not be written is said.
+        It returns once all is copied to the host, so that the arrays may go. That the save before this one
+        could not be written is said.
 
         Raises:
           CheckpointError: this save could not be written.
@@ -230,7 +229,8 @@ class Checkpoints:
     def close(self):
         """Waits for a save that is under way, says where it fails, and releases the threads.
 
-        No process waits for another here, which may have ended.
+        Unlike `finish` it asks no other process, which may have ended; Orbax may wait for one, at most for
+        SECONDS_FOR_OTHERS at a time.
         """
         if self._manager is None:
             return

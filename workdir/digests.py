@@ -88,7 +88,6 @@ def digests(tree):
     sums = {path: _sum_here(leaf) % 2**64 for path, leaf in leaves.items()}
     shared = [p for p, leaf in leaves.items() if not getattr(leaf, "is_fully_addressable", True)]
     sums |= zip(shared, summed([sums[path] for path in shared]), strict=True)
-
     return {path: f"{_kind(leaf)} {sums[path]:016x}" for path, leaf in leaves.items()}
 
 
