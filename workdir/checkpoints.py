@@ -243,7 +243,11 @@ class Checkpoints:
     def _require_space(self, needed, step):
         if storage.on_store(self.folder):
             return
-        free = shutil.disk_usage(self.folder).free
+        try:
+            free = shutil.disk_usage(self.folder).free
+        except OSError:
+            # Of a folder that is gone, which Orbax makes anew, or another fault, which the save itself says.
+            free = math.inf
         if on_any(free < 1.1 * needed):
             raise CheckpointError(
                 f"The disk of {self.folder} is full: the checkpoint of step {step} needs "

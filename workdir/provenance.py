@@ -1,5 +1,6 @@
 """What a result depends on besides its config; what cannot be known is None."""
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -29,11 +30,15 @@ def _package_version(name):
         return None
 
 
-def _git_revision():
-    """The commit that the code was checked out from, or None: no git, or no checkout."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+@functools.cache
+def _git_revision(root):
+    """The commit that the code in a folder was checked out from, or None: no git, or no checkout.
+
+    It is read once: what is checked out there later is not the code that runs.
+    """
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     # A repository around this one, of somebody's home for example, says nothing about the code.
-    around = {**os.environ, "GIT_CEILING_DIRECTORIES": str(ROOT.parent)}
+    around = {**os.environ, "GIT_CEILING_DIRECTORIES": str(root.parent)}
     try:
         found = subprocess.run(command, env=around, capture_output=True, text=True, check=False)
     except OSError:
@@ -47,7 +52,7 @@ def collect():
         "version": project_version(),
         "python": platform.python_version(),
         "packages": {name: _package_version(name) for name in PACKAGES},
-        "git_revision": _git_revision(),
+        "git_revision": _git_revision(ROOT),
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
     }

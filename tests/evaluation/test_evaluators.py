@@ -10,6 +10,7 @@ import scipy.integrate
 
 import experiment
 import main
+import metrics
 from evaluation import bits_per_dim, evaluators, follow
 from evaluation.held_out import subset
 from modes import check
@@ -107,7 +108,13 @@ STAGES = "loss,continuous_bound,sample_quality"
 def test_a_killed_evaluation_ends_with_the_same_figures(run, tmp_path, monkeypatch):
     fields = {"eval.evaluators": STAGES, "eval.sample_quality.pictures": 4}
     assert _evaluate(run, tmp_path / "whole", fields) == 0
-    add, alive = Partial.add, [0]
+    add, measure, alive, measured = Partial.add, metrics.measure, [0], []
+
+    def killed_once(*arguments):
+        measured.append(measure(*arguments))
+        if len(measured) == 1:
+            raise KeyboardInterrupt
+        return measured[-1]
 
     def killed(self, rows, arrays):
         add(self, rows, arrays)
@@ -116,14 +123,16 @@ def test_a_killed_evaluation_ends_with_the_same_figures(run, tmp_path, monkeypat
         if alive[0] == 0:
             raise KeyboardInterrupt
 
-    # Each attempt is killed after three more batches, until one gets through.
+    # Each attempt is killed after three more batches, and once with its figures, until one gets through.
     monkeypatch.setattr(Partial, "add", killed)
+    monkeypatch.setattr(metrics, "measure", killed_once)
     for _ in range(20):
         alive[0] = 3
         if _evaluate(run, tmp_path / "parts", fields) == 0:
             break
     else:
         raise AssertionError("no attempt went further than the last")
+    assert len(measured) == 2
     assert _measured(tmp_path / "parts") == _measured(tmp_path / "whole")
     # What is finished is not measured again.
     monkeypatch.setattr(Partial, "add", None)

@@ -299,6 +299,18 @@ def test_a_full_disk_is_seen_before_writing(tmp_path, tiny_config, setup, monkey
     assert int(restored.step) == 3
 
 
+def test_a_folder_that_somebody_removed_is_made_anew(tmp_path, tiny_config, setup):
+    checkpoints = Checkpoints(tmp_path / "run", tiny_config)
+    for step in (3, 7):
+        checkpoints.save(_state(setup, step))
+        checkpoints.finish()
+        if step == 3:
+            shutil.rmtree(tmp_path / "run")
+    checkpoints.close()
+    restored, record = Checkpoints(tmp_path / "run", tiny_config).restore(setup.state_template())
+    assert _same(restored, _state(setup, 7)) and record["step"] == 7
+
+
 def test_a_run_goes_on_beside_a_full_disk_and_saves_once_there_is_space(tmp_path, monkeypatch, capfd):
     checkpoints = Checkpoints(small_run(tmp_path, [3]), CONFIG)
     usage = shutil.disk_usage(tmp_path)

@@ -35,9 +35,12 @@ def test_a_repository_around_the_code_is_not_the_code_s(tmp_path, monkeypatch):
 
 def test_without_git_the_revision_is_unknown(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
+    # Another folder each time, for of each the revision is read once.
+    monkeypatch.setattr(provenance, "ROOT", tmp_path / "first")
     assert provenance.collect()["git_revision"] is None
     # Nor does a file of that name help that cannot be run.
     (tmp_path / "git").write_text("")
+    monkeypatch.setattr(provenance, "ROOT", tmp_path / "second")
     assert provenance.collect()["git_revision"] is None
 
 
