@@ -35,7 +35,9 @@ def _rows(workdir):
 
 def _config(name, folder):
     config = digits.get_config()
-    config.training.update({"steps": STEPS + EVERY, "log_every": EVERY, "eval_every": 0, "sample_every": 0})
+    config.training.update(
+        {"steps": STEPS + 2 * EVERY, "log_every": EVERY, "eval_every": 0, "sample_every": 0}
+    )
     config.checkpoint.every = EVERY
     if name == "32x32x3":
         # So small that a step is short beside the data, as on an accelerator.
@@ -63,26 +65,35 @@ def _bare(config):
     return (time.perf_counter() - begun) / steps
 
 
+def _seconds(config, workdir):
+    """Seconds a step of a run's (step, waiting for data, other work of the host), its last row left out."""
+    train.run(config, workdir)
+    # The first rows hold the compilation, and the last one the end of the run.
+    rows = [row for row in _rows(workdir) if EVERY < row["step"] <= EVERY + STEPS]
+    return [np.mean([row[f"seconds_{part}"] for row in rows]) for part in ("step", "data", "host")]
+
+
 def steps():
     """Prints the time of the loop over that of its steps alone, and the shares of data and saving."""
-    print("images    images/s  loop / steps alone  data wait  host (a save every 100 steps)")
+    print("images     images/s  data wait  loop / steps alone  with a save every 100 steps  of it stopped")
     for name in ("8x8x1", "32x32x3"):
         found = []
         for _ in range(ROUNDS):
             with tempfile.TemporaryDirectory() as folder:
                 config = _config(name, Path(folder))
                 alone = _bare(config.copy_and_resolve_references())
-                train.run(config, Path(folder) / "run")
-                # The first hundred steps hold the compilation.
-                rows = [row for row in _rows(Path(folder) / "run") if row["step"] > EVERY]
-                step, wait, host = (
-                    np.mean([row[f"seconds_{part}"] for row in rows]) for part in ("step", "data", "host")
-                )
-                whole = step + wait + host
+                step, wait, host = _seconds(config.copy_and_resolve_references(), Path(folder) / "saving")
+                saving = step + wait + host
+                config.checkpoint.every = config.training.steps
+                step, wait, other = _seconds(config, Path(folder) / "run")
+                whole = step + wait + other
                 rate = config.training.batch_size / whole
-                found.append((rate, (step + wait) / alone, wait / whole, host / whole))
-        rate, ratio, wait, host = np.median(found, axis=0)
-        print(f"{name:8} {rate:9,.0f} {ratio:19.3f} {wait:10.2%} {host:15.2%}", flush=True)
+                found.append((rate, wait / whole, whole / alone, saving / alone, host / saving))
+        rate, wait, ratio, with_saves, stopped = np.median(found, axis=0)
+        print(
+            f"{name:8} {rate:10,.0f} {wait:10.2%} {ratio:19.3f} {with_saves:28.3f} {stopped:14.2%}",
+            flush=True,
+        )
 
 
 def start():

@@ -395,6 +395,8 @@ def get_config():
     table.images = placeholder(int)  # of likelihoods; None: as the experiment has it, 128 at a small scale
     # Of a row for which the paper takes the best of several: last; kept (all that the run has kept)
     table.checkpoints = "last"
+    # Whether a run of another data.source may stand for a row: where the same images lie elsewhere.
+    table.other_data = False
     table.batch_size = placeholder(int)  # of samples; None: as the experiment has it
     table.measure = True  # False: prints which runs are there and what the others would cost
     table.costs = True  # estimate hours of what is missing, for which large networks are traced

@@ -59,7 +59,9 @@ class TwoSample(Evaluator):
             label, nfe = column.replace("_", " "), f", NFE {entry['nfe']:g}" if column == "model" else ""
             accuracy, note = "-", f"{pair['samples']:g} of each{nfe}"
             if "accuracy" in pair:
-                accuracy = f"{pair['accuracy']:.3f} ± {pair['accuracy_standard_error']:.3f}"
+                accuracy = f"{pair['accuracy']:.3f}"
+                if "accuracy_standard_error" in pair:
+                    accuracy += f" ± {pair['accuracy_standard_error']:.3f}"
                 note = f"real {pair['accuracy_real']:.2f}, generated {pair['accuracy_generated']:.2f}; {note}"
             yield Figure(f"1-NN accuracy, {label}", accuracy, note)
             shown = [f"{pair[name]:.3f}" if name in pair else "-" for name in ("precision", "recall")]
@@ -69,7 +71,7 @@ class TwoSample(Evaluator):
         def bars(figure, error=None):
             pairs = {column.replace("_", " "): entry[column] for column in COLUMNS if column in entry}
             return {
-                label.replace("gaussian", "Gaussian"): (pair[figure], pair[error] if error else 0.0)
+                label.replace("gaussian", "Gaussian"): (pair[figure], pair.get(error, 0.0))
                 for label, pair in pairs.items()
                 if figure in pair
             }

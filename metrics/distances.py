@@ -92,3 +92,23 @@ def balls_around(support, squared_radii, queries):
             inside[q, s] = exact(queries[rows.start + q], support[s]) <= squared_radii[s]
         counts[rows] = inside.sum(axis=1)
     return counts
+
+
+def balls_leaving_out(support, squared_radii, queries, kept):
+    """Which points are in balls, and which balls have a point, by float32 products: for errors, not figures.
+
+    Args:
+      support: [S, D]; squared_radii: [G, S], negative where a ball is left out; queries: [Q, D]
+      kept: [G, Q] whether a query is.
+
+    Returns:
+      ([G, Q] number of balls that each query is in, [G, S] whether a query that is kept is in each ball).
+    """
+    radii = squared_radii.astype(np.float32)
+    counts, occupied = np.zeros(kept.shape, np.int64), np.zeros(radii.shape, bool)
+    for rows, rough, _ in Screened(queries, support).blocks():
+        for group, own in enumerate(radii):
+            inside = (rough <= own) & (own >= 0)
+            counts[group, rows] = inside.sum(axis=1)
+            occupied[group] |= inside[kept[group, rows]].any(axis=0)
+    return counts, occupied

@@ -6,12 +6,10 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
 
+from metrics import intervals
 from metrics.frechet import Moments, moments
 
-# Of the intervals.
-CONFIDENCE = 0.95
 # A kind of feature and the kind that it follows from.
 _FOLLOWS_FROM = {"moments": "features", "spatial_moments": "spatial"}
 
@@ -111,14 +109,11 @@ class Metric:
 
 
 def _with_interval(entry):
-    """An entry with the interval that its standard error gives, if it has one."""
-    if "standard_error" not in entry:
+    """An entry with the interval that its standard error gives, if it has one and no interval of its own."""
+    if "standard_error" not in entry or "interval" in entry:
         return entry
-    tail = (1 + CONFIDENCE) / 2
-    degrees = entry.get("degrees_of_freedom")
-    quantile = ndtri(tail) if degrees is None else stdtrit(degrees, tail)
-    reach = float(quantile) * entry["standard_error"]
-    return {**entry, "interval": [entry["value"] - reach, entry["value"] + reach]}
+    found = intervals.symmetric(entry["value"], entry["standard_error"], entry.get("degrees_of_freedom"))
+    return {**entry, "interval": found}
 
 
 def _require_finite(metrics, reference, generated):

@@ -5,16 +5,18 @@ All are biased by the number of examples: figures of different numbers are not c
 
 import numpy as np
 
-from metrics.distances import balls_around, nearest
+from metrics import intervals
+from metrics.distances import balls_around, balls_leaving_out, nearest
 
 # k of the papers' own figures.
 PRECISION_NEIGHBOURS = 3
 DENSITY_NEIGHBOURS = 5
 # Pairs of an example and the training example that it is nearest to, which a picture has room for.
 SHOWN = 16
-# Disjoint parts of which a standard error is made, and examples in each, in units of k + 1.
-PARTS = 10
-LEAST_OF_A_PART = 4
+# Examples of each set from which on figures have a standard error: some in each group that is left out.
+LEAST_FOR_ERRORS = 5 * intervals.GROUPS
+# Neighbours beyond the k-th that are looked for: those that may take its place where a group is left out.
+SPARE = 8
 
 
 def _flat(x):
@@ -41,23 +43,34 @@ def one_nearest_neighbour(real, generated, neighbours=None):
       real, generated: [N, ...] pixels.
 
     Returns:
-      the accuracy, of the real and of the generated points apart, and its standard error.
+      the accuracy, of the real and of the generated points apart, and its standard error, where there are
+      examples enough for one.
     """
     size = min(len(real), len(generated))
     points = np.concatenate([_flat(real)[:size], _flat(generated)[:size]]).astype(np.float64)
     labels = np.repeat([0, 1], size)
     distances, indices = _distances(points, points, min(16, len(points)))
-    own = indices == np.arange(len(points))[:, None]
-    distances = np.where(own, np.inf, distances)
-    nearest = distances == distances.min(axis=1, keepdims=True)
-    agree = (labels[indices] == labels[:, None]) & nearest
-    correct = agree.sum(axis=1) / nearest.sum(axis=1)
-    return {
-        "accuracy": correct.mean(),
-        "accuracy_real": correct[:size].mean(),
-        "accuracy_generated": correct[size:].mean(),
-        "accuracy_standard_error": correct.std() / np.sqrt(len(correct)),
+    distances = np.where(indices == np.arange(len(points))[:, None], np.inf, distances)
+    agree = labels[indices] == labels[:, None]
+
+    def correct(distances):
+        nearest = distances == distances.min(axis=1, keepdims=True)
+        return (agree & nearest).sum(axis=1) / nearest.sum(axis=1)
+
+    found = correct(distances)
+    result = {
+        "accuracy": found.mean(),
+        "accuracy_real": found[:size].mean(),
+        "accuracy_generated": found[size:].mean(),
     }
+    if size < LEAST_FOR_ERRORS:
+        return result
+    group = np.concatenate([intervals.groups(size), intervals.groups(size, seed=1)])
+    without = [
+        correct(np.where(group[indices] == left_out, np.inf, distances))[group != left_out].mean()
+        for left_out in range(intervals.GROUPS)
+    ]
+    return {**result, "accuracy_standard_error": intervals.jackknife(without)}
 
 
 def _radii(points, neighbours):
@@ -132,60 +145,110 @@ def memorization(training, generated, neighbours=50, alpha=0.5):
     return {"ratio": ratio, "distance": distances[:, 0], "nearest": indices[:, 0]}
 
 
-def _errors(function, real, generated, neighbours):
-    """The standard errors of figures of two sets of one size, both of them drawn; {} for small sets.
+def _radii_leaving_out(points, neighbours, group):
+    """[GROUPS, N] squared distances to the k-th neighbour outside each group, -1 for its own points."""
+    count = min(neighbours + SPARE, len(points) - 1)
+    squares, indices = nearest(points, points, count, leave_out_self=True)
+    radii = np.full((intervals.GROUPS, len(points)), -1.0)
+    for left_out in range(intervals.GROUPS):
+        # The k-th of those that stay; where fewer are known the furthest one.
+        rank = np.cumsum(group[indices] != left_out, axis=1)
+        place = np.minimum((rank < neighbours).sum(axis=1), count - 1)
+        own = group == left_out
+        radii[left_out, ~own] = squares[np.arange(len(points)), place][~own]
+    return radii
 
-    An example takes part in the balls of others, so a figure is no mean over independent examples, and has
-    about 1.4 times the standard deviation that one would have. Disjoint parts are independent: the figures'
-    deviation over PARTS of them, over sqrt(PARTS) (Politis & Romano 1994, for a rate of sqrt(N)).
+
+def _balls_leaving_out(support, queries, neighbours, of_support, of_queries):
+    """([GROUPS, Q] balls that each query is in, [GROUPS, Q] and [GROUPS, S] what is kept, [GROUPS, S] whether
+    a ball has a query), with each group of both sets left out.
+    """
+    left_out = np.arange(intervals.GROUPS)[:, None]
+    kept, kept_support = of_queries != left_out, of_support != left_out
+    radii = _radii_leaving_out(support, neighbours, of_support)
+    counts, occupied = balls_leaving_out(support, radii, queries, kept)
+    return counts, kept, kept_support, occupied
+
+
+def _errors(real, generated, neighbours, leaving_out):
+    """{figure: standard error} by the grouped jackknife over both sets; {} for small ones.
+
+    An example takes part in the balls of others, so a figure is no mean over independent examples. The
+    jackknife's expectation is not below the variance (Efron & Stein 1981), and of balls it is above.
 
     Args:
-      function: (real, generated) -> dict of figures.
-
-    Returns:
-      {figure: {"standard_error", "degrees_of_freedom"}}.
+      leaving_out: (real, generated, k, groups of the real, of the generated) -> {figure: [GROUPS]}.
     """
-    size = min(len(real), len(generated))
-    if size < PARTS * LEAST_OF_A_PART * (neighbours + 1):
+    if min(len(real), len(generated)) < LEAST_FOR_ERRORS:
         return {}
-    parts = [function(real[first:size:PARTS], generated[first:size:PARTS]) for first in range(PARTS)]
-    return {
-        name: {
-            "standard_error": float(np.std([part[name] for part in parts], ddof=1) / np.sqrt(PARTS)),
-            "degrees_of_freedom": PARTS - 1,
-        }
-        for name in parts[0]
-    }
+    of_groups = intervals.groups(len(real)), intervals.groups(len(generated), seed=1)
+    found = leaving_out(_flat(real), _flat(generated), neighbours, *of_groups)
+    return {name: intervals.jackknife(figures) for name, figures in found.items()}
 
 
-def _entries(function, real, generated, neighbours, sizes):
-    """The entries of a function's figures."""
-    errors = _errors(function, real, generated, neighbours)
-    counts = {"n": sizes[1], "n_reference": sizes[0]}
-    return {
-        name: {"value": float(value), **errors.get(name, {}), **counts}
-        for name, value in function(real, generated).items()
-    }
+def _mean(values, kept):
+    return (values * kept).sum(axis=1) / kept.sum(axis=1)
+
+
+def _precision_recall_leaving_out(real, generated, neighbours, of_real, of_generated):
+    inside, kept, *_ = _balls_leaving_out(real, generated, neighbours, of_real, of_generated)
+    recalled, kept_real, *_ = _balls_leaving_out(generated, real, neighbours, of_generated, of_real)
+    return {"precision": _mean(inside > 0, kept), "recall": _mean(recalled > 0, kept_real)}
+
+
+def _density_coverage_leaving_out(real, generated, neighbours, of_real, of_generated):
+    inside, kept, kept_real, occupied = _balls_leaving_out(real, generated, neighbours, of_real, of_generated)
+    return {"density": _mean(inside, kept) / neighbours, "coverage": _mean(occupied, kept_real)}
+
+
+def _entry(value, error, sizes, interval=None):
+    """The entry of a figure, a part of the examples unless its `interval` is another one.
+
+    Args:
+      error: None where there is none; sizes: of the reference, of the generated examples.
+      interval: (value, error, count, degrees of freedom) -> [low, high].
+    """
+    entry = {"value": float(value), "n": sizes[1], "n_reference": sizes[0]}
+    if error is None:
+        return entry
+    degrees = intervals.GROUPS - 1
+    found = (interval or intervals.of_part)(float(value), float(error), min(sizes), degrees)
+    return {**entry, "standard_error": float(error), "degrees_of_freedom": degrees, "interval": found}
+
+
+def _of_density(value, error, count, degrees):
+    low, high = intervals.symmetric(value, error, degrees)
+    return [max(low, 0.0), high]
 
 
 def precision_recall_figures(reference, generated, seed=0):
     """The entries of precision and recall of two FeatureSets, cut to the same size."""
-    real, generated = reference.features, generated.features
-    sizes = (min(len(real), len(generated)),) * 2
-    return _entries(precision_recall, real, generated, PRECISION_NEIGHBOURS, sizes)
+    size = min(len(reference.features), len(generated.features))
+    pair = reference.features[:size], generated.features[:size]
+    errors = _errors(*pair, PRECISION_NEIGHBOURS, _precision_recall_leaving_out)
+    found = precision_recall(*pair)
+    return {name: _entry(value, errors.get(name), (size, size)) for name, value in found.items()}
 
 
 def density_coverage_figures(reference, generated, seed=0):
     """The entries of density and coverage of two FeatureSets."""
-    real, generated = reference.features, generated.features
-    return _entries(density_coverage, real, generated, DENSITY_NEIGHBOURS, (len(real), len(generated)))
+    pair = reference.features, generated.features
+    sizes = tuple(map(len, pair))
+    errors = _errors(*pair, DENSITY_NEIGHBOURS, _density_coverage_leaving_out)
+    found = density_coverage(*pair)
+    # Where no ball has an example, that density's error is zero says nothing.
+    error = errors.get("density") if found["density"] else None
+    return {
+        "density": _entry(found["density"], error, sizes, _of_density),
+        "coverage": _entry(found["coverage"], errors.get("coverage"), sizes),
+    }
 
 
 def one_nearest_neighbour_figure(reference, generated, seed=0):
     """The entry of the 1-NN accuracy of two FeatureSets, cut to the same size."""
-    real, generated = reference.features, generated.features
-    sizes = (min(len(real), len(generated)),) * 2
-    return _entries(one_nearest_neighbour, real, generated, 1, sizes)["accuracy"]
+    found = one_nearest_neighbour(reference.features, generated.features)
+    size = min(len(reference.features), len(generated.features))
+    return _entry(found["accuracy"], found.get("accuracy_standard_error"), (size, size))
 
 
 def memorization_figure(reference, generated, seed=0):
@@ -199,10 +262,12 @@ def memorization_figure(reference, generated, seed=0):
     found = memorization(training, generated)
     ratio = found["ratio"]
     copied = ratio < 1
+    part, error = float(copied.mean()), float(copied.std() / np.sqrt(len(copied)))
     order = np.argsort(ratio, kind="stable")[:SHOWN]
     return {
-        "value": float(copied.mean()),
-        "standard_error": float(copied.std() / np.sqrt(len(copied))),
+        "value": part,
+        "standard_error": error,
+        "interval": intervals.of_part(part, error, len(copied)),
         "n": len(generated),
         "n_reference": len(training),
         "median_ratio": float(np.median(ratio)),

@@ -48,6 +48,7 @@ class Measured:
       others: {name: value} of further figures of the same samples.
       by: whose features made it, and beside what reference; "" for likelihoods.
       nfe: network calls a sample, or None.
+      deviations: what of its training is not the paper's, as text.
     """
 
     value: float
@@ -62,6 +63,7 @@ class Measured:
     others: dict = dataclasses.field(default_factory=dict)
     nfe: float | None = None
     by: str = ""
+    deviations: str = ""
 
 
 class Measure:

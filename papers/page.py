@@ -51,12 +51,23 @@ def _cell_text(cell, measured, small, digits):
         step = min(measured.by_checkpoint, key=measured.by_checkpoint.get)
         text += f" (least of {len(measured.by_checkpoint)} checkpoints: "
         text += f"{shown(measured.by_checkpoint[step], digits)} at step {step})"
-    return f"{published} → **{text}**"
+    return f"{published} → **{text}**{' †' if measured.deviations else ''}"
 
 
-def _heading(column):
+def small_name(metric):
+    """What a published metric is at a small scale.
+
+    >>> small_name("FID")
+    'Frechet distance of pixels'
+    """
+    return "Frechet distance of pixels" if metric == "FID" else metric
+
+
+def _heading(column, small=None):
     """The title of a column with its metric, where that is another word."""
     metric = column.metric.value
+    if small:
+        return f"{column.title} ({metric} → {small_name(metric)}, {small})"
     return column.title if column.title == metric else f"{column.title} ({metric})"
 
 
@@ -98,22 +109,30 @@ def markdown(name, table, cells, figures, missing, small, settings):
             "",
         ]
     lines += _grid(
-        table, cells, lambda cell: _cell_text(cell, figures.get(id(cell)), small, digits), _heading
+        table,
+        cells,
+        lambda cell: _cell_text(cell, figures.get(id(cell)), small, digits),
+        lambda column: _heading(column, small),
     )
     lines += [
         "",
-        "[v]: read in the paper or its authors' repository; [s]: in another text. The figure of another "
-        "paper's model stands without an arrow.",
+        "[v]: read in the paper or its authors' repository; [s]: in another text. Without an arrow stand "
+        "models of other papers, and what has not been measured, which is listed below.",
     ]
+    if any(found.deviations for found in figures.values()):
+        lines += ["†: its training deviates from the paper's in what stands under Runs."]
     lines += [f"{table.note}"] if table.note else []
     lines += [f"{row.label}: {row.note}." for row in table.rows if row.note]
     others = _others(table, cells, figures)
     for title, part in others.items():
         lines += ["", f"## {title}", "", *part]
-    runs = {(m.workdir, m.step) for m in figures.values()}
+    runs = {(m.workdir, m.step, m.deviations) for m in figures.values()}
     if runs:
         lines += ["", "## Runs", ""]
-        lines += [f"- {workdir}, step {step}" for workdir, step in sorted(runs)]
+        lines += [
+            f"- {workdir}, step {step}{f'; {deviations}' if deviations else ''}"
+            for workdir, step, deviations in sorted(runs)
+        ]
     if missing:
         lines += ["", "## Not measured", ""]
         for title, reason, commands in missing:
@@ -192,8 +211,7 @@ def picture(path, name, table, cells, figures, small):
         title = f"{metric.value}, published" if small else metric.value
         row[0].set_title(title, fontsize=9)
         if small:
-            measured_as = "Frechet distance of pixels" if metric.value == "FID" else metric.value
-            beside.set_title(f"{measured_as}, {small}", fontsize=9)
+            beside.set_title(f"{small_name(metric.value)}, {small}", fontsize=9)
         for axis in row:
             values = [v for line in axis.get_lines() for v in line.get_xdata() if v is not None]
             if values and min(values) > 0 and max(values) / min(values) > 20:

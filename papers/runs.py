@@ -1,5 +1,6 @@
 """Which of the runs in a folder is the model of a row: by the configs that they were trained with."""
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from ml_collections import ConfigDict
 from components import UserError
 from configs import base
 from experiment.create import resolved
+from workdir import storage, strict_json
 from workdir.checkpoints import Checkpoints
 from workdir.compatibility import FROM_SOURCE, NOT_STORED, OF_THE_MODEL
 from workdir.records import say
@@ -21,8 +23,11 @@ _TELLING = (
     "data.augmentation",
     "data.dequantize",
     "data.random_flip",
+    "data.source",
 )
-_NOT_TELLING = (*NOT_STORED, "data.classes", "data.pixel_values")
+_NOT_TELLING = (*(set(NOT_STORED) - {"data.source"}), "data.classes", "data.pixel_values")
+# Beginnings of further fields of a training: a run where they are others may stand for it, which is said.
+_SAID = ("ema.", "optim.", "training.batch_size")
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,13 @@ class Found:
 
     Attributes:
       workdir: Path; config: ConfigDict that it was trained with; steps: of its checkpoints, increasing.
+      imported: whether its weights are those of a published file.
     """
 
     workdir: Path
     config: ConfigDict
     steps: tuple[int, ...]
+    imported: bool = False
 
 
 def _workdirs(folder):
@@ -65,11 +72,12 @@ def in_folder(folder):
         try:
             config = read_config(workdir, base.get_config())
             steps = tuple(sorted(_steps(workdir, config)))
+            imported = "imported" in strict_json.loads(storage.read_text(workdir / "config.json"))
         except UserError as error:
             say(f"note: {workdir} is left out: {error}")
             continue
         if steps:
-            found.append(Found(workdir, config, steps))
+            found.append(Found(workdir, config, steps, imported))
     return found
 
 
@@ -81,27 +89,75 @@ def _steps(workdir, config):
         checkpoints.close()
 
 
-def differences(wanted, config):
-    """{path: (wanted, found)} of the fields in which a run's config is none of the wanted training."""
+def _differing(wanted, config, is_compared):
+    """{path: (wanted, found)} of the fields of two configs that are compared and are not equal."""
     a, b = dict(leaves(resolved(wanted))), dict(leaves(resolved(config)))
-    found = {}
-    for path, value in a.items():
-        telling = path.startswith(_TELLING) and path not in _NOT_TELLING
+    return {
+        path: (value, b[path]) for path, value in a.items() if is_compared(path, value) and value != b[path]
+    }
+
+
+def differences(wanted, config, other_data=False):
+    """{path: (wanted, found)} of the fields in which a run's config is none of the wanted training.
+
+    Args:
+      other_data: whether another `data.source` is none.
+    """
+
+    def is_compared(path, value):
+        if path == "data.source":
+            return not other_data
         # What the data source alone knows stands in the config of a run, and need not in a file.
         from_source = path.removeprefix("data.") in FROM_SOURCE and value is None
-        if telling and not from_source and value != b[path]:
-            found[path] = (value, b[path])
+        return path.startswith(_TELLING) and path not in _NOT_TELLING and not from_source
+
+    return _differing(wanted, config, is_compared)
+
+
+def deviations(wanted, run):
+    """{path: (wanted, found)} of what else is not as in the wanted training of a run that stands for it."""
+    found = _differing(wanted, run.config, lambda path, _: path.startswith(_SAID) or path == "data.source")
+    steps = wanted.training.steps
+    # The steps of a published file are counted in the units of its authors, or not known.
+    if not run.imported and run.steps[-1] != steps:
+        found["training.steps"] = (steps, run.steps[-1])
     return found
 
 
-def of_training(wanted, runs):
-    """The run of a training, the furthest one where there are several; None where there is none."""
-    matching = [run for run in runs if not differences(wanted, run.config)]
-    return max(matching, key=lambda run: run.steps[-1], default=None)
+def of_training(wanted, runs, any_length=False, other_data=False):
+    """The Found of a training with the checkpoints that may stand for it; None where there is none.
+
+    Where there are several it is the one with the fewest `deviations`, and the furthest of these. A
+    checkpoint beyond the paper's number of steps is another model, one before it a deviation.
+
+    Args:
+      any_length: whether checkpoints beyond `training.steps` are taken, too.
+      other_data: whether a run of another `data.source` is.
+    """
+    matching = []
+    for run in runs:
+        far = any_length or run.imported
+        steps = tuple(step for step in run.steps if far or step <= wanted.training.steps)
+        if steps and not differences(wanted, run.config, other_data):
+            matching.append(dataclasses.replace(run, steps=steps))
+    return max(matching, key=lambda run: (-len(deviations(wanted, run)), run.steps[-1]), default=None)
 
 
 def nearest(wanted, runs, most=3):
     """(Found, differences) of the run that is nearest to a training and is not it; None if none is near."""
-    pairs = [(run, differences(wanted, run.config)) for run in runs]
-    near = [pair for pair in pairs if 0 < len(pair[1]) <= most]
+    pairs = []
+    for run in runs:
+        # A run without a difference has none but checkpoints beyond the paper's steps.
+        beyond = {"training.steps": (wanted.training.steps, run.steps[0])}
+        pairs.append((run, differences(wanted, run.config) or beyond))
+    near = [pair for pair in pairs if len(pair[1]) <= most]
     return min(near, key=lambda pair: len(pair[1]), default=None)
+
+
+def told(differing):
+    """A line on {path: (wanted, found)}.
+
+    >>> told({"training.steps": (9, 4)})
+    'training.steps=4, not 9'
+    """
+    return ", ".join(f"{path}={has!r}, not {wants!r}" for path, (wants, has) in differing.items())

@@ -17,6 +17,8 @@ from workdir.records import say
 from workdir.results import Results
 from workdir.saved_config import leaves
 
+# Fields of `table` that nothing reads at a small scale, whose trainings are made for the table.
+_NOT_SMALL = ("table.checkpoints", "table.other_data")
 # Subtrees of `eval` that are the command's, not the experiment's: by whose features samples are judged.
 _OF_THE_COMMAND = ("features", "reference")
 CHECKPOINTS = ("last", "kept")
@@ -51,6 +53,11 @@ def _refuse_others(config, scale):
             raise ConfigError(
                 f"--config.{path} is no field of --mode=table: each row's experiment has its own. Those of "
                 "the table are --config.table.*."
+            )
+        if scale and path in _NOT_SMALL:
+            raise ConfigError(
+                f"--config.{path} is not read with --scale: each training is made for the table, on its "
+                "data, and its last checkpoint is measured. Leave it out."
             )
         if scale and path.startswith(of_features):
             raise ConfigError(
@@ -153,12 +160,14 @@ class _Filled:
                 self._miss(cell, "not measured: table.measure=False", run)
                 continue
             try:
-                self._figures[id(cell)] = self._measure(cell, run, self._sde(cell))
+                found = self._measure(cell, run, self._sde(cell))
             except UserError as error:
                 self._miss(cell, str(error), run)
                 say(f"{cell.name}: {error}")
                 continue
-            say(f"{cell.name}: {cell.figure.text} published, {self._shown(cell)} measured")
+            deviations = found_runs.told(found_runs.deviations(self._wanted(cell), run))
+            self._figures[id(cell)] = dataclasses.replace(found, deviations=deviations)
+            say(self._line(cell))
             self._write(whole=False)
         if not self._settings.measure:
             # What was measured before stays as it lies there.
@@ -176,8 +185,19 @@ class _Filled:
             self._how(self._figures.values()),
         )
 
-    def _shown(self, cell):
-        return page.with_error(self._figures[id(cell)], page.digits_of(self._small))
+    def _line(self, cell):
+        """What is said of a figure that was measured."""
+        found = self._figures[id(cell)]
+        value, metric = page.with_error(found, page.digits_of(self._small)), cell.column.metric.value
+        if self._small:
+            metric = page.small_name(metric)
+            return (
+                f"{cell.row.label} / {cell.column.title}: {metric} of {self._scale} {value}, n={found.n}; of "
+                f"the paper's data {cell.figure.text}, which is another scale"
+            )
+        by = f", {found.by}" if found.by else ""
+        line = f"{cell.name}: {cell.figure.text} published, {value} measured, n={found.n}{by}"
+        return f"{line}; its training deviates: {found.deviations}" if found.deviations else line
 
     def _sde(self, cell):
         """The process under which a run is measured: at a small scale several rows may share a training."""
@@ -189,13 +209,18 @@ class _Filled:
     def _run_of(self, cell):
         """The Found of the cell's training; at a small scale trained now where it is missing."""
         wanted = self._wanted(cell)
-        run = found_runs.of_training(wanted, self._found)
+        run = self._found_of(wanted)
         if self._small and self._settings.measure and (run is None or run.steps[-1] < wanted.training.steps):
             workdir = run.workdir if run else Path(self._runs) / self._slug(cell)
             self._train(cell, wanted, workdir)
             self._found = found_runs.in_folder(self._runs)
-            run = found_runs.of_training(wanted, self._found)
+            run = self._found_of(wanted)
         return run
+
+    def _found_of(self, wanted):
+        return found_runs.of_training(
+            wanted, self._found, any_length=self._small is not None, other_data=self._settings.other_data
+        )
 
     def _slug(self, cell):
         made = {"width": self._settings.width, "source": self._scale, "fewer": self._table.fewer}
@@ -247,8 +272,10 @@ class _Filled:
         near = found_runs.nearest(wanted, self._found)
         if near:
             run, differing = near
-            what = ", ".join(f"{path}={has!r}, not {wants!r}" for path, (wants, has) in differing.items())
-            lines.append(f"{run.workdir} differs in {what}")
+            line = f"{run.workdir} differs in {found_runs.told(differing)}"
+            if [*differing] == ["data.source"]:
+                line += ": table.other_data=True takes it where these are the same images"
+            lines.append(line)
         lines.append(self._cost(cells, wanted))
         return "; ".join(lines)
 

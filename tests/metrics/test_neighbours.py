@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metrics import FeatureSet, distances, measure, one_nearest_neighbour, precision_recall
+from metrics import FeatureSet, distances, intervals, measure, one_nearest_neighbour, precision_recall
 from metrics.distances import balls_around, nearest
 from metrics.neighbours import density_coverage, memorization
 
@@ -136,14 +136,68 @@ def test_memorization_finds_the_copies_and_no_others():
     assert sorted(pair[:2] for pair in entry["nearest_copies"][:3]) == [[60, 3], [61, 77], [62, 400]]
 
 
+def _pair(rng, real, generated):
+    return rng.standard_normal((real, 4)), 0.5 + 0.9 * rng.standard_normal((generated, 4))
+
+
+def test_errors_are_those_of_figures_without_each_group():
+    real, generated = _pair(np.random.default_rng(3), 130, 110)
+    of = intervals.groups(len(real)), intervals.groups(len(generated), seed=1)
+    assert np.bincount(of[0]).tolist() == [7] * 10 + [6] * 10
+    without = [(real[of[0] != j], generated[of[1] != j]) for j in range(intervals.GROUPS)]
+    figures = measure(["density_coverage"], FeatureSet(real), FeatureSet(generated))
+    expected = [density_coverage(*pair) for pair in without]
+    for name, entry in figures.items():
+        error = intervals.jackknife([found[name] for found in expected])
+        assert entry["standard_error"] == pytest.approx(error, rel=1e-6) and error > 0
+    # These cut both sets to the same size first.
+    real, of = real[:110], (intervals.groups(110), of[1])
+    without = [(real[of[0] != j], generated[of[1] != j]) for j in range(intervals.GROUPS)]
+    figures = measure(["precision_recall", "one_nearest_neighbour"], FeatureSet(real), FeatureSet(generated))
+    expected = [
+        {**precision_recall(*pair), "one_nearest_neighbour": one_nearest_neighbour(*pair)["accuracy"]}
+        for pair in without
+    ]
+    for name, entry in figures.items():
+        error = intervals.jackknife([found[name] for found in expected])
+        assert entry["standard_error"] == pytest.approx(error, rel=1e-6) and error > 0
+
+
+def test_intervals_of_parts_stay_within_them_and_say_something_of_none():
+    rng = np.random.default_rng(0)
+    near, far = FeatureSet(rng.standard_normal((300, 4))), FeatureSet(100 + rng.standard_normal((300, 4)))
+    names = ("precision_recall", "density_coverage", "one_nearest_neighbour", "memorization")
+    apart = measure(names, near, far)
+    for name in ("precision", "recall", "coverage", "memorization"):
+        low, high = apart[name]["interval"]
+        assert low == 0 and 0.003 < high < 0.03, name
+    low, high = apart["one_nearest_neighbour"]["interval"]
+    assert 0.97 < low < 1 and high == pytest.approx(1)
+    assert apart["density"]["value"] == 0 and "interval" not in apart["density"]
+    few = measure(names[:3], FeatureSet(near.features[:60]), FeatureSet(near.features[60:120]))
+    assert not any("interval" in entry for entry in few.values())
+
+
+def _mixture(rng, count, width):
+    centers = 2 * np.random.default_rng(99).standard_normal((40, 16))
+    return centers[rng.integers(0, 40, count)] + width * rng.standard_normal((count, 16))
+
+
 @pytest.mark.slow
-def test_intervals_of_neighbours_figures_cover():
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng: (rng.standard_normal((400, 4)), 0.3 + 1.1 * rng.standard_normal((400, 4))),
+        lambda rng: (_mixture(rng, 1463, 0.3), _mixture(rng, 300, 0.5)),
+    ],
+    ids=["Gaussians", "clusters"],
+)
+def test_intervals_of_neighbours_figures_cover(draw):
     names = ("precision_recall", "density_coverage", "one_nearest_neighbour")
-    rng, found = np.random.default_rng(2), []
-    for _ in range(100):
-        pair = rng.standard_normal((400, 4)), 0.3 + 1.1 * rng.standard_normal((400, 4))
-        found.append(measure(names, *map(FeatureSet, pair)))
+    rng = np.random.default_rng(2)
+    found = [measure(names, *map(FeatureSet, draw(rng))) for _ in range(100)]
     for name in found[0]:
         mean = np.mean([entries[name]["value"] for entries in found])
-        intervals = np.array([entries[name]["interval"] for entries in found])
-        assert np.mean((intervals[:, 0] <= mean) & (mean <= intervals[:, 1])) > 0.87, name
+        covering = np.array([entries[name]["interval"] for entries in found])
+        # Of 100 at 95% fewer than 88 are one in 400.
+        assert np.mean((covering[:, 0] <= mean) & (mean <= covering[:, 1])) >= 0.88, name

@@ -213,6 +213,7 @@ def test_hours_are_estimated_where_the_page_says_none(tiny_table, tmp_path, caps
             ["--table=edm/table2", "--scale=digits", "--config.eval.reference.images=9"],
             "not read with --scale",
         ),
+        (["--table=edm/table2", "--scale=digits", "--config.table.checkpoints=kept"], "its last checkpoint"),
         (["--table=edm/table2", "--config.table.width=6"], "must be a multiple of 4"),
         (["--table=edm/table2", "--config.table.checkpoints=best"], "Known: last, kept"),
     ],

@@ -1,9 +1,11 @@
 """Published tables: well formed, their rows are experiments that can be created, their commands are taken."""
 
+import dataclasses
 import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,7 @@ from papers import settings, tables
 from papers.edm import heun
 from papers.measure import READS
 from papers.published import Mark, Metric, Row, Table
+from papers.runs import Found, deviations, nearest, of_training, told
 
 CELLS = {name: [cell for cell in table.cells() if cell.config] for name, table in tables.TABLES.items()}
 
@@ -126,6 +129,52 @@ def test_a_command_makes_the_config_that_runs_are_compared_with():
         wanted = settings.published_config(cell)
         config.training.network_from = wanted.training.network_from
         assert config == wanted
+
+
+def _run(cell, *steps, **changed):
+    config = settings.published_config(cell)
+    config.update_from_flattened_dict(changed)
+    return Found(Path("run"), config, steps or (config.training.steps,))
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_no_run_stands_for_another_training_without_a_word(name):
+    cells = list(_trainings(name))
+    for cell in cells:
+        wanted = settings.published_config(cell)
+        assert of_training(wanted, [_run(cell)]) and not deviations(wanted, _run(cell))
+        for other in cells:
+            found = None if other is cell else of_training(wanted, [_run(other)])
+            assert found is None or deviations(wanted, found), (cell.name, other.name)
+
+
+def _cell(table, row, column=0):
+    return [cell for cell in CELLS[table] if cell.row.label == row][column]
+
+
+def test_data_and_length_tell_trainings_apart():
+    cell = _cell("song2021/table3", "DDPM++ cont. (VP)")
+    wanted = settings.published_config(cell)
+    elsewhere = _run(cell, **{"data.source": "npz:svhn.npz"})
+    assert of_training(wanted, [elsewhere]) is None
+    assert told(nearest(wanted, [elsewhere])[1]).startswith("data.source='npz:svhn.npz', not")
+    taken = of_training(wanted, [elsewhere], other_data=True)
+    assert taken and [*deviations(wanted, taken)] == ["data.source"]
+    # The one that was trained as published is taken, however far another one is.
+    short = _run(cell, 10, **{"training.batch_size": 1, "optim.learning_rate": 1.0})
+    assert {*deviations(wanted, short)} == {"training.batch_size", "optim.learning_rate", "training.steps"}
+    assert of_training(wanted, [short, _run(cell, 5)]).steps == (5,)
+    # A checkpoint beyond the paper's steps is another model, and one at them is the paper's.
+    early = _cell("improved_diffusion/table1", "200K, 4K, cosine, L_hybrid")
+    late = _cell("improved_diffusion/table1", "1.5M, 4K, cosine, L_hybrid")
+    wanted = settings.published_config(early)
+    assert of_training(wanted, [_run(late)]) is None
+    assert told(nearest(wanted, [_run(late)])[1]) == "training.steps=1500000, not 200000"
+    kept = of_training(wanted, [_run(late, 200_000, 1_500_000)])
+    assert kept.steps == (200_000,) and not deviations(wanted, kept)
+    # The steps of a published file are counted as its authors did.
+    file = dataclasses.replace(_run(late, 7), imported=True)
+    assert of_training(wanted, [file]) == file and not deviations(wanted, file)
 
 
 def test_an_unknown_table_is_answered_by_the_known_ones():
