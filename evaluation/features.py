@@ -102,10 +102,17 @@ class Extractor:
         Args:
           shape: [H, W, C] of the image; None: any that Inception reads.
         """
+        return self._of_zeros(shape)["features"].shape[1]
+
+    def kinds(self, shape=None):
+        """The names of what `features` gives of an image of `shape`: "features", "logits", "spatial"."""
+        return tuple(self._of_zeros(shape))
+
+    def _of_zeros(self, shape):
         image = np.zeros((1, *(shape or (299, 299, 3))), np.uint8)
         if not self.feature.on_device:
-            return self.features(image, 1)["features"].shape[1]
-        return jax.eval_shape(self.feature.apply, self.feature.constants, image)["features"].shape[1]
+            return self.features(image, 1)
+        return jax.eval_shape(self.feature.apply, self.feature.constants, image)
 
     def _batches(self, images, batch_size, progress, pixel_values):
         devices = jax.local_device_count()

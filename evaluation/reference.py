@@ -128,9 +128,15 @@ def reference(extractor, config, source=None, trained_on=None):
 
 
 def require_file(extractor, config, trained_on=None):
-    """Raises ConfigError where `eval.reference.file` cannot serve, if one is named; see `reference`."""
+    """The Reference of `eval.reference.file`, or None where none is named.
+
+    Raises:
+      ConfigError: the file cannot serve, see `reference`; or the folder of what is computed cannot be made.
+    """
     if config.eval.reference.file is not None:
-        _of_file(extractor, config, None, trained_on)
+        return _of_file(extractor, config, None, trained_on)
+    _folder(config.eval.reference)
+    return None
 
 
 def _folder(settings):
@@ -253,8 +259,13 @@ def _of_file(extractor, config, source, trained_on):
             raise ConfigError(
                 f"{shown} does not say of how many images its moments are: set eval.reference.images."
             )
-        mean, covariance = _checked_moments(shown, found["mu"], found["sigma"])
+        mean, covariance = _checked_moments(shown, found["mu"], found["sigma"], count)
         _require_dimension(shown, mean.shape, extractor, data_shape(config))
+        if extractor.name == "pixels" and (mean.min() < -ROUNDING or mean.max() > 1 + ROUNDING):
+            raise ConfigError(
+                f"{shown}: mu is between {mean.min():.3g} and {mean.max():.3g}, and features of "
+                'eval.features.name="pixels" are in [0, 1]: the file is of other units.'
+            )
         features = FeatureSet(moments=Moments(mean, covariance, count), extractor=extractor.name)
     else:
         held = ", ".join(sorted(found))[:200] or "nothing"
@@ -349,15 +360,20 @@ def _require_dimension(shown, found, extractor, shape):
         )
 
 
-def _checked_moments(shown, mean, covariance):
+def _checked_moments(shown, mean, covariance, count):
     """The mean [D] and covariance [D, D] of another tool's file in float64.
 
+    Args:
+      count: of images, as the config says.
+
     Raises:
-      ConfigError: they are no moments, to rounding.
+      ConfigError: they are no moments of so many images, to rounding.
     """
     mean, covariance = np.asarray(mean), np.asarray(covariance)
     if mean.dtype.kind != "f" or covariance.dtype.kind != "f":
         raise ConfigError(f"{shown}: mu and sigma must be real numbers. Replace the file.")
+    if min(mean.dtype.itemsize, covariance.dtype.itemsize) < 4:
+        raise ConfigError(f"{shown}: mu and sigma are of half precision. Replace the file by one in float64.")
     mean, covariance = np.float64(mean), np.float64(covariance)
     reason = None
     if mean.ndim != 1 or mean.size == 0 or covariance.shape != 2 * mean.shape:
@@ -370,8 +386,16 @@ def _checked_moments(shown, mean, covariance):
         reason = "are no moments: sigma is not symmetric"
     else:
         eigenvalues = np.linalg.eigvalsh(covariance)
-        if eigenvalues[0] < -ROUNDING * max(eigenvalues[-1], 0):
+        rank = int((eigenvalues > ROUNDING * eigenvalues[-1]).sum())
+        if eigenvalues[-1] <= 0:
+            reason = "are no moments of images: sigma has no eigenvalue above zero"
+        elif eigenvalues[0] < -ROUNDING * eigenvalues[-1]:
             reason = f"are no moments: sigma has the eigenvalue {eigenvalues[0]:.3g}"
+        elif rank >= count:
+            raise ConfigError(
+                f"{shown}: sigma has {rank} eigenvalues above zero, and of eval.reference.images={count} "
+                f"there are {count - 1} at most. Set it to the number of images that the file was made of."
+            )
     if reason:
         raise ConfigError(f"{shown}: mu and sigma {reason}. Replace the file.")
     return mean, (covariance + covariance.T) / 2

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 import metrics
-from components import UserError
+from components import ConfigError, UserError
 from evaluation import reference as references
 from evaluation.evaluator import Evaluator, Figure, Kept, model_identity, sampling_identity
 from evaluation.features import create_extractor
 from evaluation.held_out import LeftOut
 from evaluation.quality_settings import READS, refusals, settings_of, with_sampler
-from experiment.create import read_files, resolved
+from experiment.create import data_shape, read_files, resolved
 from experiment.draw import NumberedSamples
 from experiment.load import load
 from metrics import FeatureSet
@@ -42,6 +42,8 @@ BEST = {
 }
 # One bar says nothing, and more than these cannot be read.
 LEAST_BARS, MOST_BARS = 2, 8
+# In the place of the number of reference images before the data is open.
+MANY = 10**9
 _ARRAYS = ("features", "logits", "spatial")
 
 
@@ -68,12 +70,44 @@ def _trained_on(record):
 
 
 def require_reference(config, record=None):
-    """Raises ConfigError where weights of `eval.features` or the file of `eval.reference` cannot serve.
+    """Raises ConfigError where weights of `eval.features` or the file of `eval.reference` cannot serve, or a
+    metric takes what they do not give.
 
     Args:
       record: of the run's checkpoint, which says what data it was trained on.
     """
-    references.require_file(create_extractor(config.eval.features), config, _trained_on(record))
+    extractor = create_extractor(config.eval.features)
+    found = references.require_file(extractor, config, _trained_on(record))
+    reference = found and found.features
+    _require_measurable(unmeasurable(config, extractor, reference, data_shape(config)))
+
+
+def _require_measurable(without):
+    if without:
+        name, reason = next(iter(without.items()))
+        raise ConfigError(f"eval.sample_quality.metrics names {name}: {reason}. Leave it out.")
+
+
+def unmeasurable(config, extractor, reference=None, shape=None):
+    """{name: why} of those of `eval.sample_quality.metrics` that cannot be, whatever is drawn.
+
+    Args:
+      reference: FeatureSet; None: of images enough, by the extractor.
+      shape: [H, W, C] of the images, where it is known.
+    """
+    names, count = config.eval.sample_quality.metrics, config.eval.sample_quality.num_samples
+    wanted = {metrics.METRICS[name].generated for name in names}
+    asks = not wanted <= {"features", "moments"} and not extractor.needs_fit
+    kinds = extractor.kinds(shape) if asks else ("features",)
+
+    def stand_in(count):
+        found = {kind: np.broadcast_to(np.float32(0), (count, 1)) for kind in kinds}
+        return FeatureSet(**found, extractor=extractor.name)
+
+    reasons = {n: metrics.METRICS[n].lacks(reference or stand_in(MANY), stand_in(count)) for n in names}
+    return {
+        name: f"there is no {name} of these samples: {reason}" for name, reason in reasons.items() if reason
+    }
 
 
 def reference_of(config, data=None, extractor=None, record=None):
@@ -153,7 +187,8 @@ class _Measurement:
         }
         count = quality.num_samples
         shown = count if quality.keep_images else min(quality.pictures, count)
-        rows = Partial(self.folder / "sample_quality", drawing)
+        keep = quality.keep_features
+        rows = Partial(kept.path("sample_features", drawing, ".npz").with_suffix(""), drawing, keep=keep)
         images = Partial(self.folder / "sample_pictures", drawing)
         # Wherever the same statistics lie.
         statistics = {k: v for k, v in self.reference.provenance.items() if k not in ("file", "source")}
@@ -162,6 +197,8 @@ class _Measurement:
 
         def measure():
             arrays = _fill(rows, images, drawn, run.params, count, shown)
+            if keep:
+                rows.finish(arrays)
             generated = feature_set(arrays, self.reference.extractor)
             found = figures_of(quality.metrics, self.reference.features, generated)
             entry = {"step": run.checkpoint["step"], "average": setting.average, "sampler": setting.sampler}
@@ -175,7 +212,8 @@ class _Measurement:
             _fill_pictures(images, drawn, run.params, shown)
             content = {**images.merged(shown), "pixel_values": run.experiment.transform.pixel_values}
             kept.arrays("sample_pictures", identity, content)
-        rows.finish()
+        if not keep:
+            rows.finish()
         images.finish()
         return entry
 
@@ -236,6 +274,7 @@ def sample_quality(run, config, folder, data=None, extractor=None):
     require_steps(config, run.workdir)
     found = reference_of(config, data, extractor, run.checkpoint)
     extractor = found.extractor
+    _require_measurable(unmeasurable(config, extractor, found.features, run.experiment.shape))
     measurement = _Measurement(config, folder, found)
 
     @functools.lru_cache(maxsize=1)

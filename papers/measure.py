@@ -10,7 +10,13 @@ from denoisers.variance import MOMENTS_FILE
 from evaluation.evaluator import Evaluation
 from evaluation.evaluators import EVALUATORS
 from evaluation.features import create_extractor
-from evaluation.sample_quality import described, described_reference, sample_quality
+from evaluation.sample_quality import (
+    described,
+    described_reference,
+    reference_of,
+    sample_quality,
+    unmeasurable,
+)
 from experiment import create, load
 from experiment.run_data import data_of
 from modes import optimal_grid, variance
@@ -154,20 +160,44 @@ class Measure:
 
     def _sets(self, cell, run, config, folder, steps):
         """{step: figures of each set} by the evaluator sample_quality."""
-        metric, quality = self._name(cell, config), config.eval.sample_quality
-        quality.metrics = (_GROUPS.get(metric, metric),)
-        quality.num_samples = self.samples(cell)
+        quality = config.eval.sample_quality
+        quality.num_samples, quality.keep_features = self.samples(cell), False
         quality.seeds = tuple(config.seed + number for number in range(self.count(cell)))
         quality.steps = steps
         if self._extractor is None:
             self._extractor = create_extractor(config.eval.features)
         evaluation = self._evaluation(config, run, steps[-1], folder)
+        quality.metrics = self._metrics(cell, config, evaluation)
         entry = sample_quality(evaluation.run, config, folder, evaluation.opened, self._extractor)
         by = f"{described(entry['extractor'])}, against {described_reference(entry['reference'])}"
         found = {step: [] for step in steps}
         for setting in entry["settings"]:
             found[setting["step"]].append({**setting["figures"], "nfe": setting["nfe"], "by": by})
         return found
+
+    def _metrics(self, cell, config, evaluation):
+        """Names of the metrics of a cell, and of those in its row that are of the same samples."""
+
+        def metric(cell):
+            name = self._name(cell, config)
+            return _GROUPS.get(name, name)
+
+        def drawn(cell):
+            return cell.config, settings.of_measurement(cell.overrides)
+
+        alike = [
+            metric(other)
+            for other in cell.table.cells()
+            if other.row is cell.row and other.column.metric in OF_SAMPLES and drawn(other) == drawn(cell)
+        ]
+        found = reference_of(config, evaluation.opened, self._extractor, evaluation.run.checkpoint)
+        all_of_row = config.copy_and_resolve_references()
+        all_of_row.eval.sample_quality.metrics = tuple(dict.fromkeys(alike))
+        without = unmeasurable(all_of_row, found.extractor, found.features, evaluation.experiment.shape)
+        own = metric(cell)
+        if own in without:
+            raise UserError(without[own])
+        return tuple(n for n in dict.fromkeys(alike) if n == own or n not in without)
 
     def _small_sets(self, cell, run, config, folder, steps):
         """{step: figures of each set} by their pixels; only of the last checkpoint."""

@@ -13,6 +13,7 @@ import main
 import metrics
 from evaluation import bits_per_dim, evaluators, follow
 from evaluation.held_out import subset
+from experiment.draw import NumberedSamples
 from modes import check
 from tests.conftest import TINY, as_flags
 from workdir.files import write_json
@@ -142,6 +143,57 @@ def test_a_killed_evaluation_ends_with_the_same_figures(run, tmp_path, monkeypat
     assert (tmp_path / "parts" / "sample_quality.png").exists()
 
 
+def test_another_metric_of_the_same_samples_draws_none(run, tmp_path, monkeypatch):
+    drawn, numbered = [], NumberedSamples.numbered
+
+    def counted(self, params, numbers):
+        drawn.extend(numbers)
+        return numbered(self, params, numbers)
+
+    monkeypatch.setattr(NumberedSamples, "numbered", counted)
+    fields = {"eval.evaluators": "sample_quality", "eval.sample_quality.pictures": 0}
+    more = {"eval.sample_quality.metrics": "frechet_distance,precision_recall"}
+    assert _evaluate(run, tmp_path / "kept", fields) == 0 and sorted(set(drawn)) == list(range(32))
+    drawn.clear()
+    assert _evaluate(run, tmp_path / "kept", {**fields, **more}) == 0 and not drawn
+    # More of them begin with those that there are.
+    assert _evaluate(run, tmp_path / "kept", {**fields, "eval.sample_quality.num_samples": 40}) == 0
+    assert sorted(set(drawn)) == list(range(32, 40))
+    unkept = {**fields, "eval.sample_quality.keep_features": False}
+    assert _evaluate(run, tmp_path / "unkept", unkept) == 0
+    assert [path.suffix for path in (tmp_path / "unkept" / "evaluated").iterdir()] == [".json"]
+    first, second = (_measured(tmp_path / name)["sample_quality"] for name in ("kept", "unkept"))
+    assert first["n"] == 40 and second["n"] == 32
+
+
+def test_what_no_sample_can_give_is_refused_before_one_is_drawn(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(NumberedSamples, "numbered", None)
+    fields = {"eval.evaluators": "sample_quality"}
+    pixels = np.random.default_rng(0).random((100, 64))
+    np.savez(tmp_path / "moments.npz", mu=pixels.mean(axis=0), sigma=np.cov(pixels, rowvar=False))
+    of_file = {
+        "eval.reference.file": tmp_path / "moments.npz",
+        "eval.reference.images": 100,
+        "eval.sample_quality.metrics": "frechet_distance,kid",
+    }
+    few = {"eval.sample_quality.metrics": "memorization", "eval.sample_quality.num_samples": 50}
+    for changed, said in (
+        (of_file, "names kid: there is no kid of these samples: it takes features of the reference"),
+        (few, "names memorization: there is no memorization of these samples: it takes 51 examples"),
+        ({"eval.reference.folder": "/proc/none"}, 'eval.reference.folder="/proc/none" cannot be made'),
+    ):
+        check = [
+            "main.py",
+            f"--workdir={run}",
+            "--mode=check",
+            "--for=eval",
+            *as_flags({**fields, **changed}),
+        ]
+        assert main.main(check) == 2 and said in capsys.readouterr().err
+        assert _evaluate(run, tmp_path / "out", {**fields, **changed}) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_what_is_kept_and_damaged_is_made_anew(run, tmp_path):
     fields = {"eval.evaluators": "loss,sample_quality", "eval.sample_quality.pictures": 4}
     assert _evaluate(run, tmp_path, fields) == 0
@@ -152,7 +204,7 @@ def test_what_is_kept_and_damaged_is_made_anew(run, tmp_path):
         path.write_text(content)
     assert _evaluate(run, tmp_path, fields) == 0
     assert _measured(tmp_path) == found
-    (pictures,) = kept.glob("*.npz")
+    (pictures,) = kept.glob("sample_pictures-*.npz")
     with np.load(pictures) as whole:
         assert whole["images"].shape == (4, 8, 8, 1)
 

@@ -153,6 +153,14 @@ def test_moments_of_other_tools_are_taken(config, splits, tmp_path):
     found = _reference(config)
     assert (found.features.moments.mean == expected.mean).all()
     assert found.features.count("moments") == 1463 and "neither" in found.provenance["note"]
+    config.eval.reference.images = 20
+    with pytest.raises(
+        ConfigError, match="eigenvalues above zero, and of eval.reference.images=20 there are 19"
+    ):
+        _reference(config)
+    few = moments(_pixels(splits)[:20])
+    _foreign(config, tmp_path, mu=few.mean, sigma=np.float32(few.covariance))
+    assert _reference(config).features.count("moments") == 20
 
 
 _EYE = np.eye(64)
@@ -170,6 +178,9 @@ _EYE = np.eye(64)
         ({"mu": np.zeros(63), "sigma": np.eye(63)}, "features of 63 numbers.*have 64"),
         ({"mu": np.zeros(0), "sigma": np.zeros((0, 0))}, "are of shapes"),
         ({"mu": np.zeros(64), "sigma": 1e300 * _EYE}, "numbers above"),
+        ({"mu": np.zeros(64), "sigma": 0 * _EYE}, "no eigenvalue above zero"),
+        ({"mu": np.zeros(64, np.float16), "sigma": _EYE}, "half precision"),
+        ({"mu": np.full(64, 99.0), "sigma": _EYE}, "other units"),
         ({"pool_3": np.full((9, 64), np.nan, np.float32)}, "pool_3 is not finite"),
         ({"pool_3": np.zeros(())}, "pool_3 is float64 of shape"),
         ({"pool_3": np.zeros((2, 9, 64))}, "pool_3 is float64 of shape"),
