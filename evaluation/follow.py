@@ -6,7 +6,7 @@ from components import UserError
 from experiment.create import resolved
 from experiment.load import load
 from workdir.checkpoints import Checkpoints
-from workdir.records import say
+from workdir.records import Waiting, say
 
 POLL_SECONDS = 2.0
 
@@ -64,6 +64,7 @@ def followed(config, workdir, reads):
       reads: see experiment.load.
     """
     seen, last = set(), None
+    waiting = Waiting(f"a checkpoint in {workdir}")
     while True:
         new = [step for step in _steps(config, workdir) if step not in seen]
         if new:
@@ -76,6 +77,5 @@ def followed(config, workdir, reads):
             return
         else:
             if not seen:
-                say(f"waiting for a checkpoint in {workdir}")
-                seen.add(-1)
+                waiting()
             time.sleep(POLL_SECONDS)

@@ -295,7 +295,10 @@ def sample_quality(run, config, folder, data=None, extractor=None):
         return Drawn(experiment, changed.sampling, extractor, config.eval.batch_size)
 
     settings = [
-        measurement(s, sampler(s.sampler).with_seed(s.seed), model(s.step, s.average))
+        {
+            "name": _column(s, config, extractor.name),
+            **measurement(s, sampler(s.sampler).with_seed(s.seed), model(s.step, s.average)),
+        }
         for s in settings_of(config)
     ]
     return {
@@ -303,8 +306,22 @@ def sample_quality(run, config, folder, data=None, extractor=None):
         "extractor": extractor.identity,
         "reference": found.provenance,
         "settings": settings,
-        "summary": summarized(settings),
+        "summary": [
+            {**found, "name": f"{found['name']}, {extractor.name}"} for found in summarized(settings)
+        ],
     }
+
+
+def _column(setting, config, extractor):
+    """By what a Setting stands beside those of other runs: what was asked for, and whose features."""
+    quality = config.eval.sample_quality
+    asked = (
+        setting.sampler or "sampler of the config",
+        f"step {setting.step}" if setting.step is not None else "",
+        f"seed {setting.seed}" if quality.seeds else "",
+        extractor,
+    )
+    return _named(*filter(None, asked), average=setting.average)
 
 
 def summarized(settings):
@@ -331,7 +348,9 @@ def summarized(settings):
 
             by_step = [over_seeds(step) for step in steps]
             chosen = best(by_step, key=lambda found: found["mean"])
-            named = {"sampler": sampler, "average": average, "figure": figure, "checkpoints": len(steps)}
+            name = _named(figure, sampler or "sampler of the config", average=average)
+            named = {"name": name, "sampler": sampler, "average": average, "figure": figure}
+            named["checkpoints"] = len(steps)
             result.append({**named, "last": by_step[-1], "best": chosen})
     return result
 
@@ -364,18 +383,16 @@ class SampleQuality(Evaluator):
         return {**entry, "left_out": left_out.reasons}
 
     def figures(self, entry):
-        reference = described_reference(entry["reference"])
-        of = f"n={entry['n']}, {described(entry['extractor'])}, against {reference}"
         for setting, name, found in _values(entry):
             figure = f"{name}, {_of_setting(setting)}"
-            yield Figure(figure, with_interval(found), f"{of}, NFE {setting['nfe']:g}")
+            yield Figure(figure, with_interval(found), f"{_how(entry, found)}, NFE {setting['nfe']:g}")
         for found in entry["summary"]:
             what = _named(f"  {found['figure']}", found["sampler"], average=found["average"])
             last, best, count = found["last"], found["best"], found["checkpoints"]
-            yield Figure(
-                f"{what}, last checkpoint", _over_seeds(last), f"n={entry['n']}, step {last['step']}"
-            )
-            if count > 1:
+            same = count > 1 and best == last
+            which = f"last checkpoint{f', also the best of {count}' if same else ''}"
+            yield Figure(f"{what}, {which}", _over_seeds(last), f"n={entry['n']}, step {last['step']}")
+            if count > 1 and not same:
                 note = f"n={entry['n']}, step {best['step']}, chosen by this figure"
                 yield Figure(f"{what}, best of {count} checkpoints", _over_seeds(best), note)
 
@@ -403,6 +420,19 @@ def _values(entry):
         for name, found in setting["figures"].items():
             if "value" in found:
                 yield setting, name, found
+
+
+def _how(entry, found):
+    """Of how many samples a figure is, by which features, against what, as text."""
+    n, used = found.get("n", entry["n"]), found.get("n_reference")
+    reference = described_reference(entry["reference"])
+    if used is not None and used < entry["reference"]["images"]:
+        reference = f"{used} of {reference}"
+    text = f"n={n}, {described(entry['extractor'])}, against {reference}"
+    dimensions = found.get("dimensions", 0)
+    if n <= dimensions:
+        text += f"; mostly bias, of fewer samples than the {dimensions} dimensions"
+    return text
 
 
 def _named(*parts, average=None):
@@ -445,5 +475,5 @@ def with_interval(entry, digits=4):
 def _over_seeds(found):
     if found["seeds"] == 1:
         return f"{found['mean']:.4g}"
-    mean = f"{found['mean']:.4g} ± {found['standard_deviation']:.2g}"
-    return f"{mean}, best of {found['seeds']} seeds {found['best']:.4g}"
+    mean, seeds = f"{found['mean']:.4g} ± {found['standard_deviation']:.2g}", found["seeds"]
+    return f"{mean} (deviation over {seeds} seeds), best of them {found['best']:.4g}"

@@ -216,7 +216,7 @@ def figure(reference, generated, seed=0):
     the bias at this n.
     """
     a, b = reference.statistics, generated.statistics
-    entry = {"n": b.count, "n_reference": a.count}
+    entry = {"n": b.count, "n_reference": a.count, "dimensions": len(a.mean)}
     if generated.features is None:
         return {"value": frechet_distance(a, b), **entry}
     value, influence = distance_and_influence(a, b, generated.features)
@@ -239,4 +239,4 @@ def extrapolated_figure(reference, generated, seed=0):
     a, b = reference.statistics, generated.statistics
     _, influence = distance_and_influence(a, b, generated.features)
     found = extrapolated(a, generated.features, influence, seed=seed)
-    return {**found, "n": b.count, "n_reference": a.count}
+    return {**found, "n": b.count, "n_reference": a.count, "dimensions": len(a.mean)}

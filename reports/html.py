@@ -9,6 +9,7 @@ import collections
 import hashlib
 import html
 import math
+import re
 
 from reports import charts
 from reports.page_style import SCRIPT, STYLE
@@ -35,8 +36,12 @@ def _number(text):
 
 
 def _title(path):
-    """A dotted path in words."""
-    return path.replace(".", " · ").replace("_", " ")
+    """A dotted path in words.
+
+    >>> _title("sample_quality.settings.ddim eta=0.5.fid")
+    'sample quality · settings · ddim eta=0.5 · fid'
+    """
+    return re.sub(r"\.(?!\d)|(?<!\d)\.", " · ", path).replace("_", " ")
 
 
 def _swatch(number):

@@ -17,6 +17,8 @@ ERRORS = ("standard_error", "standard_deviation")
 ENDS = (*ERRORS, "interval")
 # Beside the number of examples that of the reference, where it is known.
 OF_REFERENCE = "n_reference"
+# What says something of a figure and is none.
+OF_A_FIGURE = (OF_REFERENCE, "dimensions", "degrees_of_freedom")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +195,7 @@ def figures(content, path="", above=None):
     found = {}
     for name, value in _children(content):
         number, place = real(value), f"{path}.{name}" if path else name
-        if name in (*SKIPPED, *COUNTS, *IDENTITIES, OF_REFERENCE) or any(end in name for end in ENDS):
+        if name in (*SKIPPED, *COUNTS, *IDENTITIES, *OF_A_FIGURE) or any(end in name for end in ENDS):
             continue
         if number is not None and isinstance(content, dict):
             of_dict = name == "value" and path

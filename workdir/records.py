@@ -23,6 +23,32 @@ def say(message):
         tqdm.write("\n".join(told("", message.splitlines())), file=sys.stderr)
 
 
+class Waiting:
+    """Says what is waited for, at once and every few minutes with how long it has been.
+
+    Args:
+      what: of "waiting for ...".
+      seconds: between two lines.
+    """
+
+    def __init__(self, what, seconds=300.0):
+        self._what, self._seconds = what, seconds
+        self._begun, self._said = time.monotonic(), None
+
+    def __call__(self):
+        """To be called again and again while it is waited."""
+        now = time.monotonic()
+        if self._said is None:
+            say(f"waiting for {self._what}")
+        elif now - self._said < self._seconds:
+            return
+        else:
+            say(
+                f"still waiting, for {(now - self._begun) / 60:.0f} minutes, for {self._what}; Ctrl-C ends it"
+            )
+        self._said = now
+
+
 class Progress:
     """Progress of long work: a bar on a terminal, a line every few seconds elsewhere.
 

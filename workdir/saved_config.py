@@ -86,10 +86,11 @@ def wait_for_config(workdir):
     if path.exists():
         return
     # The command line reads configs before it imports what takes seconds.
-    from workdir.records import say
+    from workdir.records import Waiting
 
-    say(f"waiting for {path}, which a training run writes")
+    waiting = Waiting(f"{path}, which a training run writes")
     while not path.exists():
+        waiting()
         time.sleep(POLL_SECONDS)
 
 

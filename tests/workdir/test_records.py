@@ -1,13 +1,14 @@
 """What a run records: rows by step that any reader of JSON reads, whatever was damaged before."""
 
 import json
+import time
 
 import numpy as np
 import pytest
 
 from tests.conftest import events
 from workdir import strict_json
-from workdir.records import Records, read_metrics
+from workdir.records import Records, Waiting, read_metrics
 
 
 def _strict(text):
@@ -64,3 +65,13 @@ def test_events_are_on_disk_as_soon_as_they_are_recorded(tmp_path):
     assert found[1].step == 5 and found[1].session_log.status
     assert found[-1].summary.value[0].image.width == 3
     records.close()
+
+
+def test_a_long_wait_is_said_again(capfd):
+    waiting = Waiting("a checkpoint", seconds=0.05)
+    for _ in range(3):
+        waiting()
+    assert capfd.readouterr().err == "waiting for a checkpoint\n"
+    time.sleep(0.06)
+    waiting()
+    assert capfd.readouterr().err == "still waiting, for 0 minutes, for a checkpoint; Ctrl-C ends it\n"
