@@ -66,6 +66,7 @@ _LONGEST = (
     "test_train",
     "test_labels",
     "test_readme",
+    "test_faults",
     "test_variance",
     "test_experiments",
     "test_step",

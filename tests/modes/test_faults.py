@@ -45,9 +45,14 @@ MOMENTS = {
     "saving": (ocp.CheckpointManager, "save", 1),
     "waiting for a save": (ocp.CheckpointManager, "wait_until_finished", 2),
 }
+# Of several of a kind some are slow tests: a run and its resumption take ten seconds.
+AT_LENGTH = ("reading data", "waiting for a save")
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    [pytest.param(name, marks=pytest.mark.slow) if name in AT_LENGTH else name for name in MOMENTS],
+)
 def test_a_signal_at_any_moment_costs_nothing(moment, tmp_path, here, undisturbed, monkeypatch):
     owner, name, number = MOMENTS[moment]
     original, calls = getattr(owner, name), itertools.count()
@@ -87,7 +92,11 @@ def test_a_gradient_of_one_device_that_is_not_finite_stops_all(tmp_path, here, u
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (OSError(116, "Stale file handle", "/data/a.jpg"), "Stale file handle: /data/a.jpg"),
+        pytest.param(
+            OSError(116, "Stale file handle", "/data/a.jpg"),
+            "Stale file handle: /data/a.jpg",
+            marks=pytest.mark.slow,
+        ),
         (DataError("photos/a.jpg cannot be decoded."), "photos/a.jpg cannot be decoded."),
     ],
 )
@@ -108,7 +117,12 @@ def test_a_source_that_raises_ends_the_run_in_a_line(error, words, tmp_path, her
 
 
 @pytest.mark.parametrize(
-    ("jump", "save", "warnings"), [(31_536_000, 2, 1), (31_536_000, 4, 1), (-86_400, 2, 0)]
+    ("jump", "save", "warnings"),
+    [
+        (31_536_000, 4, 1),
+        pytest.param(31_536_000, 2, 1, marks=pytest.mark.slow),
+        pytest.param(-86_400, 2, 0, marks=pytest.mark.slow),
+    ],
 )
 def test_a_clock_that_jumps_during_a_save_changes_nothing(
     jump, save, warnings, tmp_path, here, undisturbed, monkeypatch
