@@ -200,6 +200,8 @@ class _Measurement:
             if keep:
                 rows.finish(arrays)
             generated = feature_set(arrays, self.reference.extractor)
+            # Of many samples that takes minutes after the last progress bar.
+            say(f"computing {', '.join(quality.metrics)} of {count} samples")
             found = figures_of(quality.metrics, self.reference.features, generated)
             entry = {"step": run.checkpoint["step"], "average": setting.average, "sampler": setting.sampler}
             nfe = float(arrays["nfe"].mean())
