@@ -67,7 +67,7 @@ def _heading(column, small=None):
     """The title of a column with its metric, where that is another word."""
     metric = column.metric.value
     if small:
-        return f"{column.title} ({metric} → {small_name(metric)}, {small})"
+        return f"{column.title} ({metric} → {'FD' if metric == 'FID' else metric})"
     return column.title if column.title == metric else f"{column.title} ({metric})"
 
 
@@ -105,7 +105,8 @@ def markdown(name, table, cells, figures, missing, small, settings):
     lines += [f"Measured (→): {settings}", ""]
     if small:
         lines += [
-            "Measured at a small scale, of other data and networks: orders may be compared, not figures.",
+            f"Measured at a small scale, of {small} and small networks: orders may be compared, not "
+            "figures. FD is the Frechet distance of pixels, in the place of FID.",
             "",
         ]
     lines += _grid(
