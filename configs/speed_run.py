@@ -46,7 +46,7 @@ def get_config():
     config.sampling.grid.rho = None
     config.sampling.nfe = 20
     config.sampling.batch_size = 1_000
-    config.eval.batch_size = 500
+    config.eval.batch_size = 512
     config.eval.evaluators = ("sample_quality",)
     config.eval.sample_quality.num_samples = 50_000
     return config
