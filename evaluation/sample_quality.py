@@ -184,6 +184,8 @@ class _Measurement:
             "seed": setting.seed,
             "sampling": sampling_identity(with_sampler(self.config, setting.sampler).sampling, drawn.samples),
             "extractor": self.reference.extractor.identity,
+            # No part of the extractor's identity, since other figures do not depend on it.
+            "spatial": bool(getattr(self.reference.extractor.feature, "spatial", False)),
         }
         count = quality.num_samples
         shown = count if quality.keep_images else min(quality.pictures, count)
@@ -433,7 +435,7 @@ def _how(entry, found):
     text = f"n={n}, {described(entry['extractor'])}, against {reference}"
     dimensions = found.get("dimensions", 0)
     if n <= dimensions:
-        text += f"; mostly bias, of fewer samples than the {dimensions} dimensions"
+        text += f"; biased by the few samples for {dimensions} dimensions"
     return text
 
 

@@ -78,37 +78,43 @@ def nearest(support, queries, count, leave_out_self=False):
     return squares, indices
 
 
+def _inside(screened, rows, rough, bound, squared_radii):
+    """[B, S] whether the queries of a block of `screened` are in balls, borders included."""
+    margin = rough - squared_radii.astype(np.float32)
+    # The radii, too, are rounded.
+    bound = bound + np.finfo(np.float32).eps * squared_radii.max()
+    inside = margin < -bound
+    query, ball = np.nonzero((margin <= bound) & ~inside)
+    for first in range(0, len(query), 4096):
+        q, s = query[first : first + 4096], ball[first : first + 4096]
+        squares = exact(screened.queries[rows.start + q], screened.support[s])
+        inside[q, s] = squares <= squared_radii[s]
+    return inside
+
+
 def balls_around(support, squared_radii, queries):
     """[Q] number of balls around support points [S, D] that each query [Q, D] is in, borders included."""
-    counts = np.empty(len(queries), np.int64)
-    for rows, rough, bound in Screened(queries, support).blocks():
-        rough -= squared_radii.astype(np.float32)
-        # The radii, too, are rounded.
-        bound = bound + np.finfo(np.float32).eps * squared_radii.max()
-        inside = rough < -bound
-        query, ball = np.nonzero((rough <= bound) & ~inside)
-        for first in range(0, len(query), 4096):
-            q, s = query[first : first + 4096], ball[first : first + 4096]
-            inside[q, s] = exact(queries[rows.start + q], support[s]) <= squared_radii[s]
-        counts[rows] = inside.sum(axis=1)
+    counts, screened = np.empty(len(queries), np.int64), Screened(queries, support)
+    for rows, rough, bound in screened.blocks():
+        counts[rows] = _inside(screened, rows, rough, bound, squared_radii).sum(axis=1)
     return counts
 
 
 def balls_leaving_out(support, squared_radii, queries, kept):
-    """Which points are in balls, and which balls have a point, by float32 products: for errors, not figures.
+    """The same of several choices of balls and queries at once, and which balls have a query.
 
     Args:
-      support: [S, D]; squared_radii: [G, S], negative where a ball is left out; queries: [Q, D]
+      support: [S, D]; squared_radii: [G, S], minus infinity where a ball is left out; queries: [Q, D].
       kept: [G, Q] whether a query is.
 
     Returns:
       ([G, Q] number of balls that each query is in, [G, S] whether a query that is kept is in each ball).
     """
-    radii = squared_radii.astype(np.float32)
-    counts, occupied = np.zeros(kept.shape, np.int64), np.zeros(radii.shape, bool)
-    for rows, rough, _ in Screened(queries, support).blocks():
-        for group, own in enumerate(radii):
-            inside = (rough <= own) & (own >= 0)
+    counts, occupied = np.zeros(kept.shape, np.int64), np.zeros(squared_radii.shape, bool)
+    screened = Screened(queries, support)
+    for rows, rough, bound in screened.blocks():
+        for group, own in enumerate(squared_radii):
+            inside = _inside(screened, rows, rough, bound, own)
             counts[group, rows] = inside.sum(axis=1)
             occupied[group] |= inside[kept[group, rows]].any(axis=0)
     return counts, occupied

@@ -27,17 +27,23 @@ def symmetric(value, error, degrees=None):
 def of_part(value, error, count, degrees=None):
     """[low, high] within [0, 1] of a figure that is a part of `count` examples (Wilson 1927).
 
-    Where the examples are not independent the count is that of independent ones with the same error; of none
-    or all of them, whose error says nothing, it is their own.
+    Where the examples are not independent the count is that of independent ones with the same error. Of none
+    or all of them it is at most their own, and the error that of a part which is not quite 0 or 1 (Agresti &
+    Coull 1998). An error of 0 says nothing: the count is then the examples' own.
 
     >>> [round(x, 3) for x in of_part(0.0, 0.0, 300)]
     [0.0, 0.013]
     """
-    if 0 < value < 1 and error > 0:
-        count = value * (1 - value) / error**2
-    square = _quantile(degrees) ** 2 / count
+    square = _quantile(degrees if error > 0 else None) ** 2
+    if error > 0:
+        within = value if 0 < value < 1 else (value * count + square / 2) / (count + square)
+        alike = within * (1 - within) / error**2
+        count = alike if within == value else min(count, alike)
+    square /= count
     middle, reach = value + square / 2, np.sqrt(square * value * (1 - value) + square**2 / 4)
-    return [float(max(middle - reach, 0.0) / (1 + square)), float(min((middle + reach) / (1 + square), 1.0))]
+    low, high = ((middle + sign * reach) / (1 + square) for sign in (-1, 1))
+    # Rounding leaves the ends of [0, 1] by an ulp to either side.
+    return [0.0 if value == 0 else float(low), 1.0 if value == 1 else float(high)]
 
 
 def groups(count, seed=0):

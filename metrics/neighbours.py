@@ -146,10 +146,10 @@ def memorization(training, generated, neighbours=50, alpha=0.5):
 
 
 def _radii_leaving_out(points, neighbours, group):
-    """[GROUPS, N] squared distances to the k-th neighbour outside each group, -1 for its own points."""
+    """[GROUPS, N] squared distances to the k-th neighbour outside each group; -infinity: a point of it."""
     count = min(neighbours + SPARE, len(points) - 1)
     squares, indices = nearest(points, points, count, leave_out_self=True)
-    radii = np.full((intervals.GROUPS, len(points)), -1.0)
+    radii = np.full((intervals.GROUPS, len(points)), -np.inf)
     for left_out in range(intervals.GROUPS):
         # The k-th of those that stay; where fewer are known the furthest one.
         rank = np.cumsum(group[indices] != left_out, axis=1)
@@ -201,8 +201,8 @@ def _density_coverage_leaving_out(real, generated, neighbours, of_real, of_gener
     return {"density": _mean(inside, kept) / neighbours, "coverage": _mean(occupied, kept_real)}
 
 
-def _entry(value, error, sizes, interval=None):
-    """The entry of a figure, a part of the examples unless its `interval` is another one.
+def _entry(value, error, sizes, count, interval=None):
+    """The entry of a figure, a part of `count` examples unless its `interval` is another one.
 
     Args:
       error: None where there is none; sizes: of the reference, of the generated examples.
@@ -212,7 +212,7 @@ def _entry(value, error, sizes, interval=None):
     if error is None:
         return entry
     degrees = intervals.GROUPS - 1
-    found = (interval or intervals.of_part)(float(value), float(error), min(sizes), degrees)
+    found = (interval or intervals.of_part)(float(value), float(error), count, degrees)
     return {**entry, "standard_error": float(error), "degrees_of_freedom": degrees, "interval": found}
 
 
@@ -227,7 +227,7 @@ def precision_recall_figures(reference, generated, seed=0):
     pair = reference.features[:size], generated.features[:size]
     errors = _errors(*pair, PRECISION_NEIGHBOURS, _precision_recall_leaving_out)
     found = precision_recall(*pair)
-    return {name: _entry(value, errors.get(name), (size, size)) for name, value in found.items()}
+    return {name: _entry(value, errors.get(name), (size, size), size) for name, value in found.items()}
 
 
 def density_coverage_figures(reference, generated, seed=0):
@@ -239,8 +239,8 @@ def density_coverage_figures(reference, generated, seed=0):
     # Where no ball has an example, that density's error is zero says nothing.
     error = errors.get("density") if found["density"] else None
     return {
-        "density": _entry(found["density"], error, sizes, _of_density),
-        "coverage": _entry(found["coverage"], errors.get("coverage"), sizes),
+        "density": _entry(found["density"], error, sizes, None, _of_density),
+        "coverage": _entry(found["coverage"], errors.get("coverage"), sizes, sizes[0]),
     }
 
 
@@ -248,7 +248,7 @@ def one_nearest_neighbour_figure(reference, generated, seed=0):
     """The entry of the 1-NN accuracy of two FeatureSets, cut to the same size."""
     found = one_nearest_neighbour(reference.features, generated.features)
     size = min(len(reference.features), len(generated.features))
-    return _entry(found["accuracy"], found.get("accuracy_standard_error"), (size, size))
+    return _entry(found["accuracy"], found.get("accuracy_standard_error"), (size, size), 2 * size)
 
 
 def memorization_figure(reference, generated, seed=0):

@@ -1,6 +1,7 @@
 """Which of the runs in a folder is the model of a row: by the configs that they were trained with."""
 
 import dataclasses
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,11 @@ _TELLING = (
 )
 _NOT_TELLING = (*(set(NOT_STORED) - {"data.source"}), "data.classes", "data.pixel_values")
 # Beginnings of further fields of a training: a run where they are others may stand for it, which is said.
-_SAID = ("ema.", "optim.", "training.batch_size")
+_SAID = (
+    *("data.background", "data.crop", "data.holdout", "data.resize", "data.source"),
+    *("ema.", "model.dropout", "model.dtype", "optim.", "training.batch_size"),
+)
+_NOT_SAID = ("ema.reconstruct_std", "ema.reconstruct_step", "ema.snapshot_every")
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ def differences(wanted, config, other_data=False):
 
 def deviations(wanted, run):
     """{path: (wanted, found)} of what else is not as in the wanted training of a run that stands for it."""
-    found = _differing(wanted, run.config, lambda path, _: path.startswith(_SAID) or path == "data.source")
+    found = _differing(wanted, run.config, lambda path, _: path.startswith(_SAID) and path not in _NOT_SAID)
     steps = wanted.training.steps
     # The steps of a published file are counted in the units of its authors, or not known.
     if not run.imported and run.steps[-1] != steps:
@@ -127,8 +132,9 @@ def deviations(wanted, run):
 def of_training(wanted, runs, any_length=False, other_data=False):
     """The Found of a training with the checkpoints that may stand for it; None where there is none.
 
-    Where there are several it is the one with the fewest `deviations`, and the furthest of these. A
-    checkpoint beyond the paper's number of steps is another model, one before it a deviation.
+    Where there are several it is the one that has come furthest, to a tenth of the way, and of these the one
+    with the fewest `deviations`. A checkpoint beyond the paper's number of steps is another model, and one
+    before it a deviation.
 
     Args:
       any_length: whether checkpoints beyond `training.steps` are taken, too.
@@ -140,16 +146,21 @@ def of_training(wanted, runs, any_length=False, other_data=False):
         steps = tuple(step for step in run.steps if far or step <= wanted.training.steps)
         if steps and not differences(wanted, run.config, other_data):
             matching.append(dataclasses.replace(run, steps=steps))
-    return max(matching, key=lambda run: (-len(deviations(wanted, run)), run.steps[-1]), default=None)
+
+    def preference(run):
+        part = 1.0 if run.imported else min(run.steps[-1] / wanted.training.steps, 1.0)
+        return math.floor(10 * part), -len(deviations(wanted, run)), run.steps[-1]
+
+    return max(matching, key=preference, default=None)
 
 
-def nearest(wanted, runs, most=3):
+def nearest(wanted, runs, other_data=False, most=3):
     """(Found, differences) of the run that is nearest to a training and is not it; None if none is near."""
     pairs = []
     for run in runs:
         # A run without a difference has none but checkpoints beyond the paper's steps.
         beyond = {"training.steps": (wanted.training.steps, run.steps[0])}
-        pairs.append((run, differences(wanted, run.config) or beyond))
+        pairs.append((run, differences(wanted, run.config, other_data) or beyond))
     near = [pair for pair in pairs if len(pair[1]) <= most]
     return min(near, key=lambda pair: len(pair[1]), default=None)
 

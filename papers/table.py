@@ -269,11 +269,11 @@ class _Filled:
         """What is said of cells without a run: what is nearest, and what it would cost."""
         wanted = self._wanted(cells[0])
         lines = [f"no run of configs/{cells[0].config}.py below {self._runs}"]
-        near = found_runs.nearest(wanted, self._found)
+        near = found_runs.nearest(wanted, self._found, self._settings.other_data)
         if near:
             run, differing = near
             line = f"{run.workdir} differs in {found_runs.told(differing)}"
-            if [*differing] == ["data.source"]:
+            if found_runs.of_training(wanted, [run], other_data=True):
                 line += ": table.other_data=True takes it where these are the same images"
             lines.append(line)
         lines.append(self._cost(cells, wanted))

@@ -183,9 +183,12 @@ class Partial:
         """Deletes the parts, once the results are written. All processes come here.
 
         Args:
-          arrays: all rows; with `keep` they are left for the next time in one file.
+          arrays: all rows; with `keep` they are left for the next time in one file. Where more rows are known
+            than these, all stays as it is.
         """
         wait_for_all(f"parts of {self.folder.name}")
+        if self.kept and (self._known >= len(next(iter(arrays.values())))).any():
+            return
         if is_first() and self.folder.exists():
             if self.kept:
                 count = len(next(iter(arrays.values())))

@@ -164,6 +164,13 @@ def test_data_and_length_tell_trainings_apart():
     short = _run(cell, 10, **{"training.batch_size": 1, "optim.learning_rate": 1.0})
     assert {*deviations(wanted, short)} == {"training.batch_size", "optim.learning_rate", "training.steps"}
     assert of_training(wanted, [short, _run(cell, 5)]).steps == (5,)
+    # What is nearly whole goes before what has hardly begun, however that was trained.
+    far = _run(cell, wanted.training.steps - 1, **{"optim.warmup": 7, "training.batch_size": 129})
+    assert of_training(wanted, [far, _run(cell, 10)]).steps == far.steps
+    # What may differ within a network or in what is seen of the images is said, too.
+    for path, value in (("model.dropout", 0.7), ("data.crop", 10), ("model.dtype", "bfloat16")):
+        assert [*deviations(wanted, _run(cell, **{path: value}))] == [path]
+    assert not deviations(wanted, _run(cell, **{"ema.snapshot_every": 7}))
     # A checkpoint beyond the paper's steps is another model, and one at them is the paper's.
     early = _cell("improved_diffusion/table1", "200K, 4K, cosine, L_hybrid")
     late = _cell("improved_diffusion/table1", "1.5M, 4K, cosine, L_hybrid")

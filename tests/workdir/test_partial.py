@@ -174,3 +174,19 @@ def test_a_part_of_other_arrays_is_removed(tmp_path):
     with pytest.raises(UserError, match="another kind"):
         _fill(Partial(tmp_path / "x", {}))
     assert _is_whole(_fill(Partial(tmp_path / "x", {})))
+
+
+def test_fewer_rows_than_are_kept_cost_none_of_them(tmp_path):
+    def kept():
+        return Partial(tmp_path / "x", {}, seconds=0.0, keep=True)
+
+    first = kept()
+    first.finish(_fill(first, count=5))
+    _killed(kept(), after=2)
+    few = kept()
+    calls = []
+    few.finish(_fill(few, calls, count=3))
+    assert not calls
+    # The rows of the first run and those of the killed one.
+    _fill(kept(), calls)
+    assert calls == [9, 10]
