@@ -258,7 +258,7 @@ def _is_whole(path):
     return True
 
 
-def sample_quality(run, config, folder, data=None, extractor=None):
+def sample_quality(run, config, folder, data=None, extractor=None, reference=None):
     """The figures of all Settings of `eval.sample_quality`.
 
     Args:
@@ -266,6 +266,7 @@ def sample_quality(run, config, folder, data=None, extractor=None):
       config: the whole config, resolved; folder: Path of the results.
       data: RunData; None: opened where the reference statistics need it.
       extractor: Extractor of `eval.features`; None: made here.
+      reference: of `reference_of`, where it is at hand.
 
     Returns:
       dict for JSON: `n`, `extractor`, `reference` (provenance), `settings` with the figures of each, and
@@ -276,7 +277,7 @@ def sample_quality(run, config, folder, data=None, extractor=None):
         refuse.
     """
     require_steps(config, run.workdir)
-    found = reference_of(config, data, extractor, run.checkpoint)
+    found = reference or reference_of(config, data, extractor, run.checkpoint)
     extractor = found.extractor
     _require_measurable(unmeasurable(config, extractor, found.features, run.experiment.shape))
     measurement = _Measurement(config, folder, found)

@@ -167,15 +167,16 @@ class Measure:
         if self._extractor is None:
             self._extractor = create_extractor(config.eval.features)
         evaluation = self._evaluation(config, run, steps[-1], folder)
-        quality.metrics = self._metrics(cell, config, evaluation)
-        entry = sample_quality(evaluation.run, config, folder, evaluation.opened, self._extractor)
+        reference = reference_of(config, evaluation.opened, self._extractor, evaluation.run.checkpoint)
+        quality.metrics = self._metrics(cell, config, reference, evaluation.experiment.shape)
+        entry = sample_quality(evaluation.run, config, folder, reference=reference)
         by = f"{described(entry['extractor'])}, against {described_reference(entry['reference'])}"
         found = {step: [] for step in steps}
         for setting in entry["settings"]:
             found[setting["step"]].append({**setting["figures"], "nfe": setting["nfe"], "by": by})
         return found
 
-    def _metrics(self, cell, config, evaluation):
+    def _metrics(self, cell, config, reference, shape):
         """Names of the metrics of a cell, and of those in its row that are of the same samples."""
 
         def metric(cell):
@@ -190,10 +191,9 @@ class Measure:
             for other in cell.table.cells()
             if other.row is cell.row and other.column.metric in OF_SAMPLES and drawn(other) == drawn(cell)
         ]
-        found = reference_of(config, evaluation.opened, self._extractor, evaluation.run.checkpoint)
         all_of_row = config.copy_and_resolve_references()
         all_of_row.eval.sample_quality.metrics = tuple(dict.fromkeys(alike))
-        without = unmeasurable(all_of_row, found.extractor, found.features, evaluation.experiment.shape)
+        without = unmeasurable(all_of_row, reference.extractor, reference.features, shape)
         own = metric(cell)
         if own in without:
             raise UserError(without[own])

@@ -14,6 +14,7 @@ import metrics
 from evaluation import bits_per_dim, evaluators, follow
 from evaluation.held_out import subset
 from experiment.draw import NumberedSamples
+from metrics.features.pixels import Pixels
 from modes import check
 from tests.conftest import TINY, as_flags
 from workdir.files import write_json
@@ -159,11 +160,18 @@ def test_another_metric_of_the_same_samples_draws_none(run, tmp_path, monkeypatc
     # More of them begin with those that there are.
     assert _evaluate(run, tmp_path / "kept", {**fields, "eval.sample_quality.num_samples": 40}) == 0
     assert sorted(set(drawn)) == list(range(32, 40))
+    # An extractor that is asked for features that keep their place gives more of the same samples.
+    drawn.clear()
+    with monkeypatch.context() as spatial:
+        spatial.setattr(Pixels, "spatial", True, raising=False)
+        elsewhere = {**fields, "eval.reference.folder": tmp_path / "reference"}
+        assert _evaluate(run, tmp_path / "kept", elsewhere) == 0
+        assert sorted(set(drawn)) == list(range(32))
     unkept = {**fields, "eval.sample_quality.keep_features": False}
     assert _evaluate(run, tmp_path / "unkept", unkept) == 0
     assert [path.suffix for path in (tmp_path / "unkept" / "evaluated").iterdir()] == [".json"]
     first, second = (_measured(tmp_path / name)["sample_quality"] for name in ("kept", "unkept"))
-    assert first["n"] == 40 and second["n"] == 32
+    assert first["settings"] == second["settings"] and first["n"] == 32
 
 
 def test_what_no_sample_can_give_is_refused_before_one_is_drawn(run, tmp_path, capsys, monkeypatch):
