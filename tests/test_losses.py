@@ -154,7 +154,9 @@ def test_every_process_has_the_closed_form_loss(name):
             assert values.std() / np.sqrt(COUNT) < 0.02 * target
 
 
-@pytest.mark.parametrize("sde", [VP(), pytest.param(VE(), marks=pytest.mark.slow), Cosine()], ids=str)
+@pytest.mark.parametrize(
+    "sde", [VP(), *(pytest.param(sde, marks=pytest.mark.slow) for sde in (VE(), Cosine()))], ids=str
+)
 def test_parametrizations_of_one_function_have_one_loss(sde):
     t = jnp.tile(jnp.linspace(0.05, 0.95, 10), 20)
     x0 = _gaussian().sample(jax.random.key(0), 200)

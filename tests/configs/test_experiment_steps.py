@@ -37,7 +37,16 @@ def _covering():
     return chosen
 
 
-COVERING = _covering()
+# Networks whose programs take a minute or more to compile. For SMLD ncsnv2 is quick, for EDM edm2.
+LONG_TO_COMPILE = ("ncsn", "song_unet", "dhariwal_unet")
+
+
+def _marked(path):
+    long = experiment_config(path).model.name in LONG_TO_COMPILE
+    return pytest.param(path, marks=pytest.mark.slow if long else ())
+
+
+COVERING = [_marked(path) for path in _covering()]
 
 
 def _reduced(path, levels):

@@ -55,6 +55,7 @@ def test_a_network_that_is_not_told_is_refused_by_a_line_that_names_both_fields(
     assert (lines == []) if found is None else any("data.augmentation" in x and found in x for x in lines)
 
 
+@pytest.mark.slow
 def test_an_experiment_with_augmentation_is_trained_and_sampled(tmp_path):
     # A variance head stands between the denoiser and the network.
     head = {"denoiser.variance_head": "residual", "loss.variance_weight": 1.0}

@@ -156,6 +156,7 @@ def test_check_refuses_changed_data_in_the_same_line(copy, capsys):
     assert f"refused: {refused}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_metrics_record_the_data_and_what_was_allowed(copy):
     images, workdir = copy
     assert _run("eval", workdir, images) == 0
@@ -184,6 +185,7 @@ def test_equal_data_goes_on_wherever_it_lies_and_however_it_is_written(copy, tmp
     assert _run("eval", workdir, moved) == 0
 
 
+@pytest.mark.slow
 def test_arrays_are_the_same_data_in_any_file(tmp_path, capsys):
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
     np.savez(tmp_path / "a.npz", images=images)

@@ -83,7 +83,7 @@ def test_exact_trace_gives_the_exact_log_density(case, name):
     [
         ("ring", "gaussian"),
         ("digits", "rademacher"),
-        ("digits", "gaussian"),
+        pytest.param("digits", "gaussian", marks=pytest.mark.slow),
         *(pytest.param(case, "rademacher", marks=pytest.mark.slow) for case in CASES if case != "digits"),
     ],
 )

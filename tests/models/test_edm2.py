@@ -76,8 +76,15 @@ def _shapes(network, side):
     return init["params"]
 
 
-@pytest.mark.parametrize("name", GOLDEN_CASES)
-@pytest.mark.parametrize(("x64", "bar"), [(False, 1e-4), (True, 1e-9)])
+# In float32 one case is quick; the others differ in what float64 tells.
+@pytest.mark.parametrize(
+    ("name", "x64", "bar"),
+    [
+        *((name, True, 1e-9) for name in GOLDEN_CASES),
+        ("no_classes", False, 1e-4),
+        *(pytest.param(name, False, 1e-4, marks=pytest.mark.slow) for name in ("balances", "classes")),
+    ],
+)
 def test_output_and_input_gradient_are_those_of_the_published_network(name, x64, bar):
     fields, _, side, channels, classes = GOLDEN_CASES[name]
     network = EDM2(channels=channels, classes=classes, **fields)
@@ -99,7 +106,13 @@ def test_output_and_input_gradient_are_those_of_the_published_network(name, x64,
 # The published code's own counts, of its network without the head of the log-variance (128 numbers).
 @pytest.mark.parametrize(
     ("width", "count"),
-    [(128, 124710821), (192, 280209253), (256, 497803045), (320, 777492197), (384, 1119276709)],
+    [
+        (128, 124710821),
+        *(
+            pytest.param(width, count, marks=pytest.mark.slow)
+            for width, count in ((192, 280209253), (256, 497803045), (320, 777492197), (384, 1119276709))
+        ),
+    ],
 )
 def test_the_presets_of_imagenet_64_have_the_published_numbers_of_parameters(width, count):
     shapes = _shapes(EDM2(channels=3, classes=1000, width=width), 64)

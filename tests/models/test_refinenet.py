@@ -95,7 +95,11 @@ def differences(name, found):
             yield np.abs(np.asarray(ours) - expected).max() / np.sqrt(np.square(expected).mean())
 
 
-@pytest.mark.parametrize("name", CASES)
+# Each takes half a minute to compile; the blocks of the others are in these two.
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in ("ncsn", "ncsnv2_64") else pytest.mark.slow) for name in CASES],
+)
 def test_outputs_and_input_gradients_are_the_published_networks(name):
     with jax.enable_x64(True):
         ours = found(name, "float64")

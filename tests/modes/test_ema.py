@@ -14,14 +14,14 @@ from training import ema
 from workdir import averages
 from workdir.checkpoints import Checkpoints
 
-STEPS = 24
+STEPS, STEP = 12, 10
 FIELDS = {
     **TINY,
     "training.steps": STEPS,
     "optim.warmup": 4,
     "ema.decays": (0.9,),
     "ema.power_stds": (0.05, 0.1),
-    "ema.snapshot_every": 2,
+    "ema.snapshot_every": 1,
     "checkpoint.every": 1,
     "checkpoint.keep": 100,
     "sampling.corrector": "none",
@@ -52,10 +52,10 @@ def _checkpoint(folder, config, created, step):
 
 def test_the_average_equals_that_of_the_recorded_run_and_is_sampled_from(workdir, tmp_path, capsys):
     output = tmp_path / "made"
-    made = _command("ema", workdir, ema__reconstruct_std=STD, ema__reconstruct_step=20)
+    made = _command("ema", workdir, ema__reconstruct_std=STD, ema__reconstruct_step=STEP)
     assert main.main([*made, f"--output={output}"]) == 0
     said = capsys.readouterr().err
-    file = output / f"ema_{STD}_0000020.npz"
+    file = output / f"ema_{STD}_{STEP:07d}.npz"
     assert file.exists() and f"restore.file={file}" in said
 
     config, _, _ = main.parse(_command("train", workdir))
@@ -63,10 +63,10 @@ def test_the_average_equals_that_of_the_recorded_run_and_is_sampled_from(workdir
     created = experiment.create(config, MODES["train"].reads)
     read = [averages.SINGLE], created.params_template(), experiment.resolved(config), "restore.file"
     found, record = averages.read(file, *read)
-    assert record["step"] == 20 and record["average"]["sigma_rel"] == STD
+    assert record["step"] == STEP and record["average"]["sigma_rel"] == STD
     # Each step counts by the integral of the profile over it.
-    counts = np.diff((np.arange(21) / 20) ** (ema.power_of_std(STD) + 1))
-    steps = [_checkpoint(workdir, config, created, step).params for step in range(1, 21)]
+    counts = np.diff((np.arange(STEP + 1) / STEP) ** (ema.power_of_std(STD) + 1))
+    steps = [_checkpoint(workdir, config, created, step).params for step in range(1, STEP + 1)]
     exact = jax.tree.map(lambda *p: sum(c * np.float64(a) for c, a in zip(counts, p, strict=True)), *steps)
     start = jax.device_get(created.create_params())
     error, change = (
@@ -110,7 +110,11 @@ def test_the_first_average_is_the_one_of_decays_and_others_are_chosen_by_number(
     [
         ("ema", {}, ["ema.reconstruct_std"]),
         ("ema", {"ema__reconstruct_std": 0.4}, ["ema.reconstruct_std=0.4"]),
-        ("ema", {"ema__reconstruct_std": 0.1, "ema__reconstruct_step": 31}, ["reconstruct_step=31", "24"]),
+        (
+            "ema",
+            {"ema__reconstruct_std": 0.1, "ema__reconstruct_step": 31},
+            ["reconstruct_step=31", str(STEPS)],
+        ),
         ("ema", {"ema__reconstruct_std": 0.1, "ema__power_stds": ()}, ["ema.power_stds"]),
         ("sample", {"restore__file": "nowhere.npz"}, ["restore.file", "nowhere.npz", "--mode=ema"]),
         ("sample", {"restore__file": "x.npz", "restore__step": 2}, ["restore.file=x.npz", "restore.step"]),

@@ -101,6 +101,7 @@ def test_an_imported_run_is_sampled_without_a_config(file, folder, tmp_path, cap
         assert ("label" in samples) == ("cond" in file)
 
 
+@pytest.mark.slow
 def test_an_imported_run_is_evaluated_and_trained_on(tmp_path, capsys):
     # Weights of a run on the digits, in the place of published ones: what their data was is not in the file.
     run, workdir = tmp_path / "run", tmp_path / "imported"

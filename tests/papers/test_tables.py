@@ -139,13 +139,13 @@ def _run(cell, *steps, **changed):
 
 @pytest.mark.parametrize("name", CELLS)
 def test_no_run_stands_for_another_training_without_a_word(name):
-    cells = list(_trainings(name))
-    for cell in cells:
-        wanted = settings.published_config(cell)
-        assert of_training(wanted, [_run(cell)]) and not deviations(wanted, _run(cell))
-        for other in cells:
-            found = None if other is cell else of_training(wanted, [_run(other)])
-            assert found is None or deviations(wanted, found), (cell.name, other.name)
+    runs = [(cell.name, _run(cell)) for cell in _trainings(name)]
+    for cell, run in runs:
+        wanted = run.config
+        assert of_training(wanted, [run]) and not deviations(wanted, run)
+        for other, another in runs:
+            found = None if another is run else of_training(wanted, [another])
+            assert found is None or deviations(wanted, found), (cell, other)
 
 
 def _cell(table, row, column=0):

@@ -66,12 +66,13 @@ STOCHASTIC = {
     "restart": {"predictor": "restart", "restart_steps": 10, "steps": 60},
     "default": {"steps": 40},
 }
-# All samplers on VP, some on VE; interpolated_cosine lies between two that are tested.
-QUICK_ON_VE = ("ancestral", "stochastic_heun", "default")
+# Most samplers on VP, some on VE; interpolated_cosine lies between two that are tested.
+QUICK = {
+    "vp": [sampler for sampler in STOCHASTIC if STOCHASTIC[sampler]["steps"] < 1000],
+    "ve": ["ancestral", "stochastic_heun", "default"],
+}
 PAIRS = [
-    (sampler, name)
-    if name == "vp" or (name == "ve" and sampler in QUICK_ON_VE)
-    else pytest.param(sampler, name, marks=pytest.mark.slow)
+    (sampler, name) if sampler in QUICK.get(name, ()) else pytest.param(sampler, name, marks=pytest.mark.slow)
     for name in SDES
     if name != "interpolated_cosine"
     for sampler in STOCHASTIC

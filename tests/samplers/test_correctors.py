@@ -67,7 +67,7 @@ def _bias(sde, correctors, shape, count=64):
     return abs(float(draw(keys).var()) / VARIANCE - 1)
 
 
-@pytest.mark.parametrize("name", ["vp", "subvp", "ve"])
+@pytest.mark.parametrize("name", ["vp", pytest.param("subvp", marks=pytest.mark.slow), "ve"])
 def test_langevin_steps_repair_what_the_predictor_left(name):
     # In high dimension, where the norms that set the step hardly vary from sample to sample.
     sde, shape = SDES[name](), (20, 20, 1)
