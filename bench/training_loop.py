@@ -23,9 +23,10 @@ from experiment.run_data import open_splits
 from modes import MODES, train
 from parallel import layouts
 from training.step import TrainStep
+from workdir.records import Progress
 
-# The network of configs/digits.py, at its batch of 64 and at one of 256 images that are 32x32x3.
-STEPS, EVERY, ROUNDS = 200, 100, 3
+# The network of configs/digits.py, and a small one for images that are 32x32x3.
+STEPS, EVERY, BLOCK, ROUNDS = 200, 100, 20, 3
 FILES, SIDE, BATCH = 2_000, 256, 64
 
 
@@ -49,7 +50,7 @@ def _config(name, folder):
 
 
 def _bare(config):
-    """Seconds of a compiled step in a loop of nothing else."""
+    """A function (number of steps) -> seconds that so many compiled steps take in a loop of nothing else."""
     source = open_splits(config)["train"]
     data.resolve(config.data, source)
     experiment = create(config, MODES["train"].reads)
@@ -57,41 +58,77 @@ def _bare(config):
     one_call = layout.compile(TrainStep.from_experiment(experiment, size))
     state, key = layout.place(experiment.create_state()), experiment.key("train")
     batch = layout.split({name: a[None] for name, a in source.batch(np.arange(size)).items()})
-    for steps in (5, STEPS):
+
+    def seconds(steps):
+        nonlocal state
         begun = time.perf_counter()
         for _ in range(steps):
             state, metrics = one_call(state, batch, key)
         jax.block_until_ready(metrics)
-    return (time.perf_counter() - begun) / steps
+        return time.perf_counter() - begun
+
+    seconds(5)
+    return seconds
 
 
-def _seconds(config, workdir):
-    """Seconds a step of a run's (step, waiting for data, other work of the host), its last row left out."""
+class _InTurn(Progress):
+    """The progress of a training loop, which after every `BLOCK` steps is held for as many steps alone.
+
+    The speed of shared cores changes by a third within minutes, so that only neighbours can be compared.
+
+    Attributes:
+      alone: seconds(steps), see `_bare`.
+      pairs: [blocks, 2] seconds of the loop's steps and of the steps alone.
+    """
+
+    alone, pairs = None, []
+
+    def update(self, amount, **shown):
+        super().update(amount, **shown)
+        self._done = getattr(self, "_done", 0) + amount
+        if self._done % BLOCK:
+            return
+        jax.block_until_ready(jax.live_arrays())
+        if self._done > EVERY:  # what comes before holds the compilation
+            self.pairs.append((time.perf_counter() - self._begun, self.alone(BLOCK)))
+        self._begun = time.perf_counter()
+
+
+def _ratios(config, workdir, alone):
+    """Of each block the loop's time over that of its steps alone."""
+    _InTurn.alone, _InTurn.pairs = staticmethod(alone), []
+    train.Progress = _InTurn
+    try:
+        train.run(config, workdir)
+    finally:
+        train.Progress = Progress
+    loop, steps = np.array(_InTurn.pairs).T
+    return loop / steps
+
+
+def _shares(config, workdir):
+    """Shares of a run's time that its loop waits for data and does other work of the host."""
     train.run(config, workdir)
     # The first rows hold the compilation, and the last one the end of the run.
     rows = [row for row in _rows(workdir) if EVERY < row["step"] <= EVERY + STEPS]
-    return [np.mean([row[f"seconds_{part}"] for row in rows]) for part in ("step", "data", "host")]
+    step, wait, host = (sum(row[f"seconds_{part}"] for row in rows) for part in ("step", "data", "host"))
+    return wait / (step + wait + host), host / (step + wait + host)
 
 
 def steps():
     """Prints the time of the loop over that of its steps alone, and the shares of data and saving."""
-    print("images     images/s  data wait  loop / steps alone  with a save every 100 steps  of it stopped")
+    print(f"images     images/s  loop / steps alone (quartiles)  data wait  saving every {EVERY} steps")
     for name in ("8x8x1", "32x32x3"):
-        found = []
-        for _ in range(ROUNDS):
-            with tempfile.TemporaryDirectory() as folder:
-                config = _config(name, Path(folder))
-                alone = _bare(config.copy_and_resolve_references())
-                step, wait, host = _seconds(config.copy_and_resolve_references(), Path(folder) / "saving")
-                saving = step + wait + host
-                config.checkpoint.every = config.training.steps
-                step, wait, other = _seconds(config, Path(folder) / "run")
-                whole = step + wait + other
-                rate = config.training.batch_size / whole
-                found.append((rate, wait / whole, whole / alone, saving / alone, host / saving))
-        rate, wait, ratio, with_saves, stopped = np.median(found, axis=0)
+        with tempfile.TemporaryDirectory() as folder:
+            config = _config(name, Path(folder))
+            alone = _bare(config.copy_and_resolve_references())
+            rate = config.training.batch_size * EVERY / alone(EVERY)
+            wait, saving = _shares(config.copy_and_resolve_references(), Path(folder) / "saving")
+            config.checkpoint.every = config.training.steps
+            ratios = _ratios(config, Path(folder) / "run", alone)
+        low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
         print(
-            f"{name:8} {rate:10,.0f} {wait:10.2%} {ratio:19.3f} {with_saves:28.3f} {stopped:14.2%}",
+            f"{name:8} {rate:10,.0f} {middle:15.3f} ({low:.3f} to {high:.3f}) {wait:10.2%} {saving:14.2%}",
             flush=True,
         )
 

@@ -136,7 +136,8 @@ class BitsPerDim(Evaluator):
             with left_out("fitted_gaussian"):
                 x = jnp.asarray(dequantized(experiment, examples["image"]))
                 log_prob = evaluation.gaussian.log_prob(x)
-                entry["fitted_gaussian"] = mean_and_error(bits(experiment, log_prob))
+                count = len(examples["image"])
+                entry["fitted_gaussian"] = {**mean_and_error(bits(experiment, log_prob)), "images": count}
         return {**entry, "left_out": left_out.reasons}
 
     def figures(self, entry):
@@ -148,7 +149,9 @@ class BitsPerDim(Evaluator):
             note = f"{found['images']} images of the {entry['split']} split, NFE {found['nfe']:.0f}"
             yield Figure("bits/dim, model", shown(found), note)
         if "fitted_gaussian" in entry:
-            yield Figure("bits/dim, fitted gaussian", shown(entry["fitted_gaussian"]))
+            found = entry["fitted_gaussian"]
+            note = f"{found['images']} images of the {entry['split']} split" if "images" in found else ""
+            yield Figure("bits/dim, fitted gaussian", shown(found), note)
 
     def panels(self, entry):
         columns = {"model": entry.get("model"), "fitted Gaussian": entry.get("fitted_gaussian")}

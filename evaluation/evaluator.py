@@ -91,7 +91,10 @@ class Evaluator:
         return ()
 
     def panels(self, entry):
-        """Bars: dict from a title to a dict from a label to (value, standard error or 0)."""
+        """Bars: dict from a title to a dict from a label to (value, how far it reaches).
+
+        That is a standard error, 0 where there is none, or what a 95% interval has (below, above) the value.
+        """
         return {}
 
     def pictures(self, entry, workdir, folder):

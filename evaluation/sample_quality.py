@@ -335,13 +335,14 @@ def summarized(settings):
     Returns:
       list of dicts: `sampler`, `average`, `figure`; at the `last` step and at the `best` one {"step", "mean",
       "standard_deviation", "best", "seeds"} over seeds. The best step is that with the best mean; its figure
-      is biased by the choice.
+      is biased by the choice. Of figures that are not in BEST there is no best: None.
     """
     result = []
     for sampler, average in dict.fromkeys((s["sampler"], s["average"]) for s in settings):
         own = [s for s in settings if (s["sampler"], s["average"]) == (sampler, average)]
         steps = sorted({s["step"] for s in own})
-        for figure, best in BEST.items():
+        for figure in dict.fromkeys(name for s in own for name in s["figures"]):
+            best = BEST.get(figure)
             if not all("value" in s["figures"].get(figure, {}) for s in own) or len(own) < 2:
                 continue
 
@@ -349,10 +350,10 @@ def summarized(settings):
                 values = [s["figures"][figure]["value"] for s in own if s["step"] == step]
                 spread = {"standard_deviation": float(np.std(values, ddof=1))} if len(values) > 1 else {}
                 found = {"step": step, "mean": float(np.mean(values)), **spread}
-                return {**found, "best": best(values), "seeds": len(values)}
+                return {**found, "best": best(values) if best else None, "seeds": len(values)}
 
             by_step = [over_seeds(step) for step in steps]
-            chosen = best(by_step, key=lambda found: found["mean"])
+            chosen = best(by_step, key=lambda found: found["mean"]) if best else None
             name = _named(figure, sampler or "sampler of the config", average=average)
             named = {"name": name, "sampler": sampler, "average": average, "figure": figure}
             named["checkpoints"] = len(steps)
@@ -395,9 +396,13 @@ class SampleQuality(Evaluator):
             what = _named(f"  {found['figure']}", found["sampler"], average=found["average"])
             last, best, count = found["last"], found["best"], found["checkpoints"]
             same = count > 1 and best == last
-            which = f"last checkpoint{f', also the best of {count}' if same else ''}"
+            which = (
+                f"last checkpoint{f', also the best of {count}' if same else ''}"
+                if count > 1
+                else "all seeds"
+            )
             yield Figure(f"{what}, {which}", _over_seeds(last), f"n={entry['n']}, step {last['step']}")
-            if count > 1 and not same:
+            if count > 1 and best is not None and not same:
                 note = f"n={entry['n']}, step {best['step']}, chosen by this figure"
                 yield Figure(f"{what}, best of {count} checkpoints", _over_seeds(best), note)
 
@@ -405,7 +410,8 @@ class SampleQuality(Evaluator):
         panels = {}
         for setting, name, found in _values(entry):
             title = f"{name} (n={entry['n']}, {entry['extractor']['name']})"
-            bar = (found["value"], found.get("standard_error", 0.0))
+            low, high = found.get("interval", (found["value"],) * 2)
+            bar = (found["value"], (found["value"] - low, high - found["value"]))
             panels.setdefault(title, {})[_of_setting(setting)] = bar
         return {title: bars for title, bars in panels.items() if LEAST_BARS <= len(bars) <= MOST_BARS}
 
@@ -481,4 +487,5 @@ def _over_seeds(found):
     if found["seeds"] == 1:
         return f"{found['mean']:.4g}"
     mean, seeds = f"{found['mean']:.4g} ± {found['standard_deviation']:.2g}", found["seeds"]
-    return f"{mean} (deviation over {seeds} seeds), best of them {found['best']:.4g}"
+    of_seeds = f"{mean} (deviation over {seeds} seeds)"
+    return of_seeds if found["best"] is None else f"{of_seeds}, best of them {found['best']:.4g}"

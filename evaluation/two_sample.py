@@ -57,15 +57,13 @@ class TwoSample(Evaluator):
             if not pair:
                 continue
             label, nfe = column.replace("_", " "), f", NFE {entry['nfe']:g}" if column == "model" else ""
-            accuracy, note = "-", f"{pair['samples']:g} of each{nfe}"
+            against = "exact samples" if "exact_samples" in entry else "held-out images, by their pixels"
+            note = how = f"n={pair['samples']:g}, against as many {against}{nfe}"
             if "accuracy" in pair:
-                accuracy = f"{pair['accuracy']:.3f}"
-                if "accuracy_standard_error" in pair:
-                    accuracy += f" ± {pair['accuracy_standard_error']:.3f}"
-                note = f"real {pair['accuracy_real']:.2f}, generated {pair['accuracy_generated']:.2f}; {note}"
-            yield Figure(f"1-NN accuracy, {label}", accuracy, note)
-            shown = [f"{pair[name]:.3f}" if name in pair else "-" for name in ("precision", "recall")]
-            yield Figure(f"  precision, recall, {label}", ", ".join(shown))
+                note = f"real {pair['accuracy_real']:.2f}, generated {pair['accuracy_generated']:.2f}; {how}"
+            yield Figure(f"1-NN accuracy, {label}", _shown(pair, "accuracy"), note)
+            both = ", ".join(_shown(pair, name) for name in ("precision", "recall"))
+            yield Figure(f"  precision, recall, {label}", both, how)
 
     def panels(self, entry):
         def bars(figure, error=None):
@@ -78,9 +76,17 @@ class TwoSample(Evaluator):
 
         return {
             "1-NN accuracy (0.5 is perfect)": bars("accuracy", "accuracy_standard_error"),
-            "precision": bars("precision"),
-            "recall": bars("recall"),
+            "precision": bars("precision", "precision_standard_error"),
+            "recall": bars("recall", "recall_standard_error"),
         }
+
+
+def _shown(pair, name):
+    """A figure with the standard error that it has."""
+    if name not in pair:
+        return "-"
+    error = pair.get(f"{name}_standard_error")
+    return f"{pair[name]:.3f}" + ("" if error is None else f" ± {error:.3f}")
 
 
 def _of_data(evaluation):

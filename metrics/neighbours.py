@@ -97,9 +97,16 @@ def precision_recall(real, generated, neighbours=PRECISION_NEIGHBOURS):
     Args:
       real, generated: [N, ...] features; the larger set is cut to the size of the smaller.
       neighbours: k; at most N - 1.
+
+    Returns:
+      both, and their standard errors, where there are examples enough for one.
     """
+    size = min(len(real), len(generated))
+    real, generated = real[:size], generated[:size]
     precise, recalled = _covered(real, generated, neighbours)
-    return {"precision": precise.mean(), "recall": recalled.mean()}
+    errors = _errors(real, generated, neighbours, _precision_recall_leaving_out)
+    found = {"precision": precise.mean(), "recall": recalled.mean()}
+    return found | {f"{name}_standard_error": error for name, error in errors.items()}
 
 
 def _density_coverage(real, generated, neighbours):
@@ -224,10 +231,11 @@ def _of_density(value, error, count, degrees):
 def precision_recall_figures(reference, generated, seed=0):
     """The entries of precision and recall of two FeatureSets, cut to the same size."""
     size = min(len(reference.features), len(generated.features))
-    pair = reference.features[:size], generated.features[:size]
-    errors = _errors(*pair, PRECISION_NEIGHBOURS, _precision_recall_leaving_out)
-    found = precision_recall(*pair)
-    return {name: _entry(value, errors.get(name), (size, size), size) for name, value in found.items()}
+    found = precision_recall(reference.features, generated.features)
+    return {
+        name: _entry(found[name], found.get(f"{name}_standard_error"), (size, size), size)
+        for name in ("precision", "recall")
+    }
 
 
 def density_coverage_figures(reference, generated, seed=0):

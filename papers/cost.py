@@ -5,7 +5,10 @@ import re
 import jax
 import jax.numpy as jnp
 
-from experiment import create
+import samplers
+import sde_lib
+from configs import base
+from experiment import create, data_range, data_shape
 from papers.settings import experiment_file
 
 # Operations a second that a network is taken to reach: half of what an A100 can do in TF32.
@@ -34,10 +37,7 @@ def forward_operations(config):
     Args:
       config: of a training, resolved or with its image_size.
     """
-    config = config.copy_and_resolve_references()
-    for field, value in (("channels", 3), ("pixel_values", 256)):
-        if config.data[field] is None:
-            config.data[field] = value
+    config = _with_images(config)
     config.training.network_from = None
     experiment = create(config, ())
     params = experiment.params_template()
@@ -50,6 +50,29 @@ def forward_operations(config):
     )
     lowered = jax.jit(lambda params, x, t: experiment.denoiser.bind(params)(x, t).x0).lower(params, x, t)
     return float(lowered.cost_analysis()["flops"])
+
+
+def network_calls(config):
+    """Calls of the network for one sample, those of correctors included; None: they are chosen on the way.
+
+    Args:
+      config: of a measurement, resolved or with its image_size.
+    """
+    config = _with_images(config)
+    # A variance that is measured costs nothing here, and has no file yet.
+    config.sampling.variance = base.get_config().sampling.variance
+    config.sampling.largest_bias = None
+    sde, shape = sde_lib.create(config.sde), data_shape(config)
+    return samplers.create(config.sampling, sde, data_range(config), data_std=None, shape=shape).nfe
+
+
+def _with_images(config):
+    """A copy that says what the images are as far as the data set, which is not at hand, would say it."""
+    config = config.copy_and_resolve_references()
+    for field, value in (("channels", 3), ("pixel_values", 256)):
+        if config.data[field] is None:
+            config.data[field] = value
+    return config
 
 
 def hours(operations):

@@ -9,8 +9,7 @@ from configs import base
 from modes import train
 from papers import cost, page, settings, tables
 from papers import runs as found_runs
-from papers.measure import Measure
-from papers.published import Metric
+from papers.measure import OF_SAMPLES, Measure
 from papers.small import Small, source_of
 from workdir.files import prepare_workdir
 from workdir.records import say
@@ -189,6 +188,8 @@ class _Filled:
         """What is said of a figure that was measured."""
         found = self._figures[id(cell)]
         value, metric = page.with_error(found, page.digits_of(self._small)), cell.column.metric.value
+        if found.error is not None:
+            value += f" ({found.what})"
         if self._small:
             metric = page.small_name(metric)
             return (
@@ -254,6 +255,11 @@ class _Filled:
 
     def _missing_lines(self):
         """[(title, reason, command lines)]."""
+        without = sum(missing.reason == "no run" for missing in self._missing.values())
+        if without and self._settings.costs:
+            say(
+                f"estimating what {without} trainings and their samples cost; table.costs=False leaves it out"
+            )
         for missing in self._missing.values():
             cell = missing.cells[0]
             rows = dict.fromkeys(c.row.label if c.row.config else c.name for c in missing.cells)
@@ -289,13 +295,23 @@ class _Filled:
         forward = cost.forward_operations(wanted)
         if training is None:
             training = f"training, estimated, {cost.training_hours(wanted, forward):.0f} device hours"
-        drawn = [cell for cell in cells if cell.column.metric in (Metric.FID, Metric.INCEPTION_SCORE)]
-        calls = sum(settings.measured_config(wanted, cell).sampling.steps + 1 for cell in drawn)
+        configs = (
+            settings.measured_config(wanted, cell) for cell in cells if cell.column.metric in OF_SAMPLES
+        )
+        # FID and Inception Score of one sampler are of the same samples.
+        samplers = {config.sampling.to_json(): config for config in configs}
+        calls = [cost.network_calls(config) for config in samplers.values()]
+        if not calls:
+            return training
+        if None in calls:
+            return f"{training}; samples: hours unknown, their sampler chooses its calls on the way"
         sets, samples = self._measure.count(cells[0]), self._measure.samples(cells[0])
         fewer = self._table.fewer if self._small else 1
-        sampling = cost.hours(forward * calls / fewer * samples * sets)
+        calls = [round(n / fewer) for n in calls]
+        listed = ", ".join(str(n) for n in dict.fromkeys(calls))
         return (
-            f"{training}; samples, estimated, {sampling:.1f} device hours "
+            f"{training}; {sets} x {samples} samples with {listed} calls, estimated, "
+            f"{cost.hours(forward * sum(calls) * samples * sets):.1f} device hours "
             f"({forward / 1e9:.1f} GFLOP a call, {cost.SUSTAINED / 1e12:.0f} TFLOP/s sustained)"
         )
 

@@ -1,8 +1,13 @@
 """Pictures and plots that stand next to the numbers."""
 
+from textwrap import fill
+
 import numpy as np
 
 from reports.pictures import BLUE, GREY, ORANGE, grid, pyplot, save_picture
+
+# Of bars, in letters, that stands below its bar word by word.
+LONGEST_LABEL = 24
 
 
 def loss_figure(path, rows, log_snr, by_level, baselines=None):
@@ -47,24 +52,36 @@ def bars_figure(path, panels):
     """One panel of bars a figure of merit.
 
     Args:
-      panels: dict from title to a dict from label to (value, standard error or 0).
+      panels: dict from title to a dict from label to (value, reach): a standard error, 0 where there is none,
+        or the lengths of a 95% interval (below, above) the value.
     """
     plt = pyplot()
-    figure, axes = plt.subplots(1, len(panels), figsize=(3.4 * len(panels), 3.4), layout="constrained")
+    # A word a line, as short labels stand, long ones would lie over each other.
+    upright = any(len(label) > LONGEST_LABEL for bars in panels.values() for label in bars)
+    size = (3.4 * len(panels), 4.8 if upright else 3.4)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained")
     colours = {"model": BLUE, "fitted Gaussian": ORANGE}
     for axis, (title, bars) in zip(np.atleast_1d(axes), panels.items(), strict=True):
-        for i, (label, (value, error)) in enumerate(bars.items()):
-            axis.bar(i, value, yerr=error or None, color=colours.get(label, GREY), width=0.7)
+        kinds = set()
+        for i, (label, (value, reach)) in enumerate(bars.items()):
+            error = np.reshape(reach, (-1, 1)) if np.any(reach) else None
+            if error is not None:
+                kinds.add("± standard error" if np.ndim(reach) == 0 else "95% interval")
+            axis.bar(i, value, yerr=error, color=colours.get(label, GREY), width=0.7)
             axis.annotate(
                 f"{value:.3g}",
-                (i, value),
+                (i, value + np.ravel(reach)[-1]),
                 ha="center",
                 va="bottom",
                 xytext=(0, 4),
                 textcoords="offset points",
             )
-        axis.set_xticks(range(len(bars)), [label.replace(" ", "\n") for label in bars])
+        if max(map(len, bars)) > LONGEST_LABEL:
+            axis.set_xticks(range(len(bars)), [fill(label, 30) for label in bars], rotation=90, fontsize=7)
+        else:
+            axis.set_xticks(range(len(bars)), [label.replace(" ", "\n") for label in bars])
         axis.set_title(title)
+        axis.set_xlabel(", ".join(sorted(kinds)), fontsize=8)
         axis.margins(y=0.15)
     figure.savefig(path, dpi=110)
     plt.close(figure)

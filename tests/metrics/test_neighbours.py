@@ -83,7 +83,8 @@ def test_density_and_coverage_agree_with_their_definitions():
 def test_copies_have_full_precision_recall_and_coverage():
     # A copy of a k-th neighbour lies on the border of a ball, whatever the rounding.
     real = RNG.standard_normal((300, 40)) + 50
-    assert precision_recall(real, real[::-1]) == {"precision": 1.0, "recall": 1.0}
+    found = precision_recall(real, real[::-1])
+    assert (found["precision"], found["recall"]) == (1.0, 1.0)
     assert density_coverage(real, real[::-1])["coverage"] == 1.0
     line = np.arange(20.0).reshape(-1, 1) * 0.1
     assert balls_around(line[:1], np.array([0.0]), line).tolist() == [1] + [0] * 19

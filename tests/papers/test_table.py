@@ -55,7 +55,7 @@ TINY_TABLE = Table(
             "elsewhere",
             split("1.5 | - | -"),
             "digits",
-            {"data.image_size": 8, "data.channels": 1},
+            {"data.image_size": 8, "data.channels": 1, "sampling.predictor": {"name": "ddim"}},
             small=False,
         ),
         Row("told why", (Figure("9", cannot="it cannot"), "-", "-"), "digits"),
@@ -199,6 +199,7 @@ def test_hours_are_estimated_where_the_page_says_none(tiny_table, tmp_path, caps
     assert main.main(_command(tmp_path, f"--table={tiny_table}")) == 0
     out = capsys.readouterr().out
     assert "training, estimated, 0 device hours" in out and "GFLOP a call" in out
+    assert "2 x 24 samples with 3 calls, estimated" in out
     assert "told why**: 3 calls: it cannot" in out
 
 

@@ -16,9 +16,9 @@ import sde_lib
 from components import ConfigError
 from experiment import sizes
 from modes import check
-from papers import settings, tables
+from papers import cost, settings, tables
 from papers.edm import heun
-from papers.measure import READS
+from papers.measure import OF_SAMPLES, READS
 from papers.published import Mark, Metric, Row, Table
 from papers.runs import Found, deviations, nearest, of_training, told
 
@@ -129,6 +129,27 @@ def test_a_command_makes_the_config_that_runs_are_compared_with():
         wanted = settings.published_config(cell)
         config.training.network_from = wanted.training.network_from
         assert config == wanted
+
+
+# As the papers print them: EDM's Heun, PC sampling of Song et al. with 1,000 steps of predictor and
+# corrector, the columns of DPM-Solver-v3.
+@pytest.mark.parametrize(
+    ("table", "row", "calls"),
+    [
+        ("edm/table2", "F ", {35, 79}),
+        ("song2021/table3", "NCSN++ cont. (VE)", {2000}),
+        ("song2021/table3", "DDPM++ cont. (VP)", {1000}),
+        ("dpm_solver_v3/table12", "ScoreSDE, DPM-Solver++", {5, 6, 8, 10, 12, 15, 20, 25}),
+    ],
+)
+def test_calls_of_a_sample_are_those_that_papers_count(table, row, calls):
+    cells = [c for c in CELLS[table] if c.row.label.startswith(row) and c.column.metric in OF_SAMPLES]
+    counted = {
+        cost.network_calls(settings.measured_config(settings.published_config(cell), cell))
+        for cell in cells
+        if cell.figure.cannot is None
+    }
+    assert counted == calls
 
 
 def _run(cell, *steps, **changed):
