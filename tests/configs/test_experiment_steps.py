@@ -37,8 +37,9 @@ def _covering():
     return chosen
 
 
-# Networks whose programs take a minute or more to compile. For SMLD ncsnv2 is quick, for EDM edm2.
-LONG_TO_COMPILE = ("ncsn", "song_unet", "dhariwal_unet")
+# Networks whose programs take a minute or more to compile; their experiments' losses and samplers have tests
+# of their own.
+LONG_TO_COMPILE = ("adm", "dhariwal_unet", "ncsn", "ncsnv2", "song_unet")
 
 
 def _marked(path):

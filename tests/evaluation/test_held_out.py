@@ -36,7 +36,7 @@ def test_one_value_has_no_standard_error():
         mean_and_error(np.array([]))
 
 
-@pytest.mark.parametrize(("size", "figures"), [(1, 0), (2, 3), (3, 3), (4, 5), (99, 5), (100, 6)])
+@pytest.mark.parametrize(("size", "figures"), [(1, 0), (2, 3), (3, 3), (4, 5), (99, 5), (100, 8)])
 def test_two_sample_figures_are_those_that_the_sets_are_large_enough_for(size, figures, capfd):
     left_out, real = LeftOut(), np.random.default_rng(0).standard_normal((2, 100, 3))
     found = left_out.two_sample("pair", real[0][:size], real[1], neighbours=3)
