@@ -13,6 +13,7 @@ import main
 import metrics
 from evaluation import bits_per_dim, evaluators, follow
 from evaluation.held_out import subset
+from evaluation.sample_quality import summarized
 from experiment.draw import NumberedSamples
 from metrics.features.pixels import Pixels
 from modes import check
@@ -389,3 +390,19 @@ def test_bits_per_dim_agree_with_scipy_on_the_exact_divergence(run, tmp_path):
     assert entry["split"] == "train"
     expected = -log_prob.mean() * to_bits + np.log2(17 / 2)
     assert entry["model"]["value"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_figures_without_a_best_one_have_their_mean_over_seeds():
+    def setting(step, seed, **figures):
+        found = {name: {"value": value} for name, value in figures.items()}
+        return {"sampler": "", "average": None, "step": step, "seed": seed, "figures": found}
+
+    one, other = setting(2, 0, fid=3.0, precision=0.5), setting(2, 1, fid=5.0, precision=0.75)
+    early = [setting(1, seed, fid=2.0, precision=0.25) for seed in (0, 1)]
+    fid, precision = summarized([*early, one, other])
+    assert (fid["last"]["mean"], fid["last"]["best"], fid["best"]["step"]) == (4.0, 3.0, 1)
+    assert precision["last"]["mean"] == 0.625 and precision["last"]["best"] is None
+    assert precision["last"]["standard_deviation"] == pytest.approx(0.25 / np.sqrt(2))
+    assert precision["best"] is None and precision["checkpoints"] == 2
+    # A figure that not all have has no mean.
+    assert [s["figure"] for s in summarized([one, setting(2, 1, fid=5.0)])] == ["fid"]
